@@ -1,0 +1,20 @@
+//! The one door to cryptography.
+//!
+//! Every primitive comes from a library; this module gives each one the shape that the formats
+//! need and nothing more. Two libraries serve AES-GCM (see [`aead`]); all else comes from
+//! aws-lc-rs, but for XSalsa20-Poly1305 (dryoc) and Argon2id (argon2).
+
+pub mod aead;
+pub mod ecdsa;
+pub mod hash;
+pub mod kdf;
+pub mod mac;
+pub mod password;
+pub mod random;
+pub mod secretbox;
+
+/// A ciphertext, tag, commitment or signature does not verify. It says nothing more on purpose:
+/// telling the reasons apart would help only somebody who forges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("authentication failed")]
+pub struct Unauthentic;

@@ -1,0 +1,82 @@
+//! Bytes that must not leak: zeroed on drop, never printed, compared in constant time.
+
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// A secret of any length. It is zeroed when dropped and shows only its length in `Debug`.
+///
+/// There is no `Clone`: a second copy is made by [`SecretBytes::copy_of`], which is easy to
+/// search for. Reading needs [`SecretBytes::expose`], for the same reason.
+pub struct SecretBytes(Zeroizing<Vec<u8>>);
+
+impl SecretBytes {
+    /// Takes ownership of `bytes`; no copy is left behind.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// Copies `bytes`. The caller remains responsible for wiping the original.
+    pub fn copy_of(bytes: &[u8]) -> Self {
+        Self::new(bytes.to_vec())
+    }
+
+    /// A zero-filled secret of `len` bytes, to be filled through [`SecretBytes::expose_mut`].
+    pub fn zeroed(len: usize) -> Self {
+        Self::new(vec![0; len])
+    }
+
+    /// The secret itself.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The secret itself, to be written in place.
+    pub fn expose_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+
+    /// Length in bytes. Not secret.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Equality in time that depends on the lengths only.
+    pub fn ct_eq(&self, other: &[u8]) -> bool {
+        self.0.as_slice().ct_eq(other).into()
+    }
+}
+
+impl std::fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SecretBytes({} bytes)", self.len())
+    }
+}
+
+/// Compares two public-length values in time that depends on their lengths only.
+pub fn ct_eq(left: &[u8], right: &[u8]) -> bool {
+    left.ct_eq(right).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_byte() {
+        let secret = SecretBytes::copy_of(b"hunter2");
+        assert_eq!(format!("{secret:?}"), "SecretBytes(7 bytes)");
+    }
+
+    #[test]
+    fn equality_is_by_value() {
+        let secret = SecretBytes::copy_of(b"abc");
+        assert!(secret.ct_eq(b"abc"));
+        assert!(!secret.ct_eq(b"abd"));
+        assert!(!secret.ct_eq(b"ab"));
+    }
+}
