@@ -1,1 +1,16 @@
-//! Stub.
+//! The AWS KMS wire (service model `kms/2014-11-01`, protocol JSON 1.1): what each operation
+//! carries in and out, the errors by name, and nothing of what an operation means.
+//!
+//! * [`op`]: one input and one output struct for each operation, and [`Operation`], which ties
+//!   them to a name. `waxseal_kms::op` has a module of the same name for the meaning.
+//! * [`error`]: [`KmsError`] with the names, HTTP statuses and JSON body that clients match on.
+//! * [`shape`]: base64 blobs, secret blobs and timestamps in epoch seconds.
+//!
+//! There are no sockets here, and no clock.
+
+pub mod error;
+pub mod op;
+pub mod shape;
+
+pub use error::{ErrorCode, KmsError};
+pub use op::{Action, Operation};

@@ -1,0 +1,143 @@
+//! Errors as clients of the AWS KMS API know them.
+
+use serde_json::{Value, json};
+
+macro_rules! error_codes {
+    ($( $(#[$doc:meta])* $variant:ident => $name:literal, $status:literal; )*) => {
+        /// The name of an error, as in `__type` on the wire.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum ErrorCode { $( $(#[$doc])* $variant, )* }
+
+        impl ErrorCode {
+            /// The name on the wire.
+            pub fn name(self) -> &'static str {
+                match self { $( Self::$variant => $name, )* }
+            }
+
+            /// The HTTP status it is sent with.
+            pub fn status(self) -> u16 {
+                match self { $( Self::$variant => $status, )* }
+            }
+        }
+    };
+}
+
+error_codes! {
+    /// The caller may not do this (also sent for a ciphertext whose key is not here).
+    AccessDenied => "AccessDeniedException", 400;
+    /// An alias of that name exists.
+    AlreadyExists => "AlreadyExistsException", 400;
+    /// The request met another change of the same thing.
+    Conflict => "ConflictException", 400;
+    /// The key is disabled.
+    Disabled => "DisabledException", 400;
+    /// The ciphertext was made by another key than the one named.
+    IncorrectKey => "IncorrectKeyException", 400;
+    /// An alias name that is not allowed.
+    InvalidAliasName => "InvalidAliasNameException", 400;
+    /// An ARN that is not allowed.
+    InvalidArn => "InvalidArnException", 400;
+    /// The ciphertext is not one of ours, was altered, or has another encryption context.
+    InvalidCiphertext => "InvalidCiphertextException", 400;
+    /// The key's usage does not allow this.
+    InvalidKeyUsage => "InvalidKeyUsageException", 400;
+    /// A pagination marker that was not given out.
+    InvalidMarker => "InvalidMarkerException", 400;
+    /// The service itself failed; nothing may be assumed about the request.
+    Internal => "KMSInternalException", 500;
+    /// The key's state does not allow this.
+    InvalidState => "KMSInvalidStateException", 400;
+    /// A quota is used up.
+    LimitExceeded => "LimitExceededException", 400;
+    /// No such key or alias.
+    NotFound => "NotFoundException", 400;
+    /// A tag that is not allowed.
+    Tag => "TagException", 400;
+    /// The key cannot do this.
+    UnsupportedOperation => "UnsupportedOperationException", 400;
+    /// A member of the request breaks a constraint of the model.
+    Validation => "ValidationException", 400;
+}
+
+/// An error with its message. Some errors are sent without one, so that they tell nothing apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KmsError {
+    /// Which error.
+    pub code: ErrorCode,
+    /// For the caller; never holds a secret.
+    pub message: Option<String>,
+}
+
+impl KmsError {
+    /// An error with a message.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: Some(message.into()),
+        }
+    }
+
+    /// `InvalidCiphertextException`, which carries no message: whatever was wrong looks the same.
+    pub fn invalid_ciphertext() -> Self {
+        Self {
+            code: ErrorCode::InvalidCiphertext,
+            message: None,
+        }
+    }
+
+    /// The validation sentence for one member: `constraint` follows "Member must".
+    pub fn validation(member: &str, constraint: &str) -> Self {
+        Self::new(
+            ErrorCode::Validation,
+            format!(
+                "1 validation error detected: Value at '{member}' failed to satisfy constraint: Member must {constraint}"
+            ),
+        )
+    }
+
+    /// The JSON body: `{"__type": NAME, "message": TEXT}`, the message left out where there is
+    /// none and spelled `Message` for `AccessDeniedException`, as AWS sends them.
+    pub fn body(&self) -> Value {
+        let key = if self.code == ErrorCode::AccessDenied {
+            "Message"
+        } else {
+            "message"
+        };
+        match &self.message {
+            Some(message) => json!({ "__type": self.code.name(), key: message }),
+            None => json!({ "__type": self.code.name() }),
+        }
+    }
+}
+
+impl std::fmt::Display for KmsError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.message {
+            Some(message) => write!(f, "{}: {message}", self.code.name()),
+            None => f.write_str(self.code.name()),
+        }
+    }
+}
+
+impl std::error::Error for KmsError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_as_recorded_from_aws() {
+        assert_eq!(
+            KmsError::invalid_ciphertext().body().to_string(),
+            r#"{"__type":"InvalidCiphertextException"}"#
+        );
+        assert_eq!(
+            KmsError::new(ErrorCode::AccessDenied, "no")
+                .body()
+                .to_string(),
+            r#"{"Message":"no","__type":"AccessDeniedException"}"#
+        );
+        assert_eq!(ErrorCode::Internal.status(), 500);
+    }
+}
