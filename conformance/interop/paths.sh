@@ -1,0 +1,16 @@
+# shellcheck shell=bash disable=SC2034 # the names are for those who source this
+# Where things are. Sourced by setup and by lib.sh.
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+REPO=$(cd "$HERE/../.." && pwd)
+INTEROP=${WAXSEAL_INTEROP_DIR:-$REPO/target/interop}
+
+PY=$INTEROP/venv/bin/python               # boto3, aws-encryption-sdk, PyNaCl, moto
+AWSCLI=$INTEROP/venv/bin/aws
+ENCRYPTION_CLI=$INTEROP/venv-cli/bin/aws-encryption-cli
+PAYLOAD=$INTEROP/bin/payload              # go/payload.go
+
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
