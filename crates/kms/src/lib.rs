@@ -1,1 +1,36 @@
-//! Stub.
+//! The KMS engine: what the operations of the AWS KMS API mean.
+//!
+//! The same engine serves the embedded KMS of the command line and the server. A request passes
+//! through four types, and each step can be reached only from the one before:
+//!
+//! ```text
+//! Authenticated ─ who calls ─▶ Authorized ─ what they may ─▶ Outcome ─ done or refused ─▶ Recorded ─▶ answer
+//! ```
+//!
+//! * [`request`]: those types, and [`Caller`](request::Caller).
+//! * [`authorize`]: who may do what; default deny.
+//! * [`engine`]: [`Engine`], which runs requests one after the other on a snapshot of the state.
+//! * [`op`]: one function for each operation.
+//! * [`blob`]: the ciphertext blob, byte by byte. [`seal`]: rows at rest.
+//! * [`store`]: state as documents under keys. [`audit`]: the hash-chained log.
+//! * [`root`]: what the hierarchy hangs from. [`home`]: the directory of an embedded KMS.
+//! * [`keyring`]: the engine as a [`Keyring`](waxseal_core::Keyring).
+//!
+//! Time and randomness are handed in. Files are touched only in [`home`], [`store`] and [`audit`].
+
+pub mod audit;
+pub mod authorize;
+pub mod blob;
+pub mod clock;
+pub mod engine;
+pub mod home;
+pub mod keyring;
+mod model;
+pub mod op;
+pub mod request;
+pub mod root;
+pub mod seal;
+pub mod store;
+
+pub use engine::Engine;
+pub use keyring::EngineKeyring;

@@ -1,0 +1,386 @@
+//! One event, as it is handed in and as it is written.
+
+use super::{AuditError, RECORD_BYTES_MAX};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::io::Write;
+use time::{OffsetDateTime, UtcOffset};
+
+/// What happened: the fields of a CloudTrail event that differ from call to call.
+///
+/// It never holds plaintext, ciphertext, data keys, grant tokens or PINs. Control characters in
+/// any text are escaped when it is written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// `eventID`: a UUID, unique to the event.
+    pub event_id: String,
+    /// `eventTime`: written in UTC, to the second.
+    #[serde(with = "time::serde::timestamp")]
+    pub event_time: OffsetDateTime,
+    /// `eventName`: the operation, as in `GenerateDataKey`.
+    pub event_name: Cow<'static, str>,
+    /// `awsRegion`.
+    pub aws_region: String,
+    /// `recipientAccountId`: 12 digits.
+    pub account_id: String,
+    /// `userIdentity`: who asked.
+    pub user_identity: Value,
+    /// `sourceIPAddress`.
+    pub source_ip_address: String,
+    /// `userAgent`.
+    pub user_agent: String,
+    /// `requestID`.
+    pub request_id: String,
+    /// `requestParameters`; `null` when there are none.
+    pub request_parameters: Option<Value>,
+    /// `responseElements`; `null` for cryptographic operations.
+    pub response_elements: Option<Value>,
+    /// Further members of `additionalEventData`, such as `keyMaterialId`. The names `sequence` and
+    /// `previousHash` belong to the chain.
+    pub additional: Map<String, Value>,
+    /// `resources`: the keys that were used.
+    pub resources: Vec<Resource>,
+    /// `readOnly`: whether the operation leaves the key's state alone.
+    pub read_only: bool,
+    /// `errorCode` and `errorMessage` of a refused or failed call.
+    pub error: Option<EventError>,
+}
+
+/// A key that an event is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resource {
+    /// Its ARN.
+    pub arn: String,
+    /// The account that owns it.
+    pub account_id: String,
+}
+
+/// Why a call was refused or failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventError {
+    /// `errorCode`, as in `AccessDenied`.
+    pub code: String,
+    /// `errorMessage`.
+    pub message: String,
+}
+
+/// A record's line but for the two members that are known only when it is written.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    before: Vec<u8>,
+    after: Vec<u8>,
+}
+
+impl Encoded {
+    pub(super) fn new(event: &Event) -> Result<Self, AuditError> {
+        for reserved in ["sequence", "previousHash"] {
+            if event.additional.contains_key(reserved) {
+                return Err(AuditError::ReservedMember(reserved));
+            }
+        }
+        let mut before = object(&Opening::of(event))?;
+        before.pop();
+        before.extend_from_slice(br#","additionalEventData":{"sequence":"#);
+        let mut after = br#"""#.to_vec();
+        if !event.additional.is_empty() {
+            after.push(b',');
+            after.extend_from_slice(&object(&event.additional)?[1..]);
+        } else {
+            after.push(b'}');
+        }
+        after.push(b',');
+        after.extend_from_slice(&object(&Closing::of(event))?[1..]);
+        let bytes = before.len() + LINK_BYTES_MAX + after.len();
+        if bytes > RECORD_BYTES_MAX {
+            return Err(AuditError::RecordTooLong { bytes });
+        }
+        Ok(Self { before, after })
+    }
+
+    /// Appends the line, without its newline, to `out`.
+    pub(super) fn write(&self, sequence: u64, previous: &[u8; 32], out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.before);
+        // Writing to a vector does not fail.
+        let _ = write!(out, r#"{sequence},"previousHash":""#);
+        out.extend_from_slice(hex::encode(previous).as_bytes());
+        out.extend_from_slice(&self.after);
+    }
+}
+
+/// The most bytes between the two parts of [`Encoded`]: a number of 20 digits, a name, a hash.
+const LINK_BYTES_MAX: usize = 20 + r#","previousHash":""#.len() + 64;
+
+fn object(members: &impl Serialize) -> Result<Vec<u8>, AuditError> {
+    serde_json::to_vec(members).map_err(|error| AuditError::Unserializable(error.to_string()))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Opening<'a> {
+    event_version: &'static str,
+    user_identity: &'a Value,
+    event_time: String,
+    event_source: &'static str,
+    event_name: &'a str,
+    aws_region: &'a str,
+    #[serde(rename = "sourceIPAddress")]
+    source_ip_address: &'a str,
+    user_agent: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_message: Option<&'a str>,
+    request_parameters: &'a Option<Value>,
+    response_elements: &'a Option<Value>,
+}
+
+impl<'a> Opening<'a> {
+    fn of(event: &'a Event) -> Self {
+        Self {
+            event_version: "1.11",
+            user_identity: &event.user_identity,
+            event_time: timestamp(event.event_time),
+            event_source: "kms.amazonaws.com",
+            event_name: &event.event_name,
+            aws_region: &event.aws_region,
+            source_ip_address: &event.source_ip_address,
+            user_agent: &event.user_agent,
+            error_code: event.error.as_ref().map(|error| error.code.as_str()),
+            error_message: event.error.as_ref().map(|error| error.message.as_str()),
+            request_parameters: &event.request_parameters,
+            response_elements: &event.response_elements,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Closing<'a> {
+    #[serde(rename = "requestID")]
+    request_id: &'a str,
+    #[serde(rename = "eventID")]
+    event_id: &'a str,
+    read_only: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    resources: Vec<KeyResource<'a>>,
+    event_type: &'static str,
+    management_event: bool,
+    recipient_account_id: &'a str,
+    event_category: &'static str,
+}
+
+#[derive(Serialize)]
+struct KeyResource<'a> {
+    #[serde(rename = "accountId")]
+    account_id: &'a str,
+    r#type: &'static str,
+    #[serde(rename = "ARN")]
+    arn: &'a str,
+}
+
+impl<'a> Closing<'a> {
+    fn of(event: &'a Event) -> Self {
+        let resources = event.resources.iter().map(|resource| KeyResource {
+            account_id: &resource.account_id,
+            r#type: "AWS::KMS::Key",
+            arn: &resource.arn,
+        });
+        Self {
+            request_id: &event.request_id,
+            event_id: &event.event_id,
+            read_only: event.read_only,
+            resources: resources.collect(),
+            event_type: "AwsApiCall",
+            management_event: true,
+            recipient_account_id: &event.account_id,
+            event_category: "Management",
+        }
+    }
+}
+
+fn timestamp(time: OffsetDateTime) -> String {
+    let time = time.to_offset(UtcOffset::UTC);
+    let (year, month, day) = time.to_calendar_date();
+    let (hour, minute, second) = time.to_hms();
+    let month = u8::from(month);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// What the log itself needs to know of a line that was read.
+#[derive(Debug, Deserialize)]
+pub(super) struct Link<'a> {
+    #[serde(rename = "eventID", borrow)]
+    pub(super) event_id: Cow<'a, str>,
+    #[serde(rename = "additionalEventData", borrow)]
+    chain: Chain<'a>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Chain<'a> {
+    sequence: u64,
+    #[serde(rename = "previousHash", borrow)]
+    previous_hash: Cow<'a, str>,
+}
+
+impl<'a> Link<'a> {
+    pub(super) fn parse(line: &'a [u8]) -> Result<Self, String> {
+        let text = std::str::from_utf8(line).map_err(|error| error.to_string())?;
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+
+    pub(super) fn sequence(&self) -> u64 {
+        self.chain.sequence
+    }
+
+    /// Whether `previous` is the hash that this line names, letter by letter.
+    pub(super) fn follows(&self, previous: &[u8; 32]) -> bool {
+        self.chain.previous_hash == hex::encode(previous)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn event() -> Event {
+        Event {
+            event_id: "f3b5e7a4-0000-4000-8000-000000000001".into(),
+            event_time: OffsetDateTime::from_unix_timestamp(1_420_070_400).unwrap(),
+            event_name: "Decrypt".into(),
+            aws_region: "eu-west-1".into(),
+            account_id: "111122223333".into(),
+            user_identity: json!({"type": "Root"}),
+            source_ip_address: "127.0.0.1".into(),
+            user_agent: "waxseal".into(),
+            request_id: "r".into(),
+            request_parameters: Some(json!({"encryptionContext": {"a": "b"}})),
+            response_elements: None,
+            additional: Map::new(),
+            resources: vec![Resource {
+                arn: "arn:aws:kms:eu-west-1:111122223333:key/k".into(),
+                account_id: "111122223333".into(),
+            }],
+            read_only: true,
+            error: None,
+        }
+    }
+
+    fn line(event: &Event, sequence: u64) -> String {
+        let mut out = Vec::new();
+        Encoded::new(event)
+            .unwrap()
+            .write(sequence, &[0xab; 32], &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_whole_line() {
+        let hash = "ab".repeat(32);
+        let expected = [
+            r#"{"eventVersion":"1.11","userIdentity":{"type":"Root"},"#,
+            r#""eventTime":"2015-01-01T00:00:00Z","eventSource":"kms.amazonaws.com","#,
+            r#""eventName":"Decrypt","awsRegion":"eu-west-1","sourceIPAddress":"127.0.0.1","#,
+            r#""userAgent":"waxseal","requestParameters":{"encryptionContext":{"a":"b"}},"#,
+            r#""responseElements":null,"additionalEventData":{"sequence":7,"previousHash":""#,
+            &hash,
+            r#""},"requestID":"r","eventID":"f3b5e7a4-0000-4000-8000-000000000001","#,
+            r#""readOnly":true,"resources":[{"accountId":"111122223333","#,
+            r#""type":"AWS::KMS::Key","ARN":"arn:aws:kms:eu-west-1:111122223333:key/k"}],"#,
+            r#""eventType":"AwsApiCall","managementEvent":true,"#,
+            r#""recipientAccountId":"111122223333","eventCategory":"Management"}"#,
+        ];
+        assert_eq!(line(&event(), 7), expected.concat());
+    }
+
+    #[test]
+    fn members_that_apply_only_sometimes() {
+        let mut event = event();
+        event.resources.clear();
+        event.additional.insert("keyMaterialId".into(), json!("m"));
+        event.error = Some(EventError {
+            code: "AccessDenied".into(),
+            message: "no".into(),
+        });
+        event.response_elements = Some(json!({"x": 1}));
+        event.request_parameters = None;
+        let parsed: Value = serde_json::from_str(&line(&event, u64::MAX)).unwrap();
+        assert_eq!(parsed["errorCode"], "AccessDenied");
+        assert_eq!(parsed["errorMessage"], "no");
+        assert_eq!(parsed["responseElements"], json!({"x": 1}));
+        assert_eq!(parsed["requestParameters"], Value::Null);
+        assert_eq!(parsed["additionalEventData"]["keyMaterialId"], "m");
+        assert_eq!(parsed["additionalEventData"]["sequence"], u64::MAX);
+        assert_eq!(parsed.get("resources"), None);
+    }
+
+    #[test]
+    fn no_text_breaks_a_line() {
+        let mut event = event();
+        let hostile = "a\nb\r\u{1b}[31m\u{0}\u{7f}\",\"readOnly\":true}\u{2028}";
+        event.user_agent = hostile.into();
+        event.event_id = hostile.into();
+        event.additional.insert(hostile.into(), json!([hostile]));
+        let line = line(&event, 1);
+        assert!(line.bytes().all(|byte| byte >= b' '));
+        assert_eq!(Link::parse(line.as_bytes()).unwrap().event_id, hostile);
+        let parsed: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(parsed["userAgent"], hostile);
+        assert_eq!(parsed["additionalEventData"][hostile], json!([hostile]));
+    }
+
+    #[test]
+    fn the_chain_s_own_members_are_reserved() {
+        for name in ["sequence", "previousHash"] {
+            let mut event = event();
+            event.additional.insert(name.into(), json!(1));
+            let error = Encoded::new(&event).unwrap_err();
+            assert_eq!(error, AuditError::ReservedMember(name));
+        }
+    }
+
+    #[test]
+    fn the_limit_holds_on_both_sides() {
+        let mut event = event();
+        event.user_agent.clear();
+        let rest = line(&event, u64::MAX).len();
+        event.user_agent = "x".repeat(RECORD_BYTES_MAX - rest);
+        assert_eq!(line(&event, u64::MAX).len(), RECORD_BYTES_MAX);
+        event.user_agent.push('x');
+        let bytes = RECORD_BYTES_MAX + 1;
+        let error = Encoded::new(&event).unwrap_err();
+        assert_eq!(error, AuditError::RecordTooLong { bytes });
+    }
+
+    #[test]
+    fn times_are_written_in_utc() {
+        let offset = UtcOffset::from_hms(-5, -30, 0).unwrap();
+        let time = OffsetDateTime::from_unix_timestamp(1_709_251_199).unwrap();
+        assert_eq!(timestamp(time.to_offset(offset)), "2024-02-29T23:59:59Z");
+    }
+
+    #[test]
+    fn a_link_is_strict() {
+        let good = line(&event(), 3);
+        let link = Link::parse(good.as_bytes()).unwrap();
+        assert_eq!(link.sequence(), 3);
+        assert!(link.follows(&[0xab; 32]));
+        assert!(!link.follows(&[0xac; 32]));
+        let upper = good.replace(&"ab".repeat(32), &"AB".repeat(32));
+        assert!(!Link::parse(upper.as_bytes()).unwrap().follows(&[0xab; 32]));
+        for bad in [
+            String::new(),
+            "{}".into(),
+            "[]".into(),
+            format!("{good} x"),
+            good.replace(r#""sequence":3"#, r#""sequence":-3"#),
+            good.replace(r#""sequence":3"#, r#""sequence":"3""#),
+            good.replace(r#""sequence":3"#, r#""sequence":3,"sequence":3"#),
+            good.replace(r#""requestID""#, r#""additionalEventData""#),
+        ] {
+            assert!(Link::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert!(Link::parse(b"{\"eventID\":\"\xff\"}").is_err());
+    }
+}

@@ -1,0 +1,301 @@
+//! Segments as files: their names, and their lines read forwards and backwards.
+
+use super::{AuditError, RECORD_BYTES_MAX};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// The name of the segment whose first record has this sequence number.
+pub(super) fn name(first: u64) -> String {
+    format!("{first:020}.jsonl")
+}
+
+pub(super) fn path(dir: &Path, first: u64) -> PathBuf {
+    dir.join(name(first))
+}
+
+/// What lies in the folder of a log.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// The segments, by the sequence number in their names, ascending.
+    pub(super) segments: Vec<u64>,
+    /// Files that end like segments and are not named like any.
+    pub(super) strays: Vec<String>,
+}
+
+pub(super) fn list(dir: &Path) -> Result<Listing, AuditError> {
+    let failed = |error: io::Error| AuditError::io("list", dir, &error);
+    let mut listing = Listing::default();
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let name = name.to_string_lossy();
+        match parse_name(&name) {
+            Some(first) => listing.segments.push(first),
+            None if name.ends_with(SUFFIX) => listing.strays.push(name.into_owned()),
+            None => {}
+        }
+    }
+    listing.segments.sort_unstable();
+    listing.strays.sort_unstable();
+    Ok(listing)
+}
+
+const SUFFIX: &str = ".jsonl";
+
+fn parse_name(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(SUFFIX)?;
+    if digits.len() != 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok().filter(|&first| first > 0)
+}
+
+/// The lines of a segment from the first to the last.
+#[derive(Debug)]
+pub(super) struct Forward {
+    reader: BufReader<File>,
+}
+
+#[derive(Debug)]
+pub(super) enum Next {
+    /// A whole line, without its newline.
+    Line(Vec<u8>),
+    /// A line beyond [`RECORD_BYTES_MAX`].
+    TooLong,
+    /// So many bytes follow the last newline.
+    Torn(u64),
+    /// The segment ends with its last line.
+    End,
+}
+
+impl Forward {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let reader = BufReader::with_capacity(CHUNK_BYTES, File::open(path)?);
+        Ok(Self { reader })
+    }
+
+    pub(super) fn next(&mut self) -> io::Result<Next> {
+        let mut line = Vec::new();
+        let limit = RECORD_BYTES_MAX as u64 + 1;
+        let read = (&mut self.reader)
+            .take(limit)
+            .read_until(b'\n', &mut line)?;
+        if line.pop_if(|last| *last == b'\n').is_some() {
+            return Ok(Next::Line(line));
+        }
+        if read == 0 {
+            return Ok(Next::End);
+        }
+        let (more, newline) = self.skip_line()?;
+        match newline {
+            true => Ok(Next::TooLong),
+            false => Ok(Next::Torn(read as u64 + more)),
+        }
+    }
+
+    fn skip_line(&mut self) -> io::Result<(u64, bool)> {
+        let mut skipped = 0;
+        loop {
+            let chunk = self.reader.fill_buf()?;
+            if chunk.is_empty() {
+                return Ok((skipped, false));
+            }
+            if chunk.contains(&b'\n') {
+                return Ok((skipped, true));
+            }
+            let bytes = chunk.len();
+            skipped += bytes as u64;
+            self.reader.consume(bytes);
+        }
+    }
+}
+
+/// The lines of a segment from the last to the first.
+#[derive(Debug)]
+pub(super) struct Backward<'f> {
+    file: &'f File,
+    /// Where `bytes` begins in the file.
+    start: u64,
+    /// What was read and not yet handed out: whole lines, and the end of the one before.
+    bytes: Vec<u8>,
+}
+
+impl<'f> Backward<'f> {
+    /// Begins at the last newline before `end`. What follows it is left out.
+    pub(super) fn new(file: &'f File, end: u64) -> io::Result<Self> {
+        let mut lines = Self {
+            file,
+            start: end,
+            bytes: Vec::new(),
+        };
+        while !lines.bytes.contains(&b'\n') && lines.grow()? {}
+        let whole = lines.newline_before(lines.bytes.len());
+        lines.bytes.truncate(whole.map_or(0, |newline| newline + 1));
+        Ok(lines)
+    }
+
+    /// Where the line that is handed out next ends, its newline included.
+    pub(super) fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    /// A whole line without its newline; nothing at the beginning of the segment.
+    pub(super) fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        if self.end() == 0 {
+            return Ok(None);
+        }
+        let mut begin = self.line_begin();
+        while begin.is_none() && self.bytes.len() <= RECORD_BYTES_MAX + 1 && self.grow()? {
+            begin = self.line_begin();
+        }
+        let begin = match begin {
+            Some(begin) => begin,
+            None if self.start == 0 => 0,
+            None => return Err(io::Error::new(io::ErrorKind::InvalidData, TOO_LONG)),
+        };
+        let mut line = self.bytes.split_off(begin);
+        line.pop();
+        match line.len() {
+            0..=RECORD_BYTES_MAX => Ok(Some(line)),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, TOO_LONG)),
+        }
+    }
+
+    fn line_begin(&self) -> Option<usize> {
+        let newline = self.newline_before(self.bytes.len().checked_sub(1)?)?;
+        Some(newline + 1)
+    }
+
+    fn newline_before(&self, end: usize) -> Option<usize> {
+        self.bytes[..end].iter().rposition(|&byte| byte == b'\n')
+    }
+
+    /// Puts what lies before in front: as much as there is already, and a chunk at least.
+    fn grow(&mut self) -> io::Result<bool> {
+        let wanted = self.bytes.len().max(CHUNK_BYTES) as u64;
+        let start = self.start.saturating_sub(wanted);
+        // No more than a segment, which fits into memory.
+        let mut bytes = vec![0; (self.start - start) as usize];
+        self.file.read_exact_at(&mut bytes, start)?;
+        bytes.append(&mut self.bytes);
+        self.bytes = bytes;
+        let grown = start < self.start;
+        self.start = start;
+        Ok(grown)
+    }
+}
+
+const CHUNK_BYTES: usize = 16 << 10;
+
+pub(super) const TOO_LONG: &str = "a line is longer than any record";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn file(bytes: &[u8]) -> (tempfile::NamedTempFile, File) {
+        let named = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(named.path(), bytes).unwrap();
+        let file = File::open(named.path()).unwrap();
+        (named, file)
+    }
+
+    fn forward(bytes: &[u8]) -> (Vec<Vec<u8>>, u64) {
+        let (named, _) = file(bytes);
+        let mut forward = Forward::open(named.path()).unwrap();
+        let mut lines = Vec::new();
+        loop {
+            match forward.next().unwrap() {
+                Next::Line(line) => lines.push(line),
+                Next::Torn(bytes) => return (lines, bytes),
+                Next::End => return (lines, 0),
+                Next::TooLong => panic!("too long"),
+            }
+        }
+    }
+
+    fn backward(bytes: &[u8]) -> (Vec<Vec<u8>>, u64) {
+        let (_named, file) = file(bytes);
+        let mut backward = Backward::new(&file, bytes.len() as u64).unwrap();
+        let torn = bytes.len() as u64 - backward.end();
+        let mut lines = Vec::new();
+        while let Some(line) = backward.next().unwrap() {
+            lines.push(line);
+        }
+        lines.reverse();
+        (lines, torn)
+    }
+
+    #[test]
+    fn names_are_exact() {
+        assert_eq!(name(1), "00000000000000000001.jsonl");
+        assert_eq!(parse_name(&name(u64::MAX)), Some(u64::MAX));
+        for bad in [
+            "lock",
+            "1.jsonl",
+            "00000000000000000000.jsonl",
+            "99999999999999999999.jsonl",
+            "+0000000000000000001.jsonl",
+            "000000000000000000001.jsonl",
+            "00000000000000000001.json",
+            "00000000000000000001.jsonl.gz",
+        ] {
+            assert_eq!(parse_name(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn both_directions_read_the_same() {
+        let long = "y".repeat(3 * CHUNK_BYTES + 17);
+        let exact = "z".repeat(CHUNK_BYTES - 1);
+        let cases = [
+            String::new(),
+            "\n".into(),
+            "torn".into(),
+            "a\n".into(),
+            "a\nb\n\nc\ntorn".into(),
+            format!("{long}\n{exact}\n{long}\n{long}"),
+            format!("{exact}\n{exact}\n"),
+        ];
+        for case in cases {
+            assert_eq!(forward(case.as_bytes()), backward(case.as_bytes()));
+            let lines: Vec<&str> = case.split('\n').collect();
+            let (last, whole) = lines.split_last().unwrap();
+            let (read, torn) = forward(case.as_bytes());
+            assert_eq!(torn, last.len() as u64);
+            assert!(read.iter().eq(whole.iter().map(|line| line.as_bytes())));
+        }
+    }
+
+    #[test]
+    fn the_longest_line_and_one_byte_more() {
+        let longest = [vec![b'x'; RECORD_BYTES_MAX], b"\n".to_vec()].concat();
+        let twice = longest.repeat(2);
+        assert_eq!(forward(&twice).0.len(), 2);
+        assert_eq!(backward(&twice).0.len(), 2);
+        let longer = [b"x".to_vec(), longest.clone()].concat();
+        let (named, file) = file(&longer);
+        let mut reader = Forward::open(named.path()).unwrap();
+        assert!(matches!(reader.next().unwrap(), Next::TooLong));
+        let end = longer.len() as u64;
+        assert!(Backward::new(&file, end).unwrap().next().is_err());
+        // Without a newline it is what a crash left behind, however long.
+        let torn = vec![0; 3 * RECORD_BYTES_MAX];
+        assert_eq!(forward(&torn), (vec![], torn.len() as u64));
+        assert_eq!(backward(&torn), (vec![], torn.len() as u64));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+        #[test]
+        fn any_bytes(parts in proptest::collection::vec((any::<u8>(), 0..40_000_usize), 0..6)) {
+            let bytes: Vec<u8> = parts
+                .into_iter()
+                .flat_map(|(byte, count)| std::iter::repeat_n(byte, count).chain([b'\n', byte]))
+                .collect();
+            prop_assert_eq!(forward(&bytes), backward(&bytes));
+        }
+    }
+}

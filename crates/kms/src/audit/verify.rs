@@ -1,0 +1,233 @@
+//! Proving that a log is whole: every record there, in order, as it was written.
+
+use super::event::Link;
+use super::segment::{self, Forward, Next};
+use super::{AuditError, RECORD_BYTES_MAX};
+use std::path::Path;
+use waxseal_core::crypto::hash::sha256;
+
+/// A log whose chain holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// Number of records.
+    pub records: u64,
+    /// Number of segments.
+    pub segments: u64,
+    /// SHA-256 of the last record's line; zeros when there is none. Compared with a copy kept
+    /// elsewhere it shows that no record was cut off at the end.
+    pub head: [u8; 32],
+    /// What a crash left behind the last record. It was never acknowledged.
+    pub torn_tail: Option<TornTail>,
+}
+
+/// Bytes after the last newline of the last segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TornTail {
+    /// The segment's name.
+    pub segment: String,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+/// Why a log was not verified.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// The chain breaks. All records before the one that is named hold.
+    #[error(transparent)]
+    Broken(#[from] BrokenRecord),
+    /// The log could not be read.
+    #[error(transparent)]
+    Unreadable(#[from] AuditError),
+}
+
+/// The first record that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("audit record {sequence} does not hold (segment {segment}, line {line}): {reason}")]
+pub struct BrokenRecord {
+    /// Where it is: the segment's name.
+    pub segment: String,
+    /// Where it is in the segment: 1, 2, …
+    pub line: u64,
+    /// The sequence number that it must have.
+    pub sequence: u64,
+    /// What is wrong.
+    pub reason: Reason,
+}
+
+/// What is wrong with a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The line is no event with the members of the chain.
+    #[error("the line is not a record: {0}")]
+    Malformed(String),
+    /// The line is longer than any record.
+    #[error("the line is longer than {RECORD_BYTES_MAX} bytes")]
+    TooLong,
+    /// Another record lies here: records were removed, inserted or moved.
+    #[error("record {found} lies in its place")]
+    Sequence {
+        /// The sequence number that was found.
+        found: u64,
+    },
+    /// The record after it was written behind another line than this.
+    #[error("the line was altered: the record after it names another hash")]
+    Altered,
+    /// It was not written behind the line that lies before it, and the record after it was not
+    /// written behind it.
+    #[error("the line was altered: it does not name the hash of the record before it")]
+    PreviousHash,
+    /// The segment that should begin here is missing or has another name.
+    #[error("the segment that begins with it is missing; the next begins with record {found}")]
+    SegmentMissing {
+        /// The sequence number in the name of the segment that was found.
+        found: u64,
+    },
+    /// A segment that is not the last ends in the middle of a line.
+    #[error("the segment ends inside the line")]
+    Unfinished,
+    /// A file with the ending of segments is none: perhaps a segment that was renamed.
+    #[error("the log ends before it, but holds a file '{0}' that is no segment")]
+    StrayFile(String),
+}
+
+/// Reads the whole log and checks that each record is there, in its place, and follows from the
+/// one before it.
+///
+/// Needs no lock: records that are appended meanwhile may or may not be counted.
+///
+/// # Errors
+/// [`VerifyError::Broken`] names the first record that does not hold: everything before it does.
+pub fn verify(dir: &Path) -> Result<Verified, VerifyError> {
+    let listing = segment::list(dir)?;
+    let mut chain = Chain::default();
+    let mut torn_tail = None;
+    for (index, &first) in listing.segments.iter().enumerate() {
+        let last = index + 1 == listing.segments.len();
+        chain.begin(first)?;
+        if let Some(bytes) = chain.read(dir, first)? {
+            if !last {
+                return Err(chain.broken(Reason::Unfinished).into());
+            }
+            let segment = segment::name(first);
+            torn_tail = Some(TornTail { segment, bytes });
+        }
+    }
+    chain.settle()?;
+    if let Some(stray) = listing.strays.into_iter().next() {
+        return Err(chain.broken(Reason::StrayFile(stray)).into());
+    }
+    Ok(Verified {
+        records: chain.records,
+        segments: listing.segments.len() as u64,
+        head: chain.hash,
+        torn_tail,
+    })
+}
+
+/// What holds so far.
+#[derive(Debug, Default)]
+struct Chain {
+    records: u64,
+    hash: [u8; 32],
+    /// The place of the next line.
+    next: Place,
+    /// The place of the last line.
+    last: Place,
+    /// The last line does not follow from the one before it, whose place this is. Which of the two
+    /// was altered is seen at the next line.
+    doubt: Option<Place>,
+}
+
+/// A segment, and a line in it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    first: u64,
+    line: u64,
+    sequence: u64,
+}
+
+impl Chain {
+    fn begin(&mut self, first: u64) -> Result<(), BrokenRecord> {
+        self.next = Place {
+            first,
+            line: 1,
+            sequence: self.records + 1,
+        };
+        if first != self.next.sequence {
+            return Err(self.broken(Reason::SegmentMissing { found: first }));
+        }
+        Ok(())
+    }
+
+    /// Reads a segment; gives the length of its torn tail.
+    fn read(&mut self, dir: &Path, first: u64) -> Result<Option<u64>, VerifyError> {
+        let path = segment::path(dir, first);
+        let failed = |error| AuditError::io("read", &path, &error);
+        let mut lines = Forward::open(&path).map_err(failed)?;
+        loop {
+            match lines.next().map_err(failed)? {
+                Next::Line(line) => self.add(&line)?,
+                Next::TooLong => return Err(self.broken(Reason::TooLong).into()),
+                Next::Torn(bytes) => return Ok(Some(bytes)),
+                Next::End => return Ok(None),
+            }
+        }
+    }
+
+    fn add(&mut self, line: &[u8]) -> Result<(), BrokenRecord> {
+        let link = Link::parse(line).map_err(|error| self.broken(Reason::Malformed(error)))?;
+        let found = link.sequence();
+        if found != self.next.sequence {
+            return Err(self.broken(Reason::Sequence { found }));
+        }
+        let follows = link.follows(&self.hash);
+        if let Some(before) = self.doubt {
+            return Err(match follows {
+                // This one vouches for the last, so the one before the last was altered.
+                true => before.broken(Reason::Altered),
+                false => self.last.broken(Reason::PreviousHash),
+            });
+        }
+        if !follows {
+            if self.records == 0 {
+                return Err(self.broken(Reason::PreviousHash));
+            }
+            self.doubt = Some(self.last);
+        }
+        self.hash = sha256(&[line]);
+        self.records += 1;
+        self.last = self.next;
+        self.next.line += 1;
+        self.next.sequence += 1;
+        Ok(())
+    }
+
+    /// Nothing follows: of the two records in doubt the first is the first that may not hold.
+    fn settle(&self) -> Result<(), BrokenRecord> {
+        match self.doubt {
+            Some(before) => Err(before.broken(Reason::Altered)),
+            None => Ok(()),
+        }
+    }
+
+    /// The next line does not hold, unless one before it is in doubt already.
+    fn broken(&self, reason: Reason) -> BrokenRecord {
+        match self.settle() {
+            Err(earlier) => earlier,
+            Ok(()) => self.next.broken(reason),
+        }
+    }
+}
+
+impl Place {
+    fn broken(self, reason: Reason) -> BrokenRecord {
+        BrokenRecord {
+            segment: segment::name(self.first),
+            line: self.line,
+            sequence: self.sequence,
+            reason,
+        }
+    }
+}

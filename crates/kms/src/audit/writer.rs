@@ -1,0 +1,339 @@
+//! The one who writes: holds the lock between processes and knows where the log ends.
+
+use super::event::{Encoded, Link};
+use super::segment::{self, Backward};
+use super::{AuditError, SEGMENT_BYTES_MAX};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use waxseal_core::crypto::hash::sha256;
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    dir: PathBuf,
+    lock: File,
+    pub(super) segment_bytes_max: u64,
+    /// How a segment is made durable; tests put failures here.
+    pub(super) sync: fn(&File) -> io::Result<()>,
+    pub(super) syncs: u64,
+    end: Option<End>,
+    /// Records that this handle wrote or saw.
+    known: u64,
+    refusing: bool,
+}
+
+/// Where the log ends.
+#[derive(Debug)]
+struct End {
+    next_sequence: u64,
+    /// Of the last record's line.
+    hash: [u8; 32],
+    /// The newest segment; none before the first record.
+    segment: Option<Segment>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    first: u64,
+    file: File,
+    bytes: u64,
+}
+
+impl Writer {
+    pub(super) fn open(dir: &Path) -> Result<Self, AuditError> {
+        create_dir(dir)?;
+        let path = dir.join("lock");
+        let mut options = OpenOptions::new();
+        let lock = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| AuditError::io("open", &path, &error))?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            lock,
+            segment_bytes_max: SEGMENT_BYTES_MAX,
+            sync: File::sync_data,
+            syncs: 0,
+            end: None,
+            known: 0,
+            refusing: false,
+        })
+    }
+
+    /// Takes the lock and finds the end of the log, which nobody else moves until
+    /// [`Writer::unlock`].
+    pub(super) fn lock(&mut self) -> Result<(), AuditError> {
+        if self.refusing {
+            return Err(AuditError::Refusing);
+        }
+        self.wait_for_lock()?;
+        self.refresh().inspect_err(|_| self.unlock())
+    }
+
+    pub(super) fn unlock(&self) {
+        // Failing to unlock a file that is open and locked has no cause that could be mended; the
+        // lock goes with the descriptor at the latest.
+        let _ = self.lock.unlock();
+    }
+
+    /// Sequence number of the record that is written next.
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.end.as_ref().map_or(1, |end| end.next_sequence)
+    }
+
+    /// Writes and syncs; gives the first one's sequence number. Needs the lock.
+    pub(super) fn append(&mut self, records: &[Encoded]) -> Result<u64, AuditError> {
+        if self.refusing {
+            return Err(AuditError::Refusing);
+        }
+        // Whatever goes wrong, the end is read again before it is believed again.
+        let Some(mut end) = self.end.take() else {
+            return Err(AuditError::Refusing);
+        };
+        let first = end.next_sequence;
+        let mut lines = Vec::new();
+        for record in records {
+            let begin = lines.len();
+            record.write(end.next_sequence, &end.hash, &mut lines);
+            end.hash = sha256(&[&lines[begin..]]);
+            end.next_sequence += 1;
+            lines.push(b'\n');
+        }
+        let bytes = lines.len() as u64;
+        let full = |s: &Segment| s.bytes > 0 && s.bytes + bytes > self.segment_bytes_max;
+        let (mut segment, created) = match end.segment.take() {
+            Some(segment) if !full(&segment) => (segment, false),
+            _ => (Segment::create(&self.dir, first)?, true),
+        };
+        self.write(&segment, &lines)?;
+        if created {
+            self.sync_dir()?;
+        }
+        segment.bytes += bytes;
+        self.known = end.next_sequence - 1;
+        end.segment = Some(segment);
+        self.end = Some(end);
+        Ok(first)
+    }
+
+    /// Whether a record with `sequence >= since` has this event id. Needs the lock.
+    pub(super) fn contains(&self, since: u64, event_id: &str) -> Result<bool, AuditError> {
+        if since >= self.next_sequence() {
+            return Ok(false);
+        }
+        for &first in segment::list(&self.dir)?.segments.iter().rev() {
+            let path = segment::path(&self.dir, first);
+            let failed = |error| segment_error(&path, first, &error);
+            let file = File::open(&path).map_err(failed)?;
+            let bytes = file.metadata().map_err(failed)?.len();
+            let mut lines = Backward::new(&file, bytes).map_err(failed)?;
+            while let Some(line) = lines.next().map_err(failed)? {
+                let link = Link::parse(&line).map_err(|e| AuditError::corrupt(first, e))?;
+                if link.sequence() < since {
+                    return Ok(false);
+                }
+                if link.event_id == event_id {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn wait_for_lock(&self) -> Result<(), AuditError> {
+        // Not the blocking call: a process that was stopped while it holds the lock must not stop
+        // every other for ever.
+        let deadline = Instant::now() + LOCK_WAIT_MAX;
+        let mut pause = Duration::from_micros(50);
+        loop {
+            match self.lock.try_lock() {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {}
+                Err(TryLockError::WouldBlock) => return Err(AuditError::Busy),
+                Err(TryLockError::Error(error)) => {
+                    return Err(AuditError::io("lock", &self.dir.join("lock"), &error));
+                }
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(1));
+        }
+    }
+
+    fn refresh(&mut self) -> Result<(), AuditError> {
+        if let Some(end) = &self.end
+            && end.is_current(&self.dir)
+        {
+            return Ok(());
+        }
+        let end = End::load(&self.dir)?;
+        if end.next_sequence <= self.known {
+            return Err(AuditError::RolledBack {
+                found: end.next_sequence,
+                known: self.known,
+            });
+        }
+        self.known = end.next_sequence - 1;
+        self.end = Some(end);
+        Ok(())
+    }
+
+    /// All of `lines`, durably, or as if nothing had been written.
+    fn write(&mut self, segment: &Segment, lines: &[u8]) -> Result<(), AuditError> {
+        let path = segment::path(&self.dir, segment.first);
+        if let Err(error) = segment.file.write_all_at(lines, segment.bytes) {
+            segment.cut(segment.bytes);
+            return Err(AuditError::io("write", &path, &error));
+        }
+        self.syncs += 1;
+        if let Err(error) = (self.sync)(&segment.file) {
+            self.refusing = true;
+            segment.cut(segment.bytes);
+            return Err(AuditError::io("sync", &path, &error));
+        }
+        Ok(())
+    }
+
+    fn sync_dir(&mut self) -> Result<(), AuditError> {
+        sync_dir(&self.dir).inspect_err(|_| self.refusing = true)
+    }
+}
+
+impl End {
+    /// Whether nobody else has written since. A newer segment would be named by the record that
+    /// comes next: one look shows whether there is one.
+    fn is_current(&self, dir: &Path) -> bool {
+        let Some(segment) = &self.segment else {
+            return false;
+        };
+        let unchanged = segment
+            .file
+            .metadata()
+            .is_ok_and(|found| found.len() == segment.bytes && found.nlink() > 0);
+        unchanged
+            && (segment.first == self.next_sequence
+                || !segment::path(dir, self.next_sequence).exists())
+    }
+
+    /// Reads the end of the log, and cuts off what a crash left behind the last newline.
+    fn load(dir: &Path) -> Result<Self, AuditError> {
+        let segments = segment::list(dir)?.segments;
+        let Some((&newest, older)) = segments.split_last() else {
+            return Ok(Self {
+                next_sequence: 1,
+                hash: [0; 32],
+                segment: None,
+            });
+        };
+        let mut segment = Segment::open(dir, newest)?;
+        let (next_sequence, hash) = match segment.last_record(dir)? {
+            Some(last) => last,
+            None if newest == 1 => (1, [0; 32]),
+            None => Self::of_older(dir, older, newest)?,
+        };
+        let whole = Backward::new(&segment.file, segment.bytes)
+            .map_err(|error| segment_error(&segment::path(dir, newest), newest, &error))?
+            .end();
+        if whole < segment.bytes {
+            let path = segment::path(dir, newest);
+            let cut = segment.file.set_len(whole);
+            cut.map_err(|error| AuditError::io("cut", &path, &error))?;
+            segment.bytes = whole;
+        }
+        Ok(Self {
+            next_sequence,
+            hash,
+            segment: Some(segment),
+        })
+    }
+
+    /// The newest segment holds no record: what the one before it ends with.
+    fn of_older(dir: &Path, older: &[u64], newest: u64) -> Result<(u64, [u8; 32]), AuditError> {
+        let last = match older.last() {
+            Some(&first) => Segment::open(dir, first)?.last_record(dir)?,
+            None => None,
+        };
+        match last {
+            Some((next, hash)) if next == newest => Ok((next, hash)),
+            _ => Err(AuditError::corrupt(
+                newest,
+                "the segment before it does not end with the record before",
+            )),
+        }
+    }
+}
+
+impl Segment {
+    fn open(dir: &Path, first: u64) -> Result<Self, AuditError> {
+        let path = segment::path(dir, first);
+        let failed = |error| AuditError::io("open", &path, &error);
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).open(&path).map_err(failed)?;
+        let bytes = file.metadata().map_err(failed)?.len();
+        Ok(Self { first, file, bytes })
+    }
+
+    fn create(dir: &Path, first: u64) -> Result<Self, AuditError> {
+        let path = segment::path(dir, first);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        let file = options
+            .open(&path)
+            .map_err(|error| AuditError::io("create", &path, &error))?;
+        let bytes = 0;
+        Ok(Self { first, file, bytes })
+    }
+
+    /// The sequence number after the last whole line, and that line's hash.
+    fn last_record(&self, dir: &Path) -> Result<Option<(u64, [u8; 32])>, AuditError> {
+        let failed = |error| segment_error(&segment::path(dir, self.first), self.first, &error);
+        let mut lines = Backward::new(&self.file, self.bytes).map_err(failed)?;
+        let Some(line) = lines.next().map_err(failed)? else {
+            return Ok(None);
+        };
+        let link = Link::parse(&line).map_err(|reason| AuditError::corrupt(self.first, reason))?;
+        let sequence = link.sequence();
+        if sequence < self.first || sequence == u64::MAX {
+            let reason = format!("it ends with record {sequence}");
+            return Err(AuditError::corrupt(self.first, reason));
+        }
+        Ok(Some((sequence + 1, sha256(&[&line]))))
+    }
+
+    /// As far as possible: what stays is cut off by the next writer, or was never acknowledged.
+    fn cut(&self, bytes: u64) {
+        let _ = self.file.set_len(bytes);
+    }
+}
+
+fn segment_error(path: &Path, first: u64, error: &io::Error) -> AuditError {
+    match error.kind() {
+        io::ErrorKind::InvalidData => AuditError::corrupt(first, error.to_string()),
+        _ => AuditError::io("read", path, error),
+    }
+}
+
+fn create_dir(dir: &Path) -> Result<(), AuditError> {
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Ok(()) => {
+            let absolute = std::path::absolute(dir);
+            let absolute = absolute.map_err(|error| AuditError::io("find", dir, &error))?;
+            sync_dir(absolute.parent().unwrap_or(dir))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(AuditError::io("create", dir, &error)),
+    }
+}
+
+fn sync_dir(dir: &Path) -> Result<(), AuditError> {
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|error| AuditError::io("sync", dir, &error))
+}
+
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);

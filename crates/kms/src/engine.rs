@@ -1,0 +1,526 @@
+//! The engine: state, clock, randomness and audit log, and the one way through them.
+
+use crate::audit::{AuditLog, Event, Exclusive};
+use crate::clock::Clock;
+use crate::model::{
+    self, AliasRecord, KeyRecord, PENDING_PREFIX, alias_document, key_document, material_document,
+    pending_document,
+};
+use crate::op::Perform;
+use crate::request::{Authenticated, Caller, Change, Outcome};
+use crate::seal::RowSealer;
+use crate::store::{Batch, Document, Expect, Store, StoreError};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use time::OffsetDateTime;
+use waxseal_core::arn::Home;
+use waxseal_core::crypto::random::{self, Entropy};
+use waxseal_core::{AliasName, KeyArn, KeyId, KeyRef, SecretBytes};
+use waxseal_kms_api::{ErrorCode, KmsError};
+
+/// What an engine is made of. Everything that touches the world is handed in.
+pub struct Parts {
+    /// Sealed state.
+    pub store: Box<dyn Store>,
+    /// Where every request is recorded before it is answered.
+    pub audit: AuditLog,
+    /// Seals and opens the rows of `store`.
+    pub rows: RowSealer,
+    /// Partition, Region and account of its keys.
+    pub home: Home,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives keys, salts and ids.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Parts({})", self.home)
+    }
+}
+
+/// A KMS: keys, aliases, and the operations on them. Shared by threads as it is.
+pub struct Engine {
+    parts: Parts,
+    cache: RwLock<Cache>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Engine({})", self.parts.home)
+    }
+}
+
+impl Engine {
+    /// Puts the parts together, and finishes what a crash may have left: changes whose audit
+    /// record was not written yet are recorded now.
+    ///
+    /// # Errors
+    /// `KMSInternalException` when the store or the log cannot be read or written.
+    pub fn new(parts: Parts) -> Result<Self, KmsError> {
+        let engine = Self {
+            parts,
+            cache: RwLock::default(),
+        };
+        if !engine.scan(PENDING_PREFIX)?.is_empty() {
+            let mut log = engine
+                .parts
+                .audit
+                .exclusive()
+                .map_err(|error| internal(error))?;
+            engine.settle(&mut log)?;
+        }
+        Ok(engine)
+    }
+
+    /// Partition, Region and account of its keys.
+    pub fn home(&self) -> &Home {
+        &self.parts.home
+    }
+
+    /// Whether an alias of this name is there. A look at the state, not a use of a key: nothing is
+    /// recorded.
+    ///
+    /// # Errors
+    /// `KMSInternalException` when the store cannot be read.
+    pub fn has_alias(&self, name: &str) -> Result<bool, KmsError> {
+        self.refresh()?;
+        match name.parse() {
+            Ok(name) => Ok(self.view().alias(&name)?.is_some()),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// A request by the owner of this KMS: whoever could open it.
+    ///
+    /// # Errors
+    /// `KMSInternalException` when there is no randomness for the request id.
+    pub fn by_owner<O: Perform>(
+        &self,
+        user_agent: &str,
+        input: O,
+    ) -> Result<Authenticated<O>, KmsError> {
+        let caller = Caller::owner(self.home(), user_agent);
+        Ok(Authenticated::by_owner(caller, self.uuid()?, input))
+    }
+
+    /// Runs a request. The answer leaves only after its record is durable in the audit log.
+    ///
+    /// # Errors
+    /// As the operation; `KMSInternalException` when the record could not be written: nothing is
+    /// then answered, whatever came of the operation.
+    pub fn call<O: Perform>(&self, request: Authenticated<O>) -> Result<O::Output, KmsError> {
+        if O::MUTATES {
+            self.change(request)
+        } else {
+            self.consult(request)
+        }
+    }
+
+    /// A request that changes nothing.
+    fn consult<O: Perform>(&self, request: Authenticated<O>) -> Result<O::Output, KmsError> {
+        self.refresh()?;
+        let view = self.view();
+        let outcome = perform(request, &view);
+        let event = outcome.event(&view, self.uuid()?);
+        self.parts
+            .audit
+            .append(&event)
+            .map_err(|error| internal(error))?;
+        outcome.recorded().answer()
+    }
+
+    /// A request that may change state. Change and record cannot be separated by a crash: the
+    /// record is committed to the store together with the change (`pending/…`), then written to
+    /// the log, then removed from the store; whoever finds it there writes it first. The log's
+    /// lock is held all the way, across processes, so a pending record that is seen under the
+    /// lock belongs to a writer that is gone.
+    fn change<O: Perform>(&self, request: Authenticated<O>) -> Result<O::Output, KmsError> {
+        let mut log = self
+            .parts
+            .audit
+            .exclusive()
+            .map_err(|error| internal(error))?;
+        self.settle(&mut log)?;
+        self.refresh()?;
+        let view = self.view();
+        let mut outcome = perform(request, &view);
+        let changes = outcome.take_changes();
+        let event_id = self.uuid()?;
+        if changes.is_empty() {
+            let event = outcome.event(&view, event_id);
+            log.append(&event).map_err(|error| internal(error))?;
+            return outcome.recorded().answer();
+        }
+        let event = outcome.event(&view, event_id);
+        match self.commit(&changes, &event, log.next_sequence()) {
+            Ok(()) => {
+                log.append(&event).map_err(|error| internal(error))?;
+                self.forget(&event.event_id)?;
+            }
+            Err(error) => {
+                outcome.fail(error);
+                let event = outcome.event(&view, self.uuid()?);
+                log.append(&event).map_err(|error| internal(error))?;
+            }
+        }
+        outcome.recorded().answer()
+    }
+
+    fn commit(
+        &self,
+        changes: &[Change],
+        event: &Event,
+        since_sequence: u64,
+    ) -> Result<(), KmsError> {
+        let mut batch = Batch::new();
+        for change in changes {
+            match &change.body {
+                Some(body) => {
+                    let body = self.sealed(&change.key, change.expect, body.expose())?;
+                    batch.put(change.key.clone(), change.expect, body);
+                }
+                None => {
+                    batch.delete(change.key.clone(), change.expect);
+                }
+            }
+        }
+        let key = pending_document(&event.event_id);
+        let pending = Pending {
+            since_sequence,
+            event: event.clone(),
+        };
+        let body = serde_json::to_vec(&pending).map_err(|error| internal(error))?;
+        let body = self.sealed(&key, Expect::Absent, &body)?;
+        batch.put(key, Expect::Absent, body);
+        self.parts
+            .store
+            .commit(&batch)
+            .map(drop)
+            .map_err(|error| match error {
+                StoreError::Conflict { .. } => KmsError::new(
+                    ErrorCode::Conflict,
+                    "The request met another change of the same resource. Try again.",
+                ),
+                other => internal(&other),
+            })
+    }
+
+    /// Writes the records that a crash kept from the log. Called under the log's lock.
+    fn settle(&self, log: &mut Exclusive<'_>) -> Result<(), KmsError> {
+        for document in self.scan(PENDING_PREFIX)? {
+            let pending: Pending = self.open_json(&document)?;
+            let written = log
+                .contains(pending.since_sequence, &pending.event.event_id)
+                .map_err(|error| internal(error))?;
+            if !written {
+                log.append(&pending.event)
+                    .map_err(|error| internal(error))?;
+            }
+            self.forget(&pending.event.event_id)?;
+        }
+        Ok(())
+    }
+
+    fn forget(&self, event_id: &str) -> Result<(), KmsError> {
+        let mut batch = Batch::new();
+        batch.delete(pending_document(event_id), Expect::Revision(1));
+        self.parts
+            .store
+            .commit(&batch)
+            .map(drop)
+            .map_err(|error| internal(error))
+    }
+
+    fn sealed(&self, key: &str, expect: Expect, body: &[u8]) -> Result<Vec<u8>, KmsError> {
+        let revision = match expect {
+            Expect::Absent => 1,
+            Expect::Revision(revision) => revision + 1,
+        };
+        self.parts.rows.seal(key, revision, body, self.entropy())
+    }
+
+    fn entropy(&self) -> &dyn Entropy {
+        self.parts.entropy.as_ref()
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            engine: self,
+            now: self.parts.clock.now(),
+        }
+    }
+
+    /// A version 4 UUID (RFC 9562).
+    fn uuid(&self) -> Result<String, KmsError> {
+        let bytes: [u8; 16] = random::array(self.entropy()).map_err(|error| internal(error))?;
+        Ok(uuid::Builder::from_random_bytes(bytes)
+            .into_uuid()
+            .hyphenated()
+            .to_string())
+    }
+
+    /// Drops from memory what was changed since it was read, by whatever process. After this, a
+    /// change that was answered before this request came is seen by it.
+    fn refresh(&self) -> Result<(), KmsError> {
+        let head = self
+            .cache
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .head;
+        let changes = self
+            .parts
+            .store
+            .watch(head)
+            .map_err(|error| internal(error))?;
+        if changes.head == head {
+            return Ok(());
+        }
+        let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
+        for key in &changes.keys {
+            cache.entries.remove(key);
+        }
+        cache.head = cache.head.max(changes.head);
+        Ok(())
+    }
+
+    /// The cached record of a document, read and opened when it is not there.
+    fn cached(
+        &self,
+        key: &str,
+        read: fn(&Self, &Document) -> Result<Entry, KmsError>,
+    ) -> Result<Option<Entry>, KmsError> {
+        if let Some(entry) = self
+            .cache
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entries
+            .get(key)
+        {
+            return Ok(Some(entry.clone()));
+        }
+        let Some(document) = self.parts.store.get(key).map_err(|error| internal(error))? else {
+            return Ok(None);
+        };
+        let entry = read(self, &document)?;
+        let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
+        cache.entries.insert(key.to_owned(), entry.clone());
+        Ok(Some(entry))
+    }
+
+    fn scan(&self, prefix: &str) -> Result<Vec<Document>, KmsError> {
+        self.parts
+            .store
+            .scan(prefix)
+            .map_err(|error| internal(error))
+    }
+
+    fn open_json<T: DeserializeOwned>(&self, document: &Document) -> Result<T, KmsError> {
+        let body = self.parts.rows.open(document)?;
+        serde_json::from_slice(body.expose()).map_err(|error| internal(error))
+    }
+}
+
+fn perform<O: Perform>(request: Authenticated<O>, view: &View<'_>) -> Outcome<O> {
+    match request.authorize(view) {
+        Ok(authorized) => authorized.run(view),
+        Err(refused) => refused,
+    }
+}
+
+/// `KMSInternalException` with what failed, which is never a secret.
+pub(crate) fn internal(what: impl std::fmt::Display) -> KmsError {
+    KmsError::new(ErrorCode::Internal, what.to_string())
+}
+
+/// An audit record that is committed with its change and not known to be in the log.
+#[derive(Serialize, Deserialize)]
+struct Pending {
+    /// The log had no record of it below this sequence number.
+    since_sequence: u64,
+    event: Event,
+}
+
+#[derive(Default)]
+struct Cache {
+    /// Everything in `entries` is as new as this head of the store, or newer.
+    head: u64,
+    entries: HashMap<String, Entry>,
+}
+
+#[derive(Clone)]
+enum Entry {
+    Key(Arc<KeyRecord>, u64),
+    Alias(Arc<AliasRecord>, u64),
+    Material(Arc<SecretBytes>),
+}
+
+/// A key as one request sees it.
+#[derive(Debug, Clone)]
+pub struct KeyEntry {
+    pub(crate) arn: KeyArn,
+    pub(crate) record: Arc<KeyRecord>,
+    pub(crate) revision: u64,
+}
+
+/// An alias as one request sees it.
+#[derive(Debug, Clone)]
+pub struct AliasEntry {
+    pub(crate) name: AliasName,
+    pub(crate) record: Arc<AliasRecord>,
+    pub(crate) revision: u64,
+}
+
+/// State, time and randomness for one request.
+#[derive(Debug)]
+pub struct View<'e> {
+    engine: &'e Engine,
+    pub(crate) now: OffsetDateTime,
+}
+
+impl View<'_> {
+    pub(crate) fn home(&self) -> &Home {
+        self.engine.home()
+    }
+
+    pub(crate) fn entropy(&self) -> &dyn Entropy {
+        self.engine.entropy()
+    }
+
+    /// Now, as records keep it.
+    pub(crate) fn seconds(&self) -> f64 {
+        model::seconds(self.now)
+    }
+
+    pub(crate) fn new_key_id(&self) -> Result<KeyId, KmsError> {
+        self.engine.uuid()?.parse().map_err(|error| internal(error))
+    }
+
+    pub(crate) fn key(&self, id: &KeyId) -> Result<Option<KeyEntry>, KmsError> {
+        let entry = self.engine.cached(&key_document(id), |engine, document| {
+            Ok(Entry::Key(
+                Arc::new(engine.open_json(document)?),
+                document.revision,
+            ))
+        })?;
+        Ok(match entry {
+            Some(Entry::Key(record, revision)) => Some(KeyEntry {
+                arn: self.home().key_arn(id.clone()),
+                record,
+                revision,
+            }),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn alias(&self, name: &AliasName) -> Result<Option<AliasEntry>, KmsError> {
+        let entry = self
+            .engine
+            .cached(&alias_document(name), |engine, document| {
+                Ok(Entry::Alias(
+                    Arc::new(engine.open_json(document)?),
+                    document.revision,
+                ))
+            })?;
+        Ok(match entry {
+            Some(Entry::Alias(record, revision)) => Some(AliasEntry {
+                name: name.clone(),
+                record,
+                revision,
+            }),
+            _ => None,
+        })
+    }
+
+    /// The backing key of one version.
+    pub(crate) fn material(
+        &self,
+        id: &KeyId,
+        version: u32,
+    ) -> Result<Option<Arc<SecretBytes>>, KmsError> {
+        let entry = self
+            .engine
+            .cached(&material_document(id, version), |engine, document| {
+                Ok(Entry::Material(Arc::new(engine.parts.rows.open(document)?)))
+            })?;
+        Ok(match entry {
+            Some(Entry::Material(key)) => Some(key),
+            _ => None,
+        })
+    }
+
+    /// All keys in the order of their ids.
+    pub(crate) fn keys(&self) -> Result<Vec<KeyId>, KmsError> {
+        let documents = self.engine.scan(model::KEY_PREFIX)?;
+        let id = |document: &Document| {
+            let text = document
+                .key
+                .strip_prefix(model::KEY_PREFIX)
+                .unwrap_or_default();
+            text.parse()
+                .map_err(|error: waxseal_core::arn::NameError| internal(error))
+        };
+        documents.iter().map(id).collect()
+    }
+
+    /// All aliases in the order of their names.
+    pub(crate) fn aliases(&self) -> Result<Vec<AliasEntry>, KmsError> {
+        let documents = self.engine.scan(model::ALIAS_PREFIX)?;
+        let entry = |document: &Document| {
+            let name = document.key.parse().map_err(|error| internal(error))?;
+            let record = Arc::new(self.engine.open_json(document)?);
+            Ok(AliasEntry {
+                name,
+                record,
+                revision: document.revision,
+            })
+        };
+        documents.iter().map(entry).collect()
+    }
+
+    /// The key that `text` names by id or ARN, and when `aliases` are allowed by alias too.
+    pub(crate) fn resolve(&self, text: &str, aliases: Aliases) -> Result<KeyEntry, KmsError> {
+        let invalid = || KmsError::new(ErrorCode::NotFound, format!("Invalid keyId '{text}'"));
+        let name: KeyRef = text.parse().map_err(|_| invalid())?;
+        if let Some(home) = name.home()
+            && home != self.home()
+        {
+            let message = format!("Invalid arn {}", home.region);
+            return Err(KmsError::new(ErrorCode::NotFound, message));
+        }
+        let id = match name {
+            KeyRef::Id(id) if id.is_uuid() || id.is_multi_region() => id,
+            KeyRef::Arn(arn) => arn.id,
+            KeyRef::Alias(alias) | KeyRef::AliasArn(_, alias) if aliases == Aliases::Allowed => {
+                let entry = self.alias(&alias)?.ok_or_else(|| self.no_alias(&alias))?;
+                entry
+                    .record
+                    .target
+                    .parse()
+                    .map_err(|error| internal(error))?
+            }
+            _ => return Err(invalid()),
+        };
+        self.key(&id)?.ok_or_else(|| {
+            let arn = self.home().key_arn(id);
+            KmsError::new(ErrorCode::NotFound, format!("Key '{arn}' does not exist"))
+        })
+    }
+
+    pub(crate) fn no_alias(&self, alias: &AliasName) -> KmsError {
+        let arn = self.home().alias_arn(alias);
+        KmsError::new(ErrorCode::NotFound, format!("Alias {arn} is not found."))
+    }
+}
+
+/// Whether an operation takes aliases where it takes key ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Aliases {
+    /// Cryptographic operations and DescribeKey.
+    Allowed,
+    /// Management operations.
+    Refused,
+}

@@ -1,0 +1,328 @@
+//! The directory of an embedded KMS.
+//!
+//! ```text
+//! HOME/            0700
+//!   store.db       0600   sealed state (SQLite; with -wal and -shm beside it)
+//!   root.key       0600   32 bytes, when the root is a file
+//!   audit/         0700   the log, one segment a file
+//!   lock           0600   held while the home is made, and while a default key is made
+//! ```
+//!
+//! Several processes may use one home at once.
+
+use crate::audit::{AuditError, AuditLog};
+use crate::clock::SystemClock;
+use crate::engine::{Engine, Parts};
+use crate::root::{RootError, RootKind, RootRecord};
+use crate::store::{SqliteStore, StoreError};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use waxseal_core::SecretBytes;
+use waxseal_core::arn::Home;
+use waxseal_core::crypto::password::{PasswordParams, PasswordParamsError};
+use waxseal_core::crypto::random::{self, Entropy};
+use waxseal_kms_api::KmsError;
+use waxseal_kms_api::op::{CreateAliasRequest, CreateKeyRequest};
+
+/// The alias that stands for "no key was named".
+pub const DEFAULT_ALIAS: &str = "alias/default";
+
+const ROOT_KEY_BYTES: usize = 32;
+
+/// Why a home could not be opened. `path` is where.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HomeError {
+    /// A file or directory could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// As the system says it.
+        source: std::io::Error,
+    },
+    /// A secret file can be read by others.
+    #[error("{path} has mode {mode:04o}: others can read it")]
+    WeakMode {
+        /// Which one.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The root key file is not there or has not 32 bytes, though the store needs it.
+    #[error("{path} is {what}, and the store cannot be opened without it")]
+    RootKey {
+        /// Which one.
+        path: PathBuf,
+        /// `missing`, or what is wrong with it.
+        what: &'static str,
+    },
+    /// No passphrase was given.
+    #[error("no passphrase: {0}")]
+    NoPassphrase(String),
+    /// The passphrase costs are out of bounds.
+    #[error(transparent)]
+    PasswordParams(#[from] PasswordParamsError),
+    /// The root could not be opened.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// The store could not be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The audit log could not be opened.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The engine refused.
+    #[error(transparent)]
+    Engine(#[from] KmsError),
+}
+
+/// Where a passphrase comes from when one is needed.
+pub trait Passphrases {
+    /// Whether a home that is made now gets a passphrase root instead of a file root.
+    fn wanted_for_new_home(&self) -> bool;
+
+    /// The passphrase; `new` when it is being chosen and should be asked for twice.
+    ///
+    /// # Errors
+    /// A sentence that says why there is none.
+    fn passphrase(&self, new: bool) -> Result<SecretBytes, String>;
+}
+
+/// An opened home.
+#[derive(Debug)]
+pub struct EmbeddedHome {
+    directory: PathBuf,
+    engine: Engine,
+}
+
+impl EmbeddedHome {
+    /// Opens the home in `directory`, and makes it when it is not there.
+    ///
+    /// `place` names partition, Region and account of a new home; an existing one keeps its own.
+    ///
+    /// # Errors
+    /// [`HomeError`]. Nothing that exists is ever replaced.
+    pub fn open(
+        directory: &Path,
+        place: &Home,
+        passphrases: &dyn Passphrases,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, HomeError> {
+        make_directory(directory)?;
+        let store = SqliteStore::open(&directory.join("store.db"))?;
+        let record = match RootRecord::read(&store)? {
+            Some(record) => record,
+            None => make_root(directory, &store, place, passphrases, entropy.clone())?,
+        };
+        let key = root_key(directory, &record.root, passphrases)?;
+        let keyring = record.root.keyring(&key, entropy.clone())?;
+        let opened = record.open(&keyring)?;
+        let engine = Engine::new(Parts {
+            store: Box::new(store),
+            audit: AuditLog::open(&directory.join("audit"))?,
+            rows: opened.rows,
+            home: opened.home,
+            clock: Arc::new(SystemClock),
+            entropy,
+        })?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            engine,
+        })
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Hands the engine on.
+    pub fn into_engine(self) -> Engine {
+        self.engine
+    }
+
+    /// Where the audit log of a home is, opened or not.
+    pub fn audit_directory(directory: &Path) -> PathBuf {
+        directory.join("audit")
+    }
+
+    /// Sees to it that [`DEFAULT_ALIAS`] names a key, and makes one when it does not. However many
+    /// processes do this at once, one key is made.
+    ///
+    /// # Errors
+    /// [`HomeError::Engine`], [`HomeError::Io`].
+    pub fn ensure_default_key(&self, user_agent: &str) -> Result<(), HomeError> {
+        if self.engine.has_alias(DEFAULT_ALIAS)? {
+            return Ok(());
+        }
+        let _lock = lock(&self.directory)?;
+        if self.engine.has_alias(DEFAULT_ALIAS)? {
+            return Ok(());
+        }
+        let engine = &self.engine;
+        let created = engine.call(engine.by_owner(
+            user_agent,
+            CreateKeyRequest {
+                description: "Made on first use".to_owned(),
+                ..CreateKeyRequest::default()
+            },
+        )?)?;
+        engine.call(engine.by_owner(
+            user_agent,
+            CreateAliasRequest {
+                alias_name: DEFAULT_ALIAS.to_owned(),
+                target_key_id: created.key_metadata.key_id,
+            },
+        )?)?;
+        Ok(())
+    }
+}
+
+/// Makes root key and root record. Under the lock: of several processes that find the home empty
+/// one makes it, the others find it made.
+fn make_root(
+    directory: &Path,
+    store: &SqliteStore,
+    place: &Home,
+    passphrases: &dyn Passphrases,
+    entropy: Arc<dyn Entropy>,
+) -> Result<RootRecord, HomeError> {
+    let _lock = lock(directory)?;
+    if let Some(record) = RootRecord::read(store)? {
+        return Ok(record);
+    }
+    let no_entropy = |_| HomeError::Io {
+        path: directory.to_owned(),
+        source: std::io::Error::other("the operating system gave no random bytes"),
+    };
+    let (kind, key) = if passphrases.wanted_for_new_home() {
+        let salt = random::array(entropy.as_ref()).map_err(no_entropy)?;
+        let params = PasswordParams::recommended(salt);
+        let passphrase = passphrases
+            .passphrase(true)
+            .map_err(HomeError::NoPassphrase)?;
+        (RootKind::passphrase(&params), params.derive(&passphrase)?)
+    } else {
+        let path = directory.join("root.key");
+        if !path.exists() {
+            let mut key = SecretBytes::zeroed(ROOT_KEY_BYTES);
+            entropy.fill(key.expose_mut()).map_err(no_entropy)?;
+            write_secret(directory, &path, &key)?;
+        }
+        (RootKind::File, read_root_key(&path)?)
+    };
+    let keyring = kind.keyring(&key, entropy.clone())?;
+    Ok(RootRecord::create(
+        store,
+        place,
+        kind,
+        &keyring,
+        entropy.as_ref(),
+    )?)
+}
+
+fn root_key(
+    directory: &Path,
+    root: &RootKind,
+    passphrases: &dyn Passphrases,
+) -> Result<SecretBytes, HomeError> {
+    match root.password_params()? {
+        None => read_root_key(&directory.join("root.key")),
+        Some(params) => {
+            let passphrase = passphrases
+                .passphrase(false)
+                .map_err(HomeError::NoPassphrase)?;
+            Ok(params.derive(&passphrase)?)
+        }
+    }
+}
+
+fn read_root_key(path: &Path) -> Result<SecretBytes, HomeError> {
+    let root_key = |what| HomeError::RootKey {
+        path: path.to_owned(),
+        what,
+    };
+    let io = |source| HomeError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(root_key("missing")),
+        Err(error) => return Err(io(error)),
+    };
+    let metadata = file.metadata().map_err(io)?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(HomeError::WeakMode {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    if metadata.len() != ROOT_KEY_BYTES as u64 {
+        return Err(root_key("not 32 bytes long"));
+    }
+    let mut key = SecretBytes::zeroed(ROOT_KEY_BYTES);
+    file.read_exact(key.expose_mut()).map_err(io)?;
+    Ok(key)
+}
+
+/// Writes a file that is complete and durable before it has its name.
+fn write_secret(directory: &Path, path: &Path, secret: &SecretBytes) -> Result<(), HomeError> {
+    let temporary = path.with_extension("key.new");
+    let io = |source| HomeError::Io {
+        path: temporary.clone(),
+        source,
+    };
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .map_err(io)?;
+    file.set_permissions(Permissions::from_mode(0o600))
+        .map_err(io)?;
+    file.write_all(secret.expose()).map_err(io)?;
+    file.sync_all().map_err(io)?;
+    std::fs::rename(&temporary, path).map_err(io)?;
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(io)
+}
+
+fn make_directory(directory: &Path) -> Result<(), HomeError> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|source| HomeError::Io {
+            path: directory.to_owned(),
+            source,
+        })
+}
+
+/// Held until the file is dropped; the system lets go of it when the process ends.
+fn lock(directory: &Path) -> Result<File, HomeError> {
+    let path = directory.join("lock");
+    let io = |source| HomeError::Io {
+        path: path.clone(),
+        source,
+    };
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(io)?;
+    file.lock().map_err(io)?;
+    Ok(file)
+}

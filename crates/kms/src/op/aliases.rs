@@ -1,0 +1,177 @@
+//! CreateAlias, UpdateAlias, DeleteAlias, ListAliases.
+
+use super::{Needs, Perform, paginate, put};
+use crate::authorize::{Access, Resource};
+use crate::engine::{AliasEntry, Aliases, KeyEntry, View};
+use crate::model::{AliasRecord, alias_document};
+use crate::request::{Change, Done};
+use crate::store::Expect;
+use serde_json::{Value, json};
+use waxseal_core::AliasName;
+use waxseal_kms_api::op::*;
+use waxseal_kms_api::shape::Timestamp;
+use waxseal_kms_api::{Action, ErrorCode, KmsError};
+
+impl Perform for CreateAliasRequest {
+    type Target = (AliasName, KeyEntry);
+    const MUTATES: bool = true;
+
+    fn parameters(&self) -> Value {
+        json!({ "aliasName": self.alias_name, "targetKeyId": self.target_key_id })
+    }
+
+    fn needs(&self, view: &View<'_>) -> Result<Needs<(AliasName, KeyEntry)>, KmsError> {
+        let name = name(&self.alias_name)?;
+        let key = view.resolve(&self.target_key_id, Aliases::Refused)?;
+        Ok(both::<Self, _>(view, &key.clone(), (name, key)))
+    }
+
+    fn run(
+        self,
+        (name, key): (AliasName, KeyEntry),
+        view: &View<'_>,
+    ) -> Result<Done<Empty>, KmsError> {
+        if view.alias(&name)?.is_some() {
+            let arn = view.home().alias_arn(&name);
+            let message = format!("An alias with the name {arn} already exists");
+            return Err(KmsError::new(ErrorCode::AlreadyExists, message));
+        }
+        let now = view.seconds();
+        let record = AliasRecord {
+            target: key.record.id.clone(),
+            created: now,
+            updated: now,
+        };
+        let mut done = Done::read(Empty {});
+        done.changes = vec![put(alias_document(&name), Expect::Absent, &record)?];
+        Ok(done)
+    }
+}
+
+impl Perform for UpdateAliasRequest {
+    type Target = (AliasEntry, KeyEntry);
+    const MUTATES: bool = true;
+
+    fn parameters(&self) -> Value {
+        json!({ "aliasName": self.alias_name, "targetKeyId": self.target_key_id })
+    }
+
+    fn needs(&self, view: &View<'_>) -> Result<Needs<(AliasEntry, KeyEntry)>, KmsError> {
+        let name = name(&self.alias_name)?;
+        let alias = view.alias(&name)?.ok_or_else(|| view.no_alias(&name))?;
+        let key = view.resolve(&self.target_key_id, Aliases::Refused)?;
+        Ok(both::<Self, _>(view, &key.clone(), (alias, key)))
+    }
+
+    fn run(
+        self,
+        (alias, key): (AliasEntry, KeyEntry),
+        view: &View<'_>,
+    ) -> Result<Done<Empty>, KmsError> {
+        let record = AliasRecord {
+            target: key.record.id.clone(),
+            created: alias.record.created,
+            updated: view.seconds(),
+        };
+        let expect = Expect::Revision(alias.revision);
+        let mut done = Done::read(Empty {});
+        done.changes = vec![put(alias_document(&alias.name), expect, &record)?];
+        Ok(done)
+    }
+}
+
+impl Perform for DeleteAliasRequest {
+    type Target = AliasEntry;
+    const MUTATES: bool = true;
+
+    fn parameters(&self) -> Value {
+        json!({ "aliasName": self.alias_name })
+    }
+
+    fn needs(&self, view: &View<'_>) -> Result<Needs<AliasEntry>, KmsError> {
+        let name = name(&self.alias_name)?;
+        let alias = view.alias(&name)?.ok_or_else(|| view.no_alias(&name))?;
+        let Needs { accesses, .. } = Needs::account::<Self>(view);
+        Ok(Needs {
+            target: alias,
+            accesses,
+        })
+    }
+
+    fn run(self, alias: AliasEntry, _: &View<'_>) -> Result<Done<Empty>, KmsError> {
+        let mut done = Done::read(Empty {});
+        done.changes = vec![Change {
+            key: alias_document(&alias.name),
+            expect: Expect::Revision(alias.revision),
+            body: None,
+        }];
+        Ok(done)
+    }
+}
+
+impl Perform for ListAliasesRequest {
+    type Target = Option<KeyEntry>;
+    const MUTATES: bool = false;
+
+    fn parameters(&self) -> Value {
+        json!({ "keyId": self.key_id, "limit": self.limit, "marker": self.marker })
+    }
+
+    fn needs(&self, view: &View<'_>) -> Result<Needs<Option<KeyEntry>>, KmsError> {
+        let key = match &self.key_id {
+            Some(key) => Some(view.resolve(key, Aliases::Refused)?),
+            None => None,
+        };
+        let Needs { accesses, .. } = Needs::account::<Self>(view);
+        Ok(Needs {
+            target: key,
+            accesses,
+        })
+    }
+
+    fn run(
+        self,
+        key: Option<KeyEntry>,
+        view: &View<'_>,
+    ) -> Result<Done<ListAliasesResponse>, KmsError> {
+        let mut aliases = view.aliases()?;
+        if let Some(key) = key {
+            aliases.retain(|alias| alias.record.target == key.record.id);
+        }
+        let name = |alias: &AliasEntry| alias.name.to_string();
+        let (page, next_marker) = paginate(aliases, name, self.marker.as_deref(), self.limit, 50);
+        let entry = |alias: AliasEntry| AliasListEntry {
+            alias_arn: view.home().alias_arn(&alias.name),
+            alias_name: alias.name.to_string(),
+            target_key_id: alias.record.target.clone(),
+            creation_date: Timestamp(alias.record.created),
+            last_updated_date: Timestamp(alias.record.updated),
+        };
+        Ok(Done::read(ListAliasesResponse {
+            aliases: page.into_iter().map(entry).collect(),
+            truncated: next_marker.is_some(),
+            next_marker,
+        }))
+    }
+}
+
+/// Changing an alias needs the action on the alias and on the key.
+fn both<O: Perform, T>(view: &View<'_>, key: &KeyEntry, target: T) -> Needs<T> {
+    let action = Action::of::<O>();
+    let account = Resource::Account(view.home().clone());
+    let accesses = [account, Resource::Key(key.arn.clone())]
+        .map(|resource| Access { action, resource })
+        .to_vec();
+    Needs { target, accesses }
+}
+
+fn name(text: &str) -> Result<AliasName, KmsError> {
+    let invalid = |message: String| KmsError::new(ErrorCode::InvalidAliasName, message);
+    let name: AliasName = text
+        .parse()
+        .map_err(|error: waxseal_core::arn::NameError| invalid(error.to_string()))?;
+    if name.is_reserved() {
+        return Err(invalid("Alias must not begin with alias/aws/".to_owned()));
+    }
+    Ok(name)
+}

@@ -1,0 +1,293 @@
+//! The way of a request, in types.
+//!
+//! ```text
+//! Authenticated<O>  a caller who was identified, and what they ask
+//!   └─ authorize ─▶ Authorized<O>   the same, with every name resolved and every access allowed
+//!        └─ run ─▶ Outcome<O>       an answer or an error, and the changes that go with it
+//!             └─ record ─▶ Recorded<O>  the outcome is durable in the audit log
+//!                  └─ answer ─▶ Result<O::Output, KmsError>
+//! ```
+//!
+//! A refusal at any step is an [`Outcome`] too: it is recorded before it is answered. Each type
+//! is made only by the step before it, so a request cannot skip one.
+
+use crate::audit::{Event, EventError, Resource as EventResource};
+use crate::authorize::{self, Access};
+use crate::engine::View;
+use crate::op::Perform;
+use crate::store::Expect;
+use serde_json::{Map, Value, json};
+use waxseal_core::SecretBytes;
+use waxseal_core::arn::Home;
+use waxseal_kms_api::KmsError;
+
+/// Who calls, and from where.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    arn: String,
+    account: String,
+    source_ip_address: String,
+    user_agent: String,
+}
+
+impl Caller {
+    /// The owner of the account that `home` names: whoever can open an embedded KMS.
+    ///
+    /// `user_agent` describes the program, for the audit log.
+    pub fn owner(home: &Home, user_agent: impl Into<String>) -> Self {
+        Self {
+            arn: format!("arn:{}:iam::{}:root", home.partition, home.account),
+            account: home.account.clone(),
+            source_ip_address: "127.0.0.1".to_owned(),
+            user_agent: user_agent.into(),
+        }
+    }
+
+    /// The principal's ARN.
+    pub fn arn(&self) -> &str {
+        &self.arn
+    }
+
+    /// The principal's account.
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+
+    fn identity(&self) -> Value {
+        json!({
+            "type": "Root",
+            "principalId": self.account,
+            "arn": self.arn,
+            "accountId": self.account,
+        })
+    }
+}
+
+/// A request whose caller is known.
+#[derive(Debug)]
+pub struct Authenticated<O> {
+    caller: Caller,
+    request_id: String,
+    input: O,
+}
+
+impl<O: Perform> Authenticated<O> {
+    /// A request by the owner of an embedded KMS: opening its root key was the proof of identity.
+    /// `request_id` is a fresh UUID.
+    pub(crate) fn by_owner(caller: Caller, request_id: String, input: O) -> Self {
+        Self {
+            caller,
+            request_id,
+            input,
+        }
+    }
+
+    /// Resolves what the request names and asks whether the caller may do it.
+    pub(crate) fn authorize(self, view: &View<'_>) -> Result<Authorized<O>, Outcome<O>> {
+        let Self {
+            caller,
+            request_id,
+            input,
+        } = self;
+        let parameters = input.parameters();
+        let mut refused = Refusal {
+            caller,
+            request_id,
+            parameters,
+            accesses: Vec::new(),
+        };
+        if let Err(error) = input.validate() {
+            return Err(refused.outcome(error));
+        }
+        let needs = match input.needs(view) {
+            Ok(needs) => needs,
+            Err(error) => return Err(refused.outcome(error)),
+        };
+        refused.accesses = needs.accesses;
+        for access in &refused.accesses {
+            if let Err(error) = authorize::decide(&refused.caller, access) {
+                return Err(refused.outcome(error));
+            }
+        }
+        let Refusal {
+            caller,
+            request_id,
+            parameters,
+            accesses,
+        } = refused;
+        let about = About {
+            caller,
+            request_id,
+            parameters,
+            accesses,
+        };
+        Ok(Authorized {
+            about,
+            input,
+            target: needs.target,
+        })
+    }
+}
+
+/// What is known of a request before its outcome.
+struct About {
+    caller: Caller,
+    request_id: String,
+    parameters: Value,
+    accesses: Vec<Access>,
+}
+
+type Refusal = About;
+
+impl About {
+    fn outcome<O: Perform>(self, error: KmsError) -> Outcome<O> {
+        Outcome {
+            about: self,
+            result: Err(error),
+        }
+    }
+}
+
+/// A request that its caller may make.
+pub(crate) struct Authorized<O: Perform> {
+    about: About,
+    input: O,
+    target: O::Target,
+}
+
+impl<O: Perform> Authorized<O> {
+    /// Does it.
+    pub(crate) fn run(self, view: &View<'_>) -> Outcome<O> {
+        let result = self.input.run(self.target, view);
+        Outcome {
+            about: self.about,
+            result,
+        }
+    }
+}
+
+/// A change of one document, not yet sealed.
+pub(crate) struct Change {
+    pub(crate) key: String,
+    pub(crate) expect: Expect,
+    /// `None` deletes.
+    pub(crate) body: Option<SecretBytes>,
+}
+
+/// What an operation gives.
+pub struct Done<T> {
+    pub(crate) output: T,
+    pub(crate) changes: Vec<Change>,
+    /// `responseElements` of the audit record: null for cryptographic operations.
+    pub(crate) response_elements: Option<Value>,
+    /// `additionalEventData` of the audit record.
+    pub(crate) additional: Map<String, Value>,
+}
+
+impl<T> Done<T> {
+    pub(crate) fn read(output: T) -> Self {
+        Self {
+            output,
+            changes: Vec::new(),
+            response_elements: None,
+            additional: Map::new(),
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for Done<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Done({} changes)", self.changes.len())
+    }
+}
+
+/// What came of a request: done or refused, and not yet recorded.
+pub(crate) struct Outcome<O: Perform> {
+    about: About,
+    result: Result<Done<O::Output>, KmsError>,
+}
+
+impl<O: Perform> Outcome<O> {
+    /// Changes to commit; taken once.
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+        match &mut self.result {
+            Ok(done) => std::mem::take(&mut done.changes),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Turns the outcome into a failure whose changes were not made.
+    pub(crate) fn fail(&mut self, error: KmsError) {
+        self.result = Err(error);
+    }
+
+    /// The audit record.
+    pub(crate) fn event(&self, view: &View<'_>, event_id: String) -> Event {
+        let About {
+            caller,
+            request_id,
+            parameters,
+            accesses,
+        } = &self.about;
+        let (error, response_elements, additional) = match &self.result {
+            Ok(done) => (
+                None,
+                done.response_elements.clone(),
+                done.additional.clone(),
+            ),
+            Err(error) => (
+                Some(EventError {
+                    code: error.code.name().to_owned(),
+                    message: error.message.clone().unwrap_or_default(),
+                }),
+                None,
+                Map::new(),
+            ),
+        };
+        let mut resources: Vec<EventResource> = Vec::new();
+        for access in accesses {
+            if let Some(arn) = access.resource.key_arn()
+                && !resources.iter().any(|resource| resource.arn == arn)
+            {
+                let account_id = access.resource.account().to_owned();
+                resources.push(EventResource { arn, account_id });
+            }
+        }
+        Event {
+            event_id,
+            event_time: view.now,
+            event_name: O::NAME.into(),
+            aws_region: view.home().region.clone(),
+            account_id: view.home().account.clone(),
+            user_identity: caller.identity(),
+            source_ip_address: caller.source_ip_address.clone(),
+            user_agent: caller.user_agent.clone(),
+            request_id: request_id.clone(),
+            request_parameters: Some(parameters.clone()),
+            response_elements,
+            additional,
+            resources,
+            read_only: !O::MUTATES,
+            error,
+        }
+    }
+
+    /// Says that the record is durable. Called by the engine once it is.
+    pub(crate) fn recorded(self) -> Recorded<O> {
+        Recorded {
+            result: self.result,
+        }
+    }
+}
+
+/// An outcome whose record is durable: the only thing that can be answered.
+pub(crate) struct Recorded<O: Perform> {
+    result: Result<Done<O::Output>, KmsError>,
+}
+
+impl<O: Perform> Recorded<O> {
+    /// The answer.
+    pub(crate) fn answer(self) -> Result<O::Output, KmsError> {
+        self.result.map(|done| done.output)
+    }
+}
