@@ -198,7 +198,7 @@ pub enum KeyringError {
     },
     /// Several keyrings were tried and each one failed.
     #[error("no keyring could unwrap the data key: {}", list(.0))]
-    AllFailed(Vec<KeyringError>),
+    AllFailed(Vec<Self>),
 }
 
 fn list(errors: &[KeyringError]) -> String {

@@ -96,7 +96,7 @@ pub trait Passphrases {
 #[derive(Debug)]
 pub struct EmbeddedHome {
     directory: PathBuf,
-    engine: Engine,
+    engine: Arc<Engine>,
 }
 
 impl EmbeddedHome {
@@ -131,18 +131,13 @@ impl EmbeddedHome {
         })?;
         Ok(Self {
             directory: directory.to_owned(),
-            engine,
+            engine: Arc::new(engine),
         })
     }
 
     /// The engine.
-    pub fn engine(&self) -> &Engine {
+    pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
-    }
-
-    /// Hands the engine on.
-    pub fn into_engine(self) -> Engine {
-        self.engine
     }
 
     /// Where the audit log of a home is, opened or not.

@@ -73,7 +73,7 @@ const SUITES_V1: [u16; 9] = [
 /// The definition is a message of its own: `length | type id, negative | wireType`. The first type
 /// of a stream has an id of −65 or below, written as `FF` and an odd byte. A `wireType` whose first
 /// field is the third (a struct), in it the first (common), in it the first (the name) begins with
-/// `03 01 01`.
+/// `03 01 01`; one of a struct without a name with `03 01 02` and the type id again.
 fn is_gob_struct(bytes: &[u8]) -> bool {
     match bytes {
         [length, 0xff, id, 3, 1, 1, name_bytes, name @ ..] => {
@@ -85,6 +85,12 @@ fn is_gob_struct(bytes: &[u8]) -> bool {
                 .take(name_bytes)
                 .all(|byte| byte.is_ascii_graphic() || *byte >= 0x80);
             is_length && is_definition && name_bytes > 0 && is_name
+        }
+        [length, 0xff, id, 3, 1, 2, 0xff, named, ..] => {
+            (8..0x80).contains(length)
+                && *id >= 0x81
+                && id % 2 == 1
+                && u16::from(*named) == u16::from(*id) + 1
         }
         _ => false,
     }

@@ -183,3 +183,109 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while writing leaves no end behind (see `Writer::append`): it is read again.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::verify;
+    use std::io;
+    use time::OffsetDateTime;
+
+    fn event(id: &str) -> Event {
+        Event {
+            event_id: id.into(),
+            event_time: OffsetDateTime::UNIX_EPOCH,
+            event_name: "Encrypt".into(),
+            aws_region: String::new(),
+            account_id: String::new(),
+            user_identity: serde_json::Value::Null,
+            source_ip_address: String::new(),
+            user_agent: String::new(),
+            request_id: String::new(),
+            request_parameters: None,
+            response_elements: None,
+            additional: serde_json::Map::new(),
+            resources: vec![],
+            read_only: true,
+            error: None,
+        }
+    }
+
+    fn failing(log: &AuditLog) {
+        lock(&log.writer).sync = |_| Err(io::ErrorKind::Other.into());
+    }
+
+    #[test]
+    fn after_a_failed_sync_the_handle_refuses() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("audit");
+        let log = AuditLog::open(&dir).unwrap();
+        log.append(&event("1")).unwrap();
+        failing(&log);
+        let error = log.append(&event("2")).unwrap_err();
+        assert!(matches!(error, AuditError::Io { action: "sync", .. }));
+        lock(&log.writer).sync = |_| Ok(());
+        assert_eq!(log.append(&event("3")), Err(AuditError::Refusing));
+        assert_eq!(log.exclusive().err(), Some(AuditError::Refusing));
+        assert_eq!(verify(&dir).unwrap().records, 1);
+
+        let again = AuditLog::open(&dir).unwrap();
+        assert_eq!(again.append(&event("4")), Ok(Receipt { sequence: 2 }));
+        assert_eq!(verify(&dir).unwrap().records, 2);
+    }
+
+    #[test]
+    fn a_failed_sync_acknowledges_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = AuditLog::open(dir.path()).unwrap();
+        lock(&log.writer).sync = |_| {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            Err(io::ErrorKind::Other.into())
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| log.append(&event("x")).unwrap_err());
+            }
+        });
+        assert_eq!(verify(dir.path()).unwrap().records, 0);
+    }
+
+    #[test]
+    fn a_panic_leaves_nobody_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = AuditLog::open(dir.path()).unwrap();
+        lock(&log.writer).sync = |_| {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            panic!("as a test")
+        };
+        let outcomes: Vec<_> = std::thread::scope(|scope| {
+            let append = || log.append(&event("x"));
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(append)).collect();
+            threads.into_iter().map(|thread| thread.join()).collect()
+        });
+        assert!(outcomes.iter().all(|o| !matches!(o, Ok(Ok(_)))));
+        lock(&log.writer).sync = |_| Ok(());
+        log.append(&event("y")).unwrap();
+        verify(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn who_waits_together_is_synced_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = AuditLog::open(dir.path()).unwrap();
+        let held = log.exclusive().unwrap();
+        std::thread::scope(|scope| {
+            for number in 0..32 {
+                let log = &log;
+                scope.spawn(move || log.append(&event(&number.to_string())).unwrap());
+            }
+            while lock(&log.queue).records.len() < 31 {
+                std::thread::yield_now();
+            }
+            drop(held);
+        });
+        // The first took the lead with itself alone.
+        assert_eq!(log.syncs(), 2);
+        assert_eq!(verify(dir.path()).unwrap().records, 32);
+    }
+}

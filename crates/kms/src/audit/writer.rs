@@ -41,6 +41,15 @@ struct Segment {
     bytes: u64,
 }
 
+/// How a segment ends.
+#[derive(Debug)]
+struct Tail {
+    /// The sequence number after its last record, and the hash of that record's line.
+    last: Option<(u64, [u8; 32])>,
+    /// Its length up to the last newline.
+    whole_bytes: u64,
+}
+
 impl Writer {
     pub(super) fn open(dir: &Path) -> Result<Self, AuditError> {
         create_dir(dir)?;
@@ -84,7 +93,8 @@ impl Writer {
 
     /// Sequence number of the record that is written next.
     pub(super) fn next_sequence(&self) -> u64 {
-        self.end.as_ref().map_or(1, |end| end.next_sequence)
+        let known = self.known + 1;
+        self.end.as_ref().map_or(known, |end| end.next_sequence)
     }
 
     /// Writes and syncs; gives the first one's sequence number. Needs the lock.
@@ -92,9 +102,10 @@ impl Writer {
         if self.refusing {
             return Err(AuditError::Refusing);
         }
-        // Whatever goes wrong, the end is read again before it is believed again.
-        let Some(mut end) = self.end.take() else {
-            return Err(AuditError::Refusing);
+        // Whatever goes wrong below, the end is read again before it is believed again.
+        let mut end = match self.end.take() {
+            Some(end) => end,
+            None => self.load()?,
         };
         let first = end.next_sequence;
         let mut lines = Vec::new();
@@ -112,8 +123,10 @@ impl Writer {
             _ => (Segment::create(&self.dir, first)?, true),
         };
         self.write(&segment, &lines)?;
-        if created {
-            self.sync_dir()?;
+        if created && let Err(error) = sync_dir(&self.dir) {
+            self.refusing = true;
+            segment.cut(0);
+            return Err(error);
         }
         segment.bytes += bytes;
         self.known = end.next_sequence - 1;
@@ -171,6 +184,11 @@ impl Writer {
         {
             return Ok(());
         }
+        self.end = Some(self.load()?);
+        Ok(())
+    }
+
+    fn load(&mut self) -> Result<End, AuditError> {
         let end = End::load(&self.dir)?;
         if end.next_sequence <= self.known {
             return Err(AuditError::RolledBack {
@@ -179,8 +197,7 @@ impl Writer {
             });
         }
         self.known = end.next_sequence - 1;
-        self.end = Some(end);
-        Ok(())
+        Ok(end)
     }
 
     /// All of `lines`, durably, or as if nothing had been written.
@@ -197,10 +214,6 @@ impl Writer {
             return Err(AuditError::io("sync", &path, &error));
         }
         Ok(())
-    }
-
-    fn sync_dir(&mut self) -> Result<(), AuditError> {
-        sync_dir(&self.dir).inspect_err(|_| self.refusing = true)
     }
 }
 
@@ -231,19 +244,17 @@ impl End {
             });
         };
         let mut segment = Segment::open(dir, newest)?;
-        let (next_sequence, hash) = match segment.last_record(dir)? {
+        let tail = segment.tail(dir)?;
+        let (next_sequence, hash) = match tail.last {
             Some(last) => last,
             None if newest == 1 => (1, [0; 32]),
             None => Self::of_older(dir, older, newest)?,
         };
-        let whole = Backward::new(&segment.file, segment.bytes)
-            .map_err(|error| segment_error(&segment::path(dir, newest), newest, &error))?
-            .end();
-        if whole < segment.bytes {
+        if tail.whole_bytes < segment.bytes {
             let path = segment::path(dir, newest);
-            let cut = segment.file.set_len(whole);
+            let cut = segment.file.set_len(tail.whole_bytes);
             cut.map_err(|error| AuditError::io("cut", &path, &error))?;
-            segment.bytes = whole;
+            segment.bytes = tail.whole_bytes;
         }
         Ok(Self {
             next_sequence,
@@ -255,7 +266,7 @@ impl End {
     /// The newest segment holds no record: what the one before it ends with.
     fn of_older(dir: &Path, older: &[u64], newest: u64) -> Result<(u64, [u8; 32]), AuditError> {
         let last = match older.last() {
-            Some(&first) => Segment::open(dir, first)?.last_record(dir)?,
+            Some(&first) => Segment::open(dir, first)?.tail(dir)?.last,
             None => None,
         };
         match last {
@@ -289,20 +300,24 @@ impl Segment {
         Ok(Self { first, file, bytes })
     }
 
-    /// The sequence number after the last whole line, and that line's hash.
-    fn last_record(&self, dir: &Path) -> Result<Option<(u64, [u8; 32])>, AuditError> {
+    fn tail(&self, dir: &Path) -> Result<Tail, AuditError> {
         let failed = |error| segment_error(&segment::path(dir, self.first), self.first, &error);
         let mut lines = Backward::new(&self.file, self.bytes).map_err(failed)?;
-        let Some(line) = lines.next().map_err(failed)? else {
-            return Ok(None);
+        let whole_bytes = lines.end();
+        let last = match lines.next().map_err(failed)? {
+            Some(line) => Some((self.sequence(&line)? + 1, sha256(&[&line]))),
+            None => None,
         };
-        let link = Link::parse(&line).map_err(|reason| AuditError::corrupt(self.first, reason))?;
-        let sequence = link.sequence();
+        Ok(Tail { last, whole_bytes })
+    }
+
+    fn sequence(&self, line: &[u8]) -> Result<u64, AuditError> {
+        let corrupt = |reason| AuditError::corrupt(self.first, reason);
+        let sequence = Link::parse(line).map_err(corrupt)?.sequence();
         if sequence < self.first || sequence == u64::MAX {
-            let reason = format!("it ends with record {sequence}");
-            return Err(AuditError::corrupt(self.first, reason));
+            return Err(corrupt(format!("it ends with record {sequence}")));
         }
-        Ok(Some((sequence + 1, sha256(&[&line]))))
+        Ok(sequence)
     }
 
     /// As far as possible: what stays is cut off by the next writer, or was never acknowledged.

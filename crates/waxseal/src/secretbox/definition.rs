@@ -28,8 +28,9 @@
 //! them. Field names are what gob matches by, so they must be these three; their order is free, as
 //! it is for Go.
 //!
-//! Nothing authenticates a definition. An altered one is refused, but for the struct's name:
-//! another identifier in its place gives the same payload under another name.
+//! Nothing authenticates a definition. An altered one is refused here, but for the struct's name,
+//! where another identifier would do as well: that one is refused by
+//! [`PayloadRef::decode`](super::PayloadRef::decode).
 
 use super::gob::{Reader, put_counted, put_int, put_uint};
 use super::{NONCE_BYTES, PayloadError};

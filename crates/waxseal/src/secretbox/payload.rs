@@ -62,6 +62,12 @@ pub enum PayloadError {
         /// What should stand there.
         expected: &'static str,
     },
+    /// The struct has another name than `payload`.
+    #[error("the struct is called {type_name:?}, not \"payload\"")]
+    TypeName {
+        /// Its name.
+        type_name: String,
+    },
     /// The struct does not have three fields.
     #[error(
         "byte {offset} of the payload: the struct has {count} fields, not the three of a payload: Key, Nonce, Message"
@@ -181,14 +187,22 @@ impl<'a> PayloadRef<'a> {
     ///
     /// # Errors
     /// [`PayloadError`]. What a Go program with the payload's struct writes is read, whatever the
-    /// names and ids of its types and the order of its fields; a field more, less or of another
-    /// type is refused, and so is an encoding that Go's encoder would not choose.
+    /// ids of its types and the order of its fields; a field more, less or of another type is
+    /// refused, and so is an encoding that Go's encoder would not choose. The struct is called
+    /// `payload` or nothing at all: no tag covers its name, and so that no altered byte of a
+    /// payload goes unnoticed, no other name is taken.
     pub fn decode(bytes: &'a [u8], limits: &Limits) -> Result<Self, PayloadError> {
-        Ok(Self::decode_with_definition(bytes, limits)?.1)
+        let (definition, payload) = Self::decode_with_definition(bytes, limits)?;
+        if !matches!(definition.type_name, "" | "payload") {
+            return Err(PayloadError::TypeName {
+                type_name: definition.type_name.to_owned(),
+            });
+        }
+        Ok(payload)
     }
 
-    /// The same, with what the type definitions say: from both, [`Self::encode_as`] makes the same
-    /// bytes again.
+    /// The same, whatever the struct is called, with what the type definitions say: from both,
+    /// [`Self::encode_as`] makes the same bytes again.
     ///
     /// # Errors
     /// As [`Self::decode`].

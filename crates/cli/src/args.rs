@@ -1,0 +1,387 @@
+//! What was typed, and nothing more: no file is opened and no key looked up here.
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::path::PathBuf;
+
+/// Encrypts data with keys that never leave their KMS.
+///
+/// Data is encrypted with a fresh data key; the data key is wrapped by a key that stays in a KMS;
+/// wrapped key and ciphertext travel together. Without -k the key is alias/default of the
+/// embedded KMS, made on first use, so that encrypt and decrypt work with no set-up.
+#[derive(Debug, Parser)]
+#[command(name = "waxseal", version, after_long_help = AFTER_HELP)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  echo 'My very secret data' | waxseal demo
+  waxseal encrypt -o secret.wax secret.txt
+  waxseal decrypt secret.wax
+  tar c photos | waxseal encrypt -c owner=ann > photos.tar.wax
+  waxseal encrypt -r photos -o sealed
+  waxseal encrypt -k arn:aws:kms:eu-west-1:111122223333:key/ID -o out.wax in
+
+Keys (-k, repeated for several recipients):
+  ID or alias/NAME              a key of the embedded KMS
+  ARN, or --kms aws             a key of Amazon KMS, with the usual AWS_* variables and profiles
+  aws-kms:///ARN                the same, spelled out
+  raw-aes:FILE?namespace=NS&name=NAME
+                                a file of 16, 24 or 32 raw bytes, or their hex or base64;
+                                namespace is 'waxseal' and name the file's own name unless given
+
+Embedded data live in $WAXSEAL_HOME, else $XDG_DATA_HOME/waxseal, else ~/.local/share/waxseal.
+
+Exit codes:
+   0  done
+   2  usage: the command line cannot be followed
+   3  not authentic or corrupt: altered, truncated, or another key's
+   4  access denied, or no given key can open it
+   5  key state: disabled, pending deletion, or not there
+   6  KMS unreachable
+   7  encryption context mismatch or missing
+   8  refused by policy: commitment, or a limit
+  74  I/O: a file, a full disk, a closed pipe (which is not commented)
+  78  configuration: a key file, a region, credentials, a home directory
+With several files the code is that of the first file that failed.";
+
+/// Options of every command.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Global {
+    /// Print one JSON line a file or item; errors are JSON lines on stderr.
+    ///
+    /// The lines go to stdout, or to stderr when stdout carries the data.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No progress and no notes; errors are still told.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Which KMS bare ids and aliases mean.
+    ///
+    /// Without it, bare names mean the embedded KMS and ARNs of another account or region
+    /// mean Amazon KMS.
+    #[arg(long, global = true, value_name = "KMS")]
+    pub(crate) kms: Option<KmsChoice>,
+}
+
+/// Which KMS bare names mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KmsChoice {
+    /// The engine inside this program
+    Embedded,
+    /// Amazon KMS, or what AWS_ENDPOINT_URL_KMS names
+    Aws,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Encrypt(Encrypt),
+    Decrypt(Decrypt),
+    Inspect(Inspect),
+    Demo(Demo),
+    /// Manage the keys of the embedded KMS
+    #[command(subcommand)]
+    Key(Key),
+    /// Read the log of all key usage of the embedded KMS
+    #[command(subcommand)]
+    Audit(Audit),
+    Completion(Completion),
+}
+
+/// `--format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// AWS Encryption SDK message, any size
+    Message,
+    /// The KMS ciphertext blob itself, at most 4,096 bytes
+    Direct,
+    /// XSalsa20-Poly1305 in a Go gob struct, whole in memory
+    Secretbox,
+}
+
+/// Encrypt files, or stdin to stdout
+///
+/// One input goes to stdout or to -o. With several inputs, -r, --suffix, or -o naming a
+/// directory, each FILE becomes FILE.wax beside it or under that directory; a failure of one is
+/// reported and counted, the others go on.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Encrypt {
+    #[command(flatten)]
+    pub(crate) sealing: Sealing,
+    /// Format to write
+    #[arg(short, long, value_name = "FORMAT", default_value = "message")]
+    pub(crate) format: Format,
+    /// Write base64 in lines instead of bytes
+    #[arg(long)]
+    pub(crate) base64: bool,
+    #[command(flatten)]
+    pub(crate) files: Files,
+}
+
+/// How to seal.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Sealing {
+    /// Key: id, alias/NAME, ARN, aws-kms:///ARN or raw-aes:FILE; repeat for several recipients
+    /// [default: alias/default of the embedded KMS]
+    #[arg(short, long = "key", value_name = "KEY")]
+    pub(crate) keys: Vec<String>,
+    /// Encryption context: not secret, authenticated with the data; repeat for several pairs
+    #[arg(short, long = "context", value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) context: Vec<(String, String)>,
+    /// Sign the message (suite 0x0578); the default suite is 0x0478: committing, unsigned
+    ///
+    /// Unsigned is the default because a signature makes every reader wait for the end before
+    /// trusting a byte, costs a serial SHA-384 and forbids random access. Sign when writers and
+    /// readers hold different rights: whoever can decrypt an unsigned message could also have
+    /// written it.
+    #[arg(long)]
+    pub(crate) signed: bool,
+    /// Plaintext in a frame, 1 B to 64 MiB [default: 64KiB]
+    ///
+    /// For example 4096, 64KiB or 1MiB. 64 KiB because larger frames save next to nothing (36
+    /// bytes a frame are 0.05 %) and smaller ones let a reader have its first byte sooner.
+    #[arg(long, value_name = "SIZE", value_parser = frame_bytes)]
+    pub(crate) frame: Option<NonZeroU32>,
+    /// Largest plaintext of a secretbox, which is held in memory whole [default: 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) max_size: Option<u64>,
+}
+
+/// Decrypt files, or stdin to stdout
+///
+/// The format, and base64 of it, is recognised. An output file appears under its name only when
+/// the whole message has been verified. To a pipe, unsigned messages flow frame by frame as they
+/// verify; signed ones are kept back, as ciphertext in an unnamed temporary file, until the
+/// signature has been verified.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Decrypt {
+    /// Key that may open it; repeat for several [default: the embedded KMS, or the KMS that the
+    /// message names with --kms aws]
+    #[arg(short, long = "key", value_name = "KEY")]
+    pub(crate) keys: Vec<String>,
+    /// Encryption context: for messages, pairs that must be there; for direct and secretbox, the
+    /// whole context that was given when encrypting
+    #[arg(short, long = "context", value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) context: Vec<(String, String)>,
+    /// Take the input for this format instead of recognising it
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) format: Option<Format>,
+    /// Let the plaintext of a signed message out before its signature was verified
+    #[arg(long)]
+    pub(crate) release_unverified: bool,
+    /// Largest secretbox payload, which is held in memory whole [default: 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) max_size: Option<u64>,
+    #[command(flatten)]
+    pub(crate) files: Files,
+}
+
+/// Where to read and where to write.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Files {
+    /// Files to read; none or '-' is stdin
+    #[arg(value_name = "IN")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// File, or directory for several files; '-' is stdout [default: stdout for one input]
+    ///
+    /// A file gets its name, and mode 0600, when it is complete and synced. An existing file is
+    /// replaced on success and never touched on failure; a symbolic link keeps pointing to the
+    /// file, which is replaced. Plaintext that is no short text goes onto a terminal only with
+    /// '-o -'; ciphertext never does.
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: Option<PathBuf>,
+    /// Walk into directories. Symbolic links in them are not followed
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+    /// Files worked on at once, 1 to 64 [default: the number of cores, at most 16]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) jobs: Option<u16>,
+    /// What is added to names when encrypting and taken off when decrypting [default: .wax]
+    #[arg(long, value_name = "SUFFIX", value_parser = suffix)]
+    pub(crate) suffix: Option<String>,
+    /// Do not wait until outputs are on the disk: faster, but a power cut may lose them
+    #[arg(long)]
+    pub(crate) no_sync: bool,
+}
+
+/// Show everything a header says, without any key
+///
+/// Nothing shown is authenticated: whoever altered the data may have altered this too.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Inspect {
+    /// File to read; none or '-' is stdin
+    #[arg(value_name = "IN")]
+    pub(crate) input: Option<PathBuf>,
+}
+
+/// The tour: read stdin, encrypt, print, decrypt, print, and name each step
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Demo {
+    /// Format to show
+    #[arg(short, long, value_name = "FORMAT", default_value = "message")]
+    pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) sealing: Sealing,
+}
+
+/// `waxseal key`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a key
+    Create {
+        /// Alias for it, with or without 'alias/'; repeat for several
+        #[arg(long = "alias", value_name = "NAME")]
+        aliases: Vec<String>,
+        /// What the key is for
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
+        /// Tag; repeat for several
+        #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = pair)]
+        tags: Vec<(String, String)>,
+    },
+    /// List the keys with their aliases and states
+    List,
+    /// Show everything about a key except the key
+    Show {
+        /// Id, alias/NAME or ARN
+        key: String,
+    },
+    /// Point an alias to a key: make it, or move it
+    Alias {
+        /// Alias, with or without 'alias/'
+        name: String,
+        /// Id, alias/NAME or ARN of the key
+        #[arg(required_unless_present = "delete", conflicts_with = "delete")]
+        key: Option<String>,
+        /// Delete the alias; the key stays
+        #[arg(long)]
+        delete: bool,
+    },
+    /// Give a key new material; what the old one encrypted still opens
+    Rotate {
+        /// Id, alias/NAME or ARN
+        key: String,
+    },
+    /// List the rotations of a key
+    Rotations {
+        /// Id, alias/NAME or ARN
+        key: String,
+    },
+    /// Let a disabled key be used again
+    Enable {
+        /// Id, alias/NAME or ARN
+        key: String,
+    },
+    /// Refuse every use of a key until it is enabled again
+    Disable {
+        /// Id, alias/NAME or ARN
+        key: String,
+    },
+}
+
+/// `waxseal audit`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// List the uses of keys, oldest first
+    List {
+        /// Only the last N
+        #[arg(long, value_name = "N")]
+        last: Option<NonZeroU16>,
+    },
+    /// Verify the chain of hashes that ties each record to the one before it
+    Verify,
+}
+
+/// Print a script that completes commands and options in a shell
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Completion {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: Shell,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".into()),
+    }
+}
+
+fn suffix(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains('/') {
+        return Err("a suffix has at least one character and no '/'".into());
+    }
+    Ok(text.to_owned())
+}
+
+fn frame_bytes(text: &str) -> Result<NonZeroU32, String> {
+    let bytes = u32::try_from(size(text)?).ok().and_then(NonZeroU32::new);
+    bytes.ok_or_else(|| "a frame has 1 to 4,294,967,295 bytes".into())
+}
+
+/// Bytes from `4096`, `4096B`, `64KiB` or `64K`, `1MiB` or `1M`, `1GiB` or `1G`.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kib" => 10,
+        "m" | "mib" => 20,
+        "g" | "gib" => 30,
+        _ => return Err("write a size like 4096, 64KiB, 1MiB or 1GiB".into()),
+    };
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "write a size like 4096, 64KiB, 1MiB or 1GiB".to_owned())?;
+    number
+        .checked_mul(1 << shift)
+        .ok_or_else(|| "the size is too large".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_declarations_hold_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(size("4096"), Ok(4096));
+        assert_eq!(size("64KiB"), Ok(65_536));
+        assert_eq!(size("1mib"), Ok(1 << 20));
+        assert_eq!(size("2G"), Ok(2 << 30));
+        for wrong in [
+            "",
+            "KiB",
+            "1KB",
+            "-1",
+            "1.5MiB",
+            "99999999999999999999",
+            "20000000000GiB",
+        ] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+        assert!(frame_bytes("4GiB").is_err());
+        assert!(frame_bytes("0").is_err());
+        assert_eq!(frame_bytes("4294967295").map(NonZeroU32::get), Ok(u32::MAX));
+    }
+
+    #[test]
+    fn pairs_split_at_the_first_sign() {
+        assert_eq!(pair("a=b=c"), Ok(("a".into(), "b=c".into())));
+        assert_eq!(pair("a="), Ok(("a".into(), String::new())));
+        assert!(pair("a").is_err());
+        assert!(pair("=b").is_err());
+    }
+}

@@ -1,0 +1,347 @@
+//! `waxseal decrypt`.
+
+use super::{Session, Totals, context_of, inspect, over_files};
+use crate::args::{Decrypt, Format};
+use crate::failure::Failure;
+use crate::input::{Input, Whole};
+use crate::keys;
+use crate::output::{Content, Output};
+use crate::tree::Naming;
+use pollster::block_on;
+use std::cell::RefCell;
+use std::io::{self, Read, Seek, Write};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use tempfile::SpooledTempFile;
+use waxseal::message::{self, Incoming, Limits, OpenOptions, Release};
+use waxseal::{detect, direct, secretbox};
+use waxseal_core::keyring::{
+    BoxFuture, DataKey, EncryptedDataKey, Generated, Keyring, KeyringError, Unwrapped,
+};
+use waxseal_core::{EncryptionContext, SecretBytes};
+
+/// How much of a signed message is kept in memory until its signature has been verified. What is
+/// longer goes to a file without a name in `$TMPDIR`: as ciphertext, so nothing secret touches a
+/// disk.
+const SPOOL_MEMORY_BYTES: usize = 4 << 20;
+
+/// Runs the command.
+pub(super) fn run(args: Decrypt, session: &Session) -> Result<(), Failure> {
+    let recipe = Recipe::new(&args, session)?;
+    let work = |input: Input, output: &mut Output| recipe.open(input, output, session);
+    over_files(
+        &args.files,
+        Content::Plaintext,
+        Naming::Strip,
+        session,
+        &work,
+    )
+}
+
+/// How everything of one command is opened.
+struct Recipe {
+    format: Option<Format>,
+    context: EncryptionContext,
+    secretbox_limits: secretbox::Limits,
+    release_unverified: bool,
+    keyring: Arc<dyn Keyring>,
+}
+
+impl Recipe {
+    fn new(args: &Decrypt, session: &Session) -> Result<Self, Failure> {
+        let mut secretbox_limits = secretbox::Limits::default();
+        if let Some(bytes) = args.max_size {
+            secretbox_limits.plaintext_bytes_max = bytes;
+        }
+        Ok(Self {
+            format: args.format,
+            context: context_of(&args.context)?,
+            secretbox_limits,
+            release_unverified: args.release_unverified,
+            keyring: keys::for_opening(&session.keys(&args.keys), &session.world)?,
+        })
+    }
+
+    fn open(
+        &self,
+        mut input: Input,
+        output: &mut Output,
+        session: &Session,
+    ) -> Result<Totals, Failure> {
+        let (format, is_base64) = recognised(&mut input, self.format)?;
+        let sealed = Sealed::new(input, is_base64);
+        if is_base64 {
+            session.report.note(&format!("{} is base64", sealed.name));
+        }
+        match format {
+            Format::Message => self.message(sealed, output),
+            Format::Direct => self.direct(sealed, output),
+            Format::Secretbox => self.secretbox(sealed, output),
+        }
+    }
+
+    fn direct(&self, sealed: Sealed, output: &mut Output) -> Result<Totals, Failure> {
+        let bytes_max = direct::BLOB_BYTES_MAX as u64;
+        let blob = sealed.whole(bytes_max, "a direct blob")?;
+        let plaintext = direct::open(self.keyring.as_ref(), blob.expose(), &self.context);
+        let plaintext = block_on(plaintext).map_err(Failure::direct)?;
+        written(output, &plaintext, &blob, "direct")
+    }
+
+    fn secretbox(&self, sealed: Sealed, output: &mut Output) -> Result<Totals, Failure> {
+        let bytes_max = self.secretbox_limits.payload_bytes_max();
+        let payload = sealed.whole(bytes_max, "a secretbox payload")?;
+        let plaintext = secretbox::open_bytes(
+            self.keyring.as_ref(),
+            payload.expose(),
+            &self.context,
+            &self.secretbox_limits,
+        );
+        let plaintext = block_on(plaintext).map_err(Failure::secretbox)?;
+        written(output, &plaintext, &payload, "secretbox")
+    }
+
+    /// One pass where the output withholds what it gets, or where the message is not signed;
+    /// otherwise a pass that verifies and one that releases.
+    fn message(&self, sealed: Sealed, output: &mut Output) -> Result<Totals, Failure> {
+        let name = sealed.name.clone();
+        let failed = |error, output: &Output| Failure::opening(error, &name, &output.name);
+        let bytes = sealed.bytes;
+        let withheld = output.withholds() || self.release_unverified;
+        let spool = Spool::default();
+        let reader: Box<dyn Read> = match withheld {
+            true => sealed.reader,
+            false => Box::new(spool.tee(sealed.reader)),
+        };
+        let incoming = Incoming::read(reader, &Limits::default());
+        let incoming = incoming.map_err(|error| failed(error, output))?;
+        if withheld || !incoming.header().suite().is_signed() {
+            spool.stop();
+            let sizes = bytes.and_then(|bytes| inspect::body_of(incoming.header(), bytes));
+            if let Some(sizes) = sizes {
+                output.expect(sizes.plaintext_bytes)?;
+            }
+            return self
+                .release(incoming, self.keyring.as_ref(), output)
+                .map_err(|error| failed(error, output));
+        }
+        // Nothing leaves before the signature is verified, and what leaves is what was verified:
+        // the input itself might be another one the second time.
+        let keyring = Remembering::new(self.keyring.clone());
+        let verified = self.release(incoming, &keyring, &mut io::sink());
+        verified.map_err(|error| failed(error, output))?;
+        let copy = spool.into_reader();
+        let copy = copy.map_err(|error| Failure::io("read back", &name, &error))?;
+        let again = Incoming::read(io::BufReader::new(copy), &Limits::default());
+        again
+            .and_then(|incoming| self.release(incoming, &keyring, output))
+            .map_err(|error| failed(error, output))
+    }
+
+    /// For a signed message the caller withholds the plaintext, has verified the message before,
+    /// or was told not to wait.
+    fn release<R: Read>(
+        &self,
+        incoming: Incoming<R>,
+        keyring: &dyn Keyring,
+        plaintext: &mut dyn Write,
+    ) -> Result<Totals, message::OpenError> {
+        let options = OpenOptions {
+            required_context: self.context.clone(),
+            ..OpenOptions::default()
+        };
+        let opener = block_on(incoming.open(keyring, &options))?;
+        let totals = opener.open_stream(plaintext, Release::Unverified)?;
+        Ok(Totals {
+            format: "message",
+            plaintext_bytes: totals.plaintext_bytes,
+            ciphertext_bytes: totals.message_bytes,
+        })
+    }
+}
+
+/// The format of `input` and whether it is in base64. `forced` overrides the format.
+pub(super) fn recognised(
+    input: &mut Input,
+    forced: Option<Format>,
+) -> Result<(Format, bool), Failure> {
+    let name = input.name.clone();
+    let prefix = input.prefix()?;
+    let is_empty = prefix.is_empty();
+    let detected = detect::detect(prefix);
+    let is_base64 = matches!(detected, Some((_, detect::Encoding::Base64)));
+    let format = match (forced, detected) {
+        (Some(format), _) => format,
+        (None, Some((detect::Format::Message { .. }, _))) => Format::Message,
+        (None, Some((detect::Format::Direct, _))) => Format::Direct,
+        (None, Some((detect::Format::Secretbox, _))) => Format::Secretbox,
+        (None, None) if is_empty => {
+            return Err(Failure::unauthentic(format!("{name} is empty")));
+        }
+        (None, None) => {
+            return Err(Failure {
+                hint: "check that this is sealed data, from its first byte on".into(),
+                ..Failure::unauthentic(format!("{name} is in no format that is known"))
+            });
+        }
+    };
+    Ok((format, is_base64))
+}
+
+/// An input whose format is known, out of its base64.
+struct Sealed {
+    name: String,
+    /// Its length, where it is known.
+    bytes: Option<u64>,
+    reader: Box<dyn Read + Send>,
+}
+
+impl Sealed {
+    fn new(input: Input, is_base64: bool) -> Self {
+        Self {
+            name: input.name.clone(),
+            bytes: input.bytes.filter(|_| !is_base64),
+            reader: match is_base64 {
+                true => input.into_base64_reader(),
+                false => input.into_reader(),
+            },
+        }
+    }
+
+    fn whole(self, bytes_max: u64, what: &str) -> Result<Whole, Failure> {
+        let read = Whole::read(self.reader, self.bytes, bytes_max);
+        let read = read.map_err(|error| Failure::reading(&self.name, &error))?;
+        read.ok_or_else(|| {
+            Failure::policy(
+                format!(
+                    "{} is longer than {what} may be: {bytes_max} bytes",
+                    self.name
+                ),
+                "check that this is what you meant; --max-size raises the limit of a secretbox",
+            )
+        })
+    }
+}
+
+fn written(
+    output: &mut Output,
+    plaintext: &SecretBytes,
+    ciphertext: &Whole,
+    format: &'static str,
+) -> Result<Totals, Failure> {
+    let written = output.write_all(plaintext.expose());
+    written.map_err(|error| Failure::io("write", &output.name, &error))?;
+    Ok(Totals {
+        format,
+        plaintext_bytes: plaintext.len() as u64,
+        ciphertext_bytes: ciphertext.expose().len() as u64,
+    })
+}
+
+/// A copy of what was read, until it turns out not to be needed.
+#[derive(Default)]
+struct Spool(Rc<RefCell<Option<SpooledTempFile>>>);
+
+impl Spool {
+    fn tee<R: Read>(&self, reader: R) -> Tee<R> {
+        *self.0.borrow_mut() = Some(SpooledTempFile::new(SPOOL_MEMORY_BYTES));
+        Tee {
+            reader,
+            copy: self.0.clone(),
+        }
+    }
+
+    fn stop(&self) {
+        *self.0.borrow_mut() = None;
+    }
+
+    fn into_reader(self) -> io::Result<SpooledTempFile> {
+        let copy = self.0.borrow_mut().take();
+        let mut copy = copy.unwrap_or_else(|| SpooledTempFile::new(SPOOL_MEMORY_BYTES));
+        copy.rewind()?;
+        Ok(copy)
+    }
+}
+
+/// A reader that copies what it reads.
+struct Tee<R> {
+    reader: R,
+    copy: Rc<RefCell<Option<SpooledTempFile>>>,
+}
+
+impl<R: Read> Read for Tee<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.reader.read(buffer)?;
+        if let Some(copy) = self.copy.borrow_mut().as_mut() {
+            copy.write_all(&buffer[..bytes]).map_err(|error| {
+                let what = format!("its temporary copy cannot be written: {error}");
+                io::Error::new(error.kind(), what)
+            })?;
+        }
+        Ok(bytes)
+    }
+}
+
+/// Unwraps through another keyring and remembers the last data key, so that two passes over a
+/// message cost one call to the key service.
+struct Remembering {
+    keyring: Arc<dyn Keyring>,
+    last: Mutex<Option<(EncryptedDataKey, SecretBytes)>>,
+}
+
+impl Remembering {
+    fn new(keyring: Arc<dyn Keyring>) -> Self {
+        Self {
+            keyring,
+            last: Mutex::new(None),
+        }
+    }
+
+    /// The context goes unasked: the message was read twice from the same bytes.
+    fn recalled(&self, encrypted: &EncryptedDataKey) -> Option<DataKey> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (known, key) = last.as_ref()?;
+        (known == encrypted).then(|| DataKey::new(SecretBytes::copy_of(key.expose())))
+    }
+
+    fn remember(&self, encrypted: &EncryptedDataKey, key: &DataKey) {
+        let copy = SecretBytes::copy_of(key.expose());
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some((encrypted.clone(), copy));
+    }
+}
+
+impl Keyring for Remembering {
+    fn generate<'a>(
+        &'a self,
+        key_bytes: usize,
+        context: &'a EncryptionContext,
+    ) -> BoxFuture<'a, Result<Generated, KeyringError>> {
+        self.keyring.generate(key_bytes, context)
+    }
+
+    fn wrap<'a>(
+        &'a self,
+        key: &'a DataKey,
+        context: &'a EncryptionContext,
+    ) -> BoxFuture<'a, Result<Vec<EncryptedDataKey>, KeyringError>> {
+        self.keyring.wrap(key, context)
+    }
+
+    fn unwrap<'a>(
+        &'a self,
+        encrypted: &'a EncryptedDataKey,
+        context: &'a EncryptionContext,
+    ) -> BoxFuture<'a, Result<Unwrapped, KeyringError>> {
+        Box::pin(async move {
+            if let Some(key) = self.recalled(encrypted) {
+                return Ok(Unwrapped::Key(key));
+            }
+            let unwrapped = self.keyring.unwrap(encrypted, context).await?;
+            if let Unwrapped::Key(key) = &unwrapped {
+                self.remember(encrypted, key);
+            }
+            Ok(unwrapped)
+        })
+    }
+}

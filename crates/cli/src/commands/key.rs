@@ -1,0 +1,393 @@
+//! `waxseal key`: the keys of the embedded KMS.
+
+use super::Session;
+use crate::args::{Key, KmsChoice};
+use crate::embedded::{self, call};
+use crate::failure::Failure;
+use crate::terminal::plain;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use waxseal_core::{AliasName, KeyRef};
+use waxseal_kms::Engine;
+use waxseal_kms_api::op::*;
+use waxseal_kms_api::shape::Timestamp;
+
+/// Runs one of the commands.
+pub(super) fn run(command: Key, session: &Session) -> Result<(), Failure> {
+    if session.kms == Some(KmsChoice::Aws) {
+        return Err(Failure::usage(
+            "waxseal key manages the keys of the embedded KMS",
+            "manage Amazon's keys with aws kms",
+        ));
+    }
+    let home = embedded::open(&session.world)?;
+    let keys = Keys {
+        engine: home.engine(),
+        session,
+    };
+    match command {
+        Key::Create {
+            aliases,
+            description,
+            tags,
+        } => keys.create(&aliases, description, tags),
+        Key::List => keys.list(),
+        Key::Show { key } => keys.show(&key),
+        Key::Alias {
+            name,
+            key: Some(key),
+            ..
+        } => keys.alias(&name, &key),
+        Key::Alias {
+            name, key: None, ..
+        } => keys.delete_alias(&name),
+        Key::Rotate { key } => keys.rotate(&key),
+        Key::Rotations { key } => keys.rotations(&key),
+        Key::Enable { key } => keys.enable(&key),
+        Key::Disable { key } => keys.disable(&key),
+    }
+}
+
+struct Keys<'s> {
+    engine: &'s Engine,
+    session: &'s Session,
+}
+
+impl Keys<'_> {
+    fn create(
+        &self,
+        aliases: &[String],
+        description: Option<String>,
+        tags: Vec<(String, String)>,
+    ) -> Result<(), Failure> {
+        // Wrong or taken names are refused before a key exists that nobody asked for.
+        let aliases: Vec<AliasName> = aliases
+            .iter()
+            .map(|name| alias_name(name))
+            .collect::<Result<_, _>>()?;
+        let taken = self.aliases()?;
+        for alias in &aliases {
+            if taken.values().flatten().any(|name| name == alias.as_str()) {
+                return Err(Failure::usage(
+                    format!("{alias} names a key already"),
+                    "choose another name, or move it with waxseal key alias",
+                ));
+            }
+        }
+        let tags = tags
+            .into_iter()
+            .map(|(tag_key, tag_value)| Tag { tag_key, tag_value });
+        let request = CreateKeyRequest {
+            description: description.unwrap_or_default(),
+            tags: tags.collect(),
+            ..CreateKeyRequest::default()
+        };
+        let key = call(self.engine, request)?.key_metadata;
+        for alias in &aliases {
+            let (alias_name, target_key_id) = (alias.to_string(), key.key_id.clone());
+            call(
+                self.engine,
+                CreateAliasRequest {
+                    alias_name,
+                    target_key_id,
+                },
+            )?;
+        }
+        let names: Vec<String> = aliases.iter().map(ToString::to_string).collect();
+        self.tell(&key.key_id, || summary(&key, &names))
+    }
+
+    fn list(&self) -> Result<(), Failure> {
+        let aliases = self.aliases()?;
+        let mut marker = None;
+        loop {
+            let page = call(
+                self.engine,
+                ListKeysRequest {
+                    limit: Some(1000),
+                    marker,
+                },
+            )?;
+            for entry in page.keys {
+                let key = self.describe(&entry.key_id)?;
+                let names = aliases.get(&key.key_id).cloned().unwrap_or_default();
+                let line = format!(
+                    "{}  {:<8}  {}  {}{}",
+                    key.key_id,
+                    key.key_state,
+                    date(key.creation_date),
+                    names.join(" "),
+                    spaced(&key.description),
+                );
+                self.tell(line.trim_end(), || summary(&key, &names))?;
+            }
+            marker = page.next_marker;
+            if marker.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn show(&self, name: &str) -> Result<(), Failure> {
+        let key = self.describe(name)?;
+        let aliases = self.aliases()?.remove(&key.key_id).unwrap_or_default();
+        let key_id = key.key_id.clone();
+        let request = ListResourceTagsRequest {
+            key_id,
+            limit: None,
+            marker: None,
+        };
+        let tags = call(self.engine, request)?.tags;
+        let rotations = self.materials(&key.key_id)?.len() - 1;
+        if self.session.report.json {
+            let tags = tags
+                .iter()
+                .map(|tag| (tag.tag_key.clone(), json!(tag.tag_value)));
+            let mut value = summary(&key, &aliases);
+            value["tags"] = Value::Object(tags.collect());
+            value["rotations"] = json!(rotations);
+            return self.tell("", || value);
+        }
+        let tags: Vec<_> = tags
+            .iter()
+            .map(|tag| format!("{}={}", tag.tag_key, tag.tag_value))
+            .collect();
+        for (name, value) in [
+            ("id", key.key_id),
+            ("arn", key.arn),
+            ("state", key.key_state),
+            ("aliases", aliases.join(" ")),
+            ("description", key.description),
+            ("tags", tags.join(" ")),
+            ("created", date(key.creation_date)),
+            ("spec", format!("{} {}", key.key_spec, key.key_usage)),
+            ("origin", key.origin),
+            ("rotations", rotations.to_string()),
+            ("material", key.current_key_material_id),
+        ] {
+            self.tell(format!("{name:<12} {value}").trim_end(), || Value::Null)?;
+        }
+        Ok(())
+    }
+
+    fn alias(&self, name: &str, key: &str) -> Result<(), Failure> {
+        let name = alias_name(name)?;
+        let target_key_id = self.describe(key)?.key_id;
+        let told = json!({ "alias": name.as_str(), "keyId": target_key_id });
+        let known = self
+            .aliases()?
+            .values()
+            .flatten()
+            .any(|known| known == name.as_str());
+        let alias_name = name.to_string();
+        if known {
+            call(
+                self.engine,
+                UpdateAliasRequest {
+                    alias_name,
+                    target_key_id,
+                },
+            )?;
+        } else {
+            call(
+                self.engine,
+                CreateAliasRequest {
+                    alias_name,
+                    target_key_id,
+                },
+            )?;
+        }
+        self.done(told)
+    }
+
+    fn delete_alias(&self, name: &str) -> Result<(), Failure> {
+        let name = alias_name(name)?;
+        call(
+            self.engine,
+            DeleteAliasRequest {
+                alias_name: name.to_string(),
+            },
+        )?;
+        self.done(json!({ "alias": name.as_str(), "deleted": true }))
+    }
+
+    fn rotate(&self, name: &str) -> Result<(), Failure> {
+        let key_id = self.describe(name)?.key_id;
+        call(
+            self.engine,
+            RotateKeyOnDemandRequest {
+                key_id: key_id.clone(),
+            },
+        )?;
+        let material = self.describe(&key_id)?.current_key_material_id;
+        self.tell(
+            &material,
+            || json!({ "keyId": key_id, "material": material }),
+        )
+    }
+
+    fn rotations(&self, name: &str) -> Result<(), Failure> {
+        let key_id = self.describe(name)?.key_id;
+        for entry in self.materials(&key_id)? {
+            let when = entry
+                .rotation_date
+                .map_or_else(|| "at creation".to_owned(), date);
+            let kind = entry
+                .rotation_type
+                .clone()
+                .unwrap_or_else(|| "CREATED".to_owned());
+            let line = format!(
+                "{}  {:<20}  {:<9}  {}",
+                entry.key_material_id, when, kind, entry.key_material_state
+            );
+            self.tell(&line, || {
+                json!({
+                    "keyId": key_id,
+                    "material": entry.key_material_id,
+                    "state": entry.key_material_state,
+                    "since": entry.rotation_date.map(date),
+                    "kind": kind,
+                })
+            })?;
+        }
+        Ok(())
+    }
+
+    fn enable(&self, name: &str) -> Result<(), Failure> {
+        let key_id = self.describe(name)?.key_id;
+        call(
+            self.engine,
+            EnableKeyRequest {
+                key_id: key_id.clone(),
+            },
+        )?;
+        self.done(json!({ "keyId": key_id, "state": "Enabled" }))
+    }
+
+    fn disable(&self, name: &str) -> Result<(), Failure> {
+        let key_id = self.describe(name)?.key_id;
+        call(
+            self.engine,
+            DisableKeyRequest {
+                key_id: key_id.clone(),
+            },
+        )?;
+        self.done(json!({ "keyId": key_id, "state": "Disabled" }))
+    }
+
+    /// Management operations take no aliases; people do.
+    fn describe(&self, name: &str) -> Result<KeyMetadata, Failure> {
+        name.parse::<KeyRef>()
+            .map_err(|error| Failure::usage(error.to_string(), "see waxseal key list"))?;
+        Ok(call(
+            self.engine,
+            DescribeKeyRequest {
+                key_id: name.to_owned(),
+            },
+        )?
+        .key_metadata)
+    }
+
+    fn materials(&self, key_id: &str) -> Result<Vec<RotationsListEntry>, Failure> {
+        let request = ListKeyRotationsRequest {
+            key_id: key_id.to_owned(),
+            include_key_material: Some(IncludeKeyMaterial::AllKeyMaterial),
+            limit: Some(1000),
+            marker: None,
+        };
+        Ok(call(self.engine, request)?.rotations)
+    }
+
+    /// The aliases of each key.
+    fn aliases(&self) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+        let mut aliases: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut marker = None;
+        loop {
+            let request = ListAliasesRequest {
+                key_id: None,
+                limit: Some(1000),
+                marker,
+            };
+            let page = call(self.engine, request)?;
+            for alias in page.aliases {
+                aliases
+                    .entry(alias.target_key_id)
+                    .or_default()
+                    .push(alias.alias_name);
+            }
+            marker = page.next_marker;
+            if marker.is_none() {
+                return Ok(aliases);
+            }
+        }
+    }
+
+    /// A line in words, or one of JSON.
+    fn tell(&self, line: &str, value: impl FnOnce() -> Value) -> Result<(), Failure> {
+        if self.session.report.json {
+            self.session.report.item(&value(), false);
+            return Ok(());
+        }
+        writeln!(std::io::stdout().lock(), "{}", plain(line))
+            .map_err(|error| Failure::io("write", "stdout", &error))
+    }
+
+    /// Nothing in words: it is done.
+    fn done(&self, value: Value) -> Result<(), Failure> {
+        match self.session.report.json {
+            true => self.tell("", || value),
+            false => Ok(()),
+        }
+    }
+}
+
+fn alias_name(name: &str) -> Result<AliasName, Failure> {
+    let whole = if name.starts_with("alias/") {
+        name.to_owned()
+    } else {
+        format!("alias/{name}")
+    };
+    let refused = |what: String| Failure::usage(what, "choose another name");
+    let parsed: Result<AliasName, waxseal_core::arn::NameError> = whole.parse();
+    let name = parsed.map_err(|error| refused(error.to_string()))?;
+    if name.is_reserved() {
+        return Err(refused(format!(
+            "'{name}': names below alias/aws/ are reserved"
+        )));
+    }
+    Ok(name)
+}
+
+fn summary(key: &KeyMetadata, aliases: &[String]) -> Value {
+    json!({
+        "keyId": key.key_id,
+        "arn": key.arn,
+        "state": key.key_state,
+        "aliases": aliases,
+        "description": key.description,
+        "created": date(key.creation_date),
+        "spec": key.key_spec,
+        "usage": key.key_usage,
+        "origin": key.origin,
+        "material": key.current_key_material_id,
+    })
+}
+
+fn spaced(text: &str) -> String {
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!("  {text}")
+    }
+}
+
+/// Seconds since the epoch as RFC 3339, to the second.
+fn date(time: Timestamp) -> String {
+    OffsetDateTime::from_unix_timestamp(time.0 as i64)
+        .ok()
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_else(|| time.0.to_string())
+}

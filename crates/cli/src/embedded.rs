@@ -1,0 +1,237 @@
+//! The KMS inside this program: its home, its passphrase, and its errors in our words.
+
+use crate::failure::{Exit, Failure};
+use crate::world::World;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+use waxseal_core::SecretBytes;
+use waxseal_core::arn::Home;
+use waxseal_kms::Engine;
+use waxseal_kms::home::{EmbeddedHome, HomeError, Passphrases};
+use waxseal_kms::op::Perform;
+use waxseal_kms::root::RootError;
+use waxseal_kms::store::StoreError;
+use waxseal_kms_api::{ErrorCode, KmsError};
+
+/// The most bytes that a passphrase file may have.
+const PASSPHRASE_BYTES_MAX: u64 = 4_096;
+
+/// Partition, Region and account of a home that is made here: names that no Amazon key has.
+pub(crate) fn place() -> Home {
+    Home {
+        partition: "aws".into(),
+        region: "local".into(),
+        account: "000000000000".into(),
+    }
+}
+
+/// How the audit log calls this program.
+pub(crate) fn user_agent() -> String {
+    let user = rustix::process::getuid().as_raw();
+    format!(
+        "waxseal/{} (embedded; uid {user})",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// Where the embedded KMS keeps its data.
+pub(crate) fn directory(world: &World) -> Result<&Path, Failure> {
+    world.home.as_deref().ok_or_else(|| {
+        Failure::configuration(
+            "there is no place for the embedded KMS: neither HOME, XDG_DATA_HOME nor WAXSEAL_HOME is set",
+            "set WAXSEAL_HOME to a directory",
+        )
+    })
+}
+
+/// Whether there is an embedded KMS already.
+pub(crate) fn exists(world: &World) -> bool {
+    world
+        .home
+        .as_deref()
+        .is_some_and(|home| home.join("store.db").exists())
+}
+
+/// Opens the embedded KMS, and makes it on first use. A process opens it once: a passphrase is
+/// asked for once.
+pub(crate) fn open(world: &World) -> Result<Arc<EmbeddedHome>, Failure> {
+    if let Some(home) = world.embedded.get() {
+        return Ok(home.clone());
+    }
+    let home = Arc::new(open_now(world)?);
+    Ok(world.embedded.get_or_init(|| home).clone())
+}
+
+fn open_now(world: &World) -> Result<EmbeddedHome, Failure> {
+    let directory = directory(world)?;
+    if let Some(root) = world.root.as_deref()
+        && !matches!(root, "file" | "passphrase")
+    {
+        return Err(Failure::configuration(
+            format!("WAXSEAL_ROOT is '{root}'"),
+            "set it to 'file' or 'passphrase', or leave it unset",
+        ));
+    }
+    EmbeddedHome::open(
+        directory,
+        &place(),
+        &FromWorld(world),
+        world.entropy.clone(),
+    )
+    .map_err(|error| failure(&error, directory))
+}
+
+/// One request by the owner.
+pub(crate) fn call<O: Perform>(engine: &Engine, input: O) -> Result<O::Output, Failure> {
+    let request = engine.by_owner(&user_agent(), input);
+    Ok(request.and_then(|request| engine.call(request))?)
+}
+
+/// Sees to it that there is a key when none was named.
+pub(crate) fn ensure_default_key(home: &EmbeddedHome, world: &World) -> Result<(), Failure> {
+    let directory = directory(world)?;
+    home.ensure_default_key(&user_agent())
+        .map_err(|error| failure(&error, directory))
+}
+
+struct FromWorld<'w>(&'w World);
+
+impl Passphrases for FromWorld<'_> {
+    fn wanted_for_new_home(&self) -> bool {
+        match self.0.root.as_deref() {
+            Some(root) => root == "passphrase",
+            None => self.0.passphrase_file.is_some(),
+        }
+    }
+
+    fn passphrase(&self, new: bool) -> Result<SecretBytes, String> {
+        match &self.0.passphrase_file {
+            Some(path) => from_file(path),
+            None => from_terminal(new),
+        }
+    }
+}
+
+/// The file's bytes without a line end at their end.
+fn from_file(path: &Path) -> Result<SecretBytes, String> {
+    let io = |error| format!("WAXSEAL_PASSPHRASE_FILE {}: {error}", path.display());
+    let mut bytes = SecretBytes::zeroed(PASSPHRASE_BYTES_MAX as usize + 1);
+    let mut file = File::open(path).map_err(io)?;
+    let mut len = 0;
+    loop {
+        match file.read(&mut bytes.expose_mut()[len..]).map_err(io)? {
+            0 => break,
+            read => len += read,
+        }
+    }
+    if len as u64 > PASSPHRASE_BYTES_MAX {
+        return Err(format!(
+            "{} has more than {PASSPHRASE_BYTES_MAX} bytes",
+            path.display()
+        ));
+    }
+    let mut text = &bytes.expose()[..len];
+    text = text.strip_suffix(b"\n").unwrap_or(text);
+    text = text.strip_suffix(b"\r").unwrap_or(text);
+    if text.is_empty() {
+        return Err(format!("{} is empty", path.display()));
+    }
+    Ok(SecretBytes::copy_of(text))
+}
+
+fn from_terminal(new: bool) -> Result<SecretBytes, String> {
+    let ask = |prompt: &str| {
+        rpassword::prompt_password(prompt)
+            .map(|text| SecretBytes::new(text.into_bytes()))
+            .map_err(|error| format!("no terminal to ask on ({error})"))
+    };
+    let passphrase = ask("Passphrase of the waxseal home: ")?;
+    if passphrase.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    if new && !ask("The same again: ")?.ct_eq(passphrase.expose()) {
+        return Err("the two differ".to_owned());
+    }
+    Ok(passphrase)
+}
+
+fn failure(error: &HomeError, directory: &Path) -> Failure {
+    let what = error.to_string();
+    let configuration = |hint: &str| Failure::configuration(what.clone(), hint);
+    match error {
+        HomeError::Io { path, source } => {
+            let hint =
+                "check that the directory can be written, or set WAXSEAL_HOME to one that can";
+            let told = Failure::io("use", &path.display().to_string(), source);
+            Failure {
+                hint: hint.into(),
+                ..told
+            }
+        }
+        HomeError::WeakMode { path, .. } => configuration(&format!(
+            "if nobody has read it: chmod 600 {}",
+            path.display()
+        )),
+        HomeError::RootKey { .. } => {
+            configuration("restore root.key from your backup: no data can be opened without it")
+        }
+        HomeError::NoPassphrase(_) => configuration(
+            "set WAXSEAL_PASSPHRASE_FILE to a file that holds it, or run on a terminal",
+        ),
+        HomeError::Root(RootError::WrongKey("passphrase")) => Failure::new(
+            Exit::AccessDenied,
+            what,
+            "try again with the passphrase that was chosen when the home was made",
+        ),
+        HomeError::Root(RootError::WrongKey(_)) => configuration(&format!(
+            "restore the root.key that belongs to {}",
+            directory.join("store.db").display()
+        )),
+        HomeError::Root(RootError::Newer { .. })
+        | HomeError::Store(StoreError::NewerVersion { .. }) => {
+            configuration("use the version of waxseal that wrote it, or a newer one")
+        }
+        HomeError::Store(StoreError::NotAStore(_)) => {
+            configuration("set WAXSEAL_HOME to another directory")
+        }
+        HomeError::PasswordParams(_) | HomeError::Root(RootError::Damaged(_)) => {
+            configuration("restore the home directory from your backup")
+        }
+        HomeError::Engine(error) => error.clone().into(),
+        _ => Failure::new(
+            Exit::Io,
+            what,
+            format!("check disk and permissions of {}", directory.display()),
+        ),
+    }
+}
+
+impl From<KmsError> for Failure {
+    fn from(error: KmsError) -> Self {
+        let what = error
+            .message
+            .clone()
+            .unwrap_or_else(|| error.code.name().to_owned());
+        let (exit, hint) = match error.code {
+            ErrorCode::AccessDenied => (Exit::AccessDenied, "the key's policy does not allow it"),
+            ErrorCode::NotFound => (Exit::KeyState, "see the keys with waxseal key list"),
+            ErrorCode::Disabled | ErrorCode::InvalidState => (
+                Exit::KeyState,
+                "waxseal key enable lets the key be used again",
+            ),
+            ErrorCode::InvalidCiphertext | ErrorCode::IncorrectKey => {
+                return Self::unauthentic(what);
+            }
+            ErrorCode::LimitExceeded => (Exit::Policy, "stay below the limit"),
+            ErrorCode::Conflict => (Exit::KeyState, "try again"),
+            ErrorCode::Internal => (
+                Exit::Io,
+                "check disk and permissions of the home directory; no key is used without its record",
+            ),
+            _ => (Exit::Usage, "correct the value and try again"),
+        };
+        Self::new(exit, what, hint)
+    }
+}

@@ -1,0 +1,352 @@
+//! What is written: stdout, a device, or a file that appears under its name when it is complete.
+
+use crate::failure::Failure;
+use crate::input::Identity;
+use crate::world::World;
+use rustix::fs::FileType;
+use std::fs::File;
+use std::io::{self, BufWriter, IoSlice, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use waxseal_core::SecretBytes;
+
+mod base64_lines;
+mod staged;
+
+use base64_lines::Base64Lines;
+use staged::Staged;
+pub(crate) use staged::{TEMPORARY_END, TEMPORARY_MARK};
+
+/// How much is written at a time.
+const BUFFER_BYTES: usize = 128 * 1024;
+/// The most plaintext that is shown on a terminal.
+const TERMINAL_BYTES_MAX: usize = 64 * 1024;
+
+/// What will be written, which decides what a terminal may get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Never onto a terminal.
+    Ciphertext,
+    /// The same in base64, which any terminal may get.
+    Base64,
+    /// Onto a terminal when it turns out to be text of at most 64 KiB.
+    Plaintext,
+}
+
+/// An open output. What was written counts only once [`Output::commit`] has succeeded; dropped
+/// before, a file is left as it was.
+pub(crate) struct Output {
+    /// For messages: the path, or `stdout`.
+    pub(crate) name: String,
+    /// For JSON: the path, or `-`.
+    pub(crate) label: String,
+    base64: Option<Base64Lines>,
+    sink: Sink,
+}
+
+enum Sink {
+    /// What is written cannot be taken back.
+    Open(BufWriter<File>),
+    /// A terminal gets all or nothing.
+    Terminal(BufWriter<File>, Held),
+    /// A file under another name, or under none.
+    Staged(BufWriter<Staged>),
+}
+
+impl Output {
+    /// Opens `path`; `None` and `-` are stdout, `-` even when that is a terminal and the content
+    /// plaintext. `source` is the input's file, which stdout must not be.
+    ///
+    /// # Errors
+    /// A directory, a device that cannot be meant, ciphertext onto a terminal, and whatever the
+    /// system refuses.
+    pub(crate) fn open(
+        path: Option<&Path>,
+        content: Content,
+        sync: bool,
+        source: Option<Identity>,
+        world: &World,
+    ) -> Result<Self, Failure> {
+        let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
+            return Self::stdout(path.is_some(), content, source, world);
+        };
+        if path == Path::new("/dev/stdout") || path == Path::new("/dev/fd/1") {
+            return Self::stdout(false, content, source, world);
+        }
+        let name = path.display().to_string();
+        let base64 = base64_for(content);
+        let sink = match std::fs::metadata(path) {
+            Ok(metadata) if !metadata.is_file() || is_descriptor(path) => {
+                Sink::Open(special(path, &name, &metadata)?)
+            }
+            _ => Sink::Staged(staged(path, &name, sync, world)?),
+        };
+        if content == Content::Ciphertext && sink.is_terminal() {
+            return Err(binary_onto_terminal());
+        }
+        Ok(Self {
+            label: name.clone(),
+            name,
+            base64,
+            sink,
+        })
+    }
+
+    fn stdout(
+        asked_for: bool,
+        content: Content,
+        source: Option<Identity>,
+        world: &World,
+    ) -> Result<Self, Failure> {
+        let name = "stdout".to_owned();
+        if world.stdout_is_terminal && content == Content::Ciphertext {
+            return Err(binary_onto_terminal());
+        }
+        let failed = |error: &io::Error| Failure::io("write", "stdout", error);
+        // Not through std's stdout, which goes line by line.
+        let owned = io::stdout().as_fd().try_clone_to_owned();
+        let file = File::from(owned.map_err(|error| failed(&error))?);
+        refuse_own_input(&file, source)?;
+        let file = BufWriter::with_capacity(BUFFER_BYTES, file);
+        let held = world.stdout_is_terminal && content == Content::Plaintext && !asked_for;
+        Ok(Self {
+            name,
+            label: "-".into(),
+            base64: base64_for(content),
+            sink: match held {
+                true => Sink::Terminal(file, Held::new()),
+                false => Sink::Open(file),
+            },
+        })
+    }
+
+    /// Whether nothing of what is written is seen by anybody before [`Output::commit`].
+    pub(crate) fn withholds(&self) -> bool {
+        !matches!(self.sink, Sink::Open(_))
+    }
+
+    /// Reserves room for a file of so many bytes, so that a full disk is found out first.
+    pub(crate) fn expect(&mut self, bytes: u64) -> Result<(), Failure> {
+        let (Sink::Staged(staged), None) = (&mut self.sink, &self.base64) else {
+            return Ok(());
+        };
+        let reserved = staged.get_mut().reserve(bytes);
+        reserved.map_err(|error| Failure::io("write", &self.name, &error))
+    }
+
+    /// Lets what was written count: a terminal gets its text, a file its name.
+    pub(crate) fn commit(mut self) -> Result<(), Failure> {
+        let name = std::mem::take(&mut self.name);
+        let failed = |error| Failure::io("write", &name, &error);
+        if let Some(mut lines) = self.base64.take() {
+            lines.finish(&mut self.sink).map_err(failed)?;
+        }
+        match self.sink {
+            Sink::Open(mut file) => file.flush(),
+            Sink::Terminal(mut file, held) => {
+                let text = held.text()?;
+                file.write_all(text).and_then(|()| file.flush())
+            }
+            Sink::Staged(file) => match file.into_inner() {
+                Ok(staged) => staged.commit(),
+                Err(error) => Err(error.into_error()),
+            },
+        }
+        .map_err(failed)
+    }
+}
+
+fn base64_for(content: Content) -> Option<Base64Lines> {
+    (content == Content::Base64).then(Base64Lines::default)
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(lines) = &mut self.base64 else {
+            return self.sink.write(bytes);
+        };
+        lines.write(bytes, &mut self.sink)?;
+        Ok(bytes.len())
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let Some(lines) = &mut self.base64 else {
+            return self.sink.write_vectored(parts);
+        };
+        for part in parts {
+            lines.write(part, &mut self.sink)?;
+        }
+        Ok(parts.iter().map(|part| part.len()).sum())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Open(file) => file.write(bytes),
+            Self::Terminal(_, held) => held.write(bytes),
+            Self::Staged(file) => file.write(bytes),
+        }
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Open(file) => file.write_vectored(parts),
+            Self::Terminal(_, held) => held.write_vectored(parts),
+            Self::Staged(file) => file.write_vectored(parts),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Open(file) => file.flush(),
+            // Both come out at the end.
+            Self::Terminal(..) | Self::Staged(_) => Ok(()),
+        }
+    }
+}
+
+impl Sink {
+    fn is_terminal(&self) -> bool {
+        match self {
+            Self::Open(file) => io::IsTerminal::is_terminal(file.get_ref()),
+            Self::Terminal(..) => true,
+            Self::Staged(_) => false,
+        }
+    }
+}
+
+/// Plaintext that waits to be looked at as a whole.
+struct Held {
+    bytes: SecretBytes,
+    len: usize,
+}
+
+impl Held {
+    fn new() -> Self {
+        Self {
+            bytes: SecretBytes::zeroed(TERMINAL_BYTES_MAX),
+            len: 0,
+        }
+    }
+
+    fn text(&self) -> Result<&[u8], Failure> {
+        let text = self.bytes.expose().get(..self.len);
+        let text = text.filter(|bytes| crate::terminal::is_text(bytes));
+        text.ok_or_else(|| {
+            Failure::usage(
+                "the plaintext is not shown on the terminal: it is binary or longer than 64 KiB",
+                "write it to a file with -o FILE, into a pipe, or to the terminal all the same with -o -",
+            )
+        })
+    }
+}
+
+impl Write for Held {
+    /// Counts what does not fit and forgets it.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(room) = self.bytes.expose_mut().get_mut(self.len..) {
+            let fitting = bytes.len().min(room.len());
+            room[..fitting].copy_from_slice(&bytes[..fitting]);
+        }
+        self.len = self.len.saturating_add(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Names of descriptors this process was given, which are files already open.
+fn is_descriptor(path: &Path) -> bool {
+    let prefixes = ["/dev/fd/", "/proc/self/fd/"];
+    path == Path::new("/dev/stderr") || prefixes.iter().any(|prefix| path.starts_with(prefix))
+}
+
+/// Opens what is no regular file and is written to as it is.
+fn special(
+    path: &Path,
+    name: &str,
+    metadata: &std::fs::Metadata,
+) -> Result<BufWriter<File>, Failure> {
+    let kind = metadata.file_type();
+    let meant = is_descriptor(path) || kind.is_fifo() || path == Path::new("/dev/null");
+    if kind.is_dir() {
+        return Err(Failure::usage(
+            format!("{name} is a directory"),
+            "name a file with -o, or give files to be written into the directory",
+        ));
+    }
+    if !meant {
+        return Err(Failure::usage(
+            format!("{name} is a device or a socket"),
+            "write to stdout and redirect it when this is what you want",
+        ));
+    }
+    let file = File::options().write(true).open(path);
+    let file = file.map_err(|error| Failure::io("write", name, &error))?;
+    Ok(BufWriter::with_capacity(BUFFER_BYTES, file))
+}
+
+fn staged(
+    path: &Path,
+    name: &str,
+    sync: bool,
+    world: &World,
+) -> Result<BufWriter<Staged>, Failure> {
+    let staged = Staged::create(path, sync, world.entropy.as_ref())
+        .map_err(|error| Failure::io("write", name, &error))?;
+    Ok(BufWriter::with_capacity(BUFFER_BYTES, staged))
+}
+
+/// `waxseal encrypt FILE >> FILE` would read what it writes, for ever.
+fn refuse_own_input(stdout: &File, source: Option<Identity>) -> Result<(), Failure> {
+    let Some(source) = source else {
+        return Ok(());
+    };
+    let metadata = stdout.metadata();
+    let metadata = metadata.map_err(|error| Failure::io("write", "stdout", &error))?;
+    let regular = FileType::from_raw_mode(metadata.mode()) == FileType::RegularFile;
+    if regular && (metadata.dev(), metadata.ino()) == source {
+        return Err(Failure::usage(
+            "input and stdout are the same file",
+            "replace a file by naming it with -o",
+        ));
+    }
+    Ok(())
+}
+
+fn binary_onto_terminal() -> Failure {
+    Failure::usage(
+        "ciphertext is binary and stdout is a terminal",
+        "write to a file with -o FILE, into a pipe, or as text with --base64",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_text_up_to_the_limit() {
+        let mut held = Held::new();
+        held.write_all("Grüße\n".as_bytes()).unwrap();
+        assert_eq!(held.text().unwrap(), "Grüße\n".as_bytes());
+        held.write_all(b"\x1b[2J").unwrap();
+        assert!(held.text().is_err());
+
+        let mut held = Held::new();
+        held.write_all(&[b'x'; TERMINAL_BYTES_MAX]).unwrap();
+        assert_eq!(held.text().unwrap().len(), TERMINAL_BYTES_MAX);
+        held.write_all(b"x").unwrap();
+        assert!(held.text().is_err());
+        held.write_all(b"x").unwrap();
+        assert!(held.text().is_err());
+    }
+}

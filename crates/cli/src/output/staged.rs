@@ -1,0 +1,356 @@
+//! A file that replaces another at once and only when it is complete.
+//!
+//! Where the file system can, the file has no name at all while it is written (`O_TMPFILE`,
+//! open(2)): whatever happens to the process, the system takes it away. It gets a temporary name
+//! beside the target (`.NAME.waxseal-XXXXXX.tmp`), is synced, and is renamed to the target.
+//! Elsewhere it has the temporary name from the beginning.
+//!
+//! ```text
+//! create ─► write … ─► temporary name ─► fsync ─► rename ─► fsync of the directory
+//! ```
+//!
+//! The sync comes after the temporary name because btrfs does not write down a file that has
+//! none. Only a SIGKILL or a power cut between the name and the rename leaves a file behind:
+//! a complete one, mode 0600, under the temporary name. It is nobody's to remove but the
+//! owner's: another process may be about to rename it.
+
+use crate::interrupt;
+use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags};
+use std::fs::File;
+use std::io::{self, IoSlice, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use waxseal_core::crypto::random::{self, Entropy};
+
+/// What temporary names have after the target's name and before six random letters.
+pub(crate) const TEMPORARY_MARK: &str = ".waxseal-";
+/// What temporary names end with.
+pub(crate) const TEMPORARY_END: &str = ".tmp";
+
+/// Only the owner may read what was sealed or opened.
+const MODE: u32 = 0o600;
+/// Files below this length are not reserved: the system allocates them better by itself.
+const RESERVED_BYTES_MIN: u64 = 1 << 20;
+/// How much is written between two calls that start writing it to the disk.
+const WRITE_BACK_BYTES: u64 = 32 << 20;
+/// The longest file name that Linux file systems have.
+const NAME_BYTES_MAX: usize = 255;
+
+/// A file being written.
+pub(super) struct Staged {
+    file: File,
+    target: PathBuf,
+    /// The temporary name for later, or the one that the file has already.
+    temporary: PathBuf,
+    named: bool,
+    sync: bool,
+    written_bytes: u64,
+    reserved_bytes: u64,
+    write_back: Option<WriteBack>,
+}
+
+impl Staged {
+    /// Begins a file that will be `path`, or the file that the symbolic link `path` points to.
+    pub(super) fn create(path: &Path, sync: bool, entropy: &dyn Entropy) -> io::Result<Self> {
+        let target = resolved(path)?;
+        let directory = directory_of(&target);
+        let temporary = temporary_name(&target, entropy)?;
+        let (file, named) = match unnamed(directory)? {
+            Some(file) => (file, false),
+            None => (create_named(&temporary)?, true),
+        };
+        Ok(Self {
+            file,
+            target,
+            temporary,
+            named,
+            sync,
+            written_bytes: 0,
+            reserved_bytes: 0,
+            write_back: None,
+        })
+    }
+
+    /// Reserves blocks for `bytes`.
+    pub(super) fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        if bytes < RESERVED_BYTES_MIN {
+            return Ok(());
+        }
+        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, bytes) {
+            Ok(()) => self.reserved_bytes = bytes,
+            Err(full @ (rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT)) => {
+                return Err(full.into());
+            }
+            // Not every file system can; what is lost is speed.
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Gives the file its name.
+    pub(super) fn commit(mut self) -> io::Result<()> {
+        if self.written_bytes < self.reserved_bytes {
+            self.file.set_len(self.written_bytes)?;
+        }
+        if let Some(write_back) = self.write_back.take() {
+            write_back.finish()?;
+        }
+        if !self.sync && !self.named && self.link(&self.target).is_ok() {
+            return Ok(());
+        }
+        if !self.named {
+            interrupt::appearing(&self.temporary, || self.link(&self.temporary))?;
+            self.named = true;
+        }
+        if self.sync {
+            self.file.sync_all()?;
+        }
+        interrupt::vanishing(&self.temporary, || {
+            std::fs::rename(&self.temporary, &self.target)
+        })?;
+        self.named = false;
+        if self.sync {
+            self.sync_directory()?;
+        }
+        Ok(())
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        match File::open(directory_of(&self.target)) {
+            Ok(directory) => directory.sync_all(),
+            // A directory may be writable and not readable: its whole file system, then.
+            Err(_) => Ok(rustix::fs::syncfs(&self.file)?),
+        }
+    }
+
+    /// Names the unnamed file; fails when the name is taken.
+    fn link(&self, name: &Path) -> io::Result<()> {
+        let unnamed = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        rustix::fs::linkat(CWD, unnamed, CWD, name, AtFlags::SYMLINK_FOLLOW)?;
+        Ok(())
+    }
+
+    fn count(&mut self, written: usize) -> io::Result<usize> {
+        let before = self.written_bytes;
+        self.written_bytes += written as u64;
+        if self.sync && before / WRITE_BACK_BYTES != self.written_bytes / WRITE_BACK_BYTES {
+            self.start_write_back()?;
+        }
+        Ok(written)
+    }
+
+    /// Starts writing to the disk while there is more to come, so that the sync at the end has
+    /// little left to do.
+    fn start_write_back(&mut self) -> io::Result<()> {
+        if self.write_back.is_none() {
+            self.write_back = Some(WriteBack::start(self.file.try_clone()?)?);
+        }
+        if let Some(write_back) = &self.write_back {
+            write_back.nudge();
+        }
+        Ok(())
+    }
+}
+
+impl Write for Staged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.count(written)
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let written = self.file.write_vectored(parts)?;
+        self.count(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if self.named {
+            // An error has been reported already, or will be.
+            let _ = interrupt::vanishing(&self.temporary, || std::fs::remove_file(&self.temporary));
+        }
+    }
+}
+
+/// A thread that syncs a file again and again while it grows.
+struct WriteBack {
+    nudges: SyncSender<()>,
+    thread: std::thread::JoinHandle<io::Result<()>>,
+}
+
+impl WriteBack {
+    fn start(file: File) -> io::Result<Self> {
+        let (nudges, nudged) = sync_channel(1);
+        let work = move || nudged.iter().try_for_each(|()| file.sync_data());
+        let thread = std::thread::Builder::new()
+            .name("write-back".into())
+            .spawn(work)?;
+        Ok(Self { nudges, thread })
+    }
+
+    /// Nobody waits: when a sync is running, the next one will do.
+    fn nudge(&self) {
+        let _ = self.nudges.try_send(());
+    }
+
+    /// An error of an earlier sync is not told again by a later one (fsync(2)): it must not get
+    /// lost here.
+    fn finish(self) -> io::Result<()> {
+        drop(self.nudges);
+        self.thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the write-back thread failed")))
+    }
+}
+
+/// The file that a symbolic link stands for, so that the link stays. A link to nothing is an
+/// error.
+fn resolved(path: &Path) -> io::Result<PathBuf> {
+    if path.file_name().is_none() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_symlink() => std::fs::canonicalize(path),
+        _ => Ok(path.to_path_buf()),
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn unnamed(directory: &Path) -> io::Result<Option<File>> {
+    use rustix::io::Errno;
+    // Without /proc there would be no way to a name later.
+    if !Path::new("/proc/self/fd").exists() {
+        return Ok(None);
+    }
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    match rustix::fs::open(directory, flags, Mode::from_raw_mode(MODE)) {
+        Ok(file) => Ok(Some(file.into())),
+        // File systems and kernels that have no unnamed files (open(2)).
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn create_named(temporary: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create_new(true).mode(MODE);
+    interrupt::appearing(temporary, || options.open(temporary))
+}
+
+/// `.NAME.waxseal-XXXXXX.tmp` beside `target`; a long name is cut.
+fn temporary_name(target: &Path, entropy: &dyn Entropy) -> io::Result<PathBuf> {
+    const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    const LETTERS_COUNT: usize = 6;
+    let random: [u8; LETTERS_COUNT] = random::array(entropy).map_err(io::Error::other)?;
+    let letters = random.map(|byte| char::from(LETTERS[usize::from(byte % 32)]));
+    let name = target.file_name().unwrap_or_default();
+    let mut stem = name.to_string_lossy().into_owned();
+    let rest_bytes = 1 + TEMPORARY_MARK.len() + LETTERS_COUNT + TEMPORARY_END.len();
+    let mut kept = stem.len().min(NAME_BYTES_MAX - rest_bytes);
+    while !stem.is_char_boundary(kept) {
+        kept -= 1;
+    }
+    stem.truncate(kept);
+    let letters = letters.iter().collect::<String>();
+    Ok(target.with_file_name(format!(".{stem}{TEMPORARY_MARK}{letters}{TEMPORARY_END}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use waxseal_core::crypto::random::SystemEntropy;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// As on a file system without unnamed files.
+    fn named(path: &Path) -> Staged {
+        let mut staged = Staged::create(path, true, &SystemEntropy).unwrap();
+        staged.file = create_named(&staged.temporary).unwrap();
+        staged.named = true;
+        staged
+    }
+
+    #[test]
+    fn an_existing_file_is_replaced_on_commit_and_not_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out");
+        let unnamed = |path: &Path| Staged::create(path, true, &SystemEntropy).unwrap();
+        for create in [unnamed, named] {
+            fs::write(&path, "old").unwrap();
+            let mut dropped = create(&path);
+            dropped.write_all(b"half").unwrap();
+            drop(dropped);
+            assert_eq!(fs::read(&path).unwrap(), b"old");
+            assert_eq!(names(directory.path()), ["out"]);
+
+            let mut committed = create(&path);
+            committed.write_all(b"new").unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"old");
+            committed.commit().unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"new");
+            assert_eq!(names(directory.path()), ["out"]);
+        }
+    }
+
+    #[test]
+    fn a_reserved_file_that_stays_short_is_short() {
+        use std::os::unix::fs::MetadataExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out");
+        let mut staged = Staged::create(&path, false, &SystemEntropy).unwrap();
+        staged.reserve(8 << 20).unwrap();
+        staged.write_all(b"short").unwrap();
+        staged.commit().unwrap();
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!(metadata.len(), 5);
+        assert!(metadata.blocks() * 512 < 1 << 20);
+        assert_eq!(metadata.mode() & 0o777, MODE);
+    }
+
+    #[test]
+    fn a_link_stays_and_a_link_to_nothing_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let (target, link) = (
+            directory.path().join("target"),
+            directory.path().join("link"),
+        );
+        std::os::unix::fs::symlink("target", &link).unwrap();
+        assert!(Staged::create(&link, true, &SystemEntropy).is_err());
+        fs::write(&target, "old").unwrap();
+        let mut staged = Staged::create(&link, true, &SystemEntropy).unwrap();
+        staged.write_all(b"new").unwrap();
+        staged.commit().unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&target).unwrap(), b"new");
+    }
+
+    #[test]
+    fn temporary_names_fit() {
+        let long = "ä".repeat(127);
+        let name = temporary_name(Path::new(&long), &SystemEntropy).unwrap();
+        let bytes = name.as_os_str().len();
+        assert!(bytes <= NAME_BYTES_MAX && bytes >= NAME_BYTES_MAX - 1);
+        assert_eq!(name.parent(), Some(Path::new("")));
+    }
+}
