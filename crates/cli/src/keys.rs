@@ -30,6 +30,19 @@ pub(crate) struct KeyArgs {
     pub(crate) kms: Option<KmsChoice>,
 }
 
+impl KeyArgs {
+    /// Whether Amazon KMS is named: by `--kms aws`, or by a key that lives there.
+    pub(crate) fn name_amazon(&self) -> bool {
+        let elsewhere = |key: &String| {
+            key.starts_with("aws-kms:")
+                || key
+                    .parse::<KeyRef>()
+                    .is_ok_and(|name| name.home().is_some_and(|home| *home != embedded::place()))
+        };
+        self.kms == Some(KmsChoice::Aws) || self.keys.iter().any(elsewhere)
+    }
+}
+
 /// The keyring that seals: the first key generates, the others wrap too.
 pub(crate) fn for_sealing(args: &KeyArgs, world: &World) -> Result<Arc<dyn Keyring>, Failure> {
     let resolver = Resolver::new(args, world);

@@ -130,7 +130,7 @@ fn every_flipped_bit_and_every_truncation() {
 #[test]
 fn signed_messages_are_withheld_until_verified() {
     let place = Place::new();
-    let mut sealed = place.sealed(&noise(100_000), &["--signed", "--frame", "1KiB"]);
+    let mut sealed = place.sealed(&noise(5 << 20), &["--signed"]);
     *sealed.last_mut().unwrap() ^= 1;
     place.opened(&sealed, &[]).refused(3, "not authentic");
     let early = place.opened(&sealed, &["--release-unverified"]).exits(3);
@@ -149,8 +149,6 @@ fn things_that_are_no_sealed_data() {
     place.opened(b"just text", &[]).refused(3, "no format");
     place.opened(&noise(5000), &[]).refused(3, "no format");
     let text = String::from_utf8(place.sealed(b"text", &["--base64"])).unwrap();
-    let broken = text.replacen('A', "*", 200);
-    assert_ne!(text, broken);
     let end = format!("{}*", text.trim_end());
     place.opened(end.as_bytes(), &["-q"]).refused(3, "base64");
     place
@@ -224,7 +222,6 @@ fn a_full_disk() {
 #[test]
 fn a_closed_stdout() {
     let place = Place::new();
-    // The shell closes it; reading it for writing must not be taken for success.
     let line = format!(
         "exec {} encrypt -k {KEY} >&-",
         env!("CARGO_BIN_EXE_waxseal")

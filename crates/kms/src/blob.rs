@@ -38,7 +38,8 @@ pub const HEADER_BYTES: usize = 83;
 /// Bytes of a blob beyond its plaintext.
 pub const OVERHEAD_BYTES: usize = HEADER_BYTES + TAG_BYTES;
 
-const LAYOUT: u8 = 1;
+/// The version of the layout above.
+pub const LAYOUT: u8 = 1;
 const SUITE: u8 = 1;
 const KIND_UUID: u8 = 0;
 const SALT_BYTES: usize = 24;

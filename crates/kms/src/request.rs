@@ -17,8 +17,8 @@ use crate::engine::View;
 use crate::op::Perform;
 use crate::store::Expect;
 use serde_json::{Map, Value, json};
-use waxseal_core::SecretBytes;
 use waxseal_core::arn::Home;
+use waxseal_core::{KeyArn, SecretBytes};
 use waxseal_kms_api::KmsError;
 
 /// Who calls, and from where.
@@ -182,6 +182,8 @@ pub struct Done<T> {
     pub(crate) response_elements: Option<Value>,
     /// `additionalEventData` of the audit record.
     pub(crate) additional: Map<String, Value>,
+    /// A key that did not exist before the request, for `resources` of the audit record.
+    pub(crate) created: Option<KeyArn>,
 }
 
 impl<T> Done<T> {
@@ -191,6 +193,7 @@ impl<T> Done<T> {
             changes: Vec::new(),
             response_elements: None,
             additional: Map::new(),
+            created: None,
         }
     }
 }
@@ -245,6 +248,16 @@ impl<O: Perform> Outcome<O> {
             ),
         };
         let mut resources: Vec<EventResource> = Vec::new();
+        if let Ok(Done {
+            created: Some(key), ..
+        }) = &self.result
+        {
+            let account_id = key.home.account.clone();
+            resources.push(EventResource {
+                arn: key.to_string(),
+                account_id,
+            });
+        }
         for access in accesses {
             if let Some(arn) = access.resource.key_arn()
                 && !resources.iter().any(|resource| resource.arn == arn)

@@ -21,11 +21,6 @@ pub(super) struct BlobFacts {
     pub(super) plaintext_bytes: Option<u64>,
 }
 
-/// Magic of our own blobs.
-const MAGIC: &[u8; 4] = b"WXKB";
-/// Magic, version, suite, key kind, key id, backing key version, salt, commitment, tag.
-const OVERHEAD_BYTES: usize = 4 + 1 + 1 + 1 + 16 + 4 + 24 + 32 + 16;
-
 /// Reads the blob; `None` when it is neither ours nor Amazon's.
 pub(super) fn blob_facts(blob: &[u8]) -> Option<BlobFacts> {
     if let [1, 2, 2 | 3, 0, 0x78, ..] = blob {
@@ -37,34 +32,14 @@ pub(super) fn blob_facts(blob: &[u8]) -> Option<BlobFacts> {
             plaintext_bytes: None,
         });
     }
-    let rest = blob.strip_prefix(MAGIC)?;
-    let plaintext_bytes = blob.len().checked_sub(OVERHEAD_BYTES)?;
-    let (&[version, _suite, kind], rest) = rest.split_first_chunk::<3>()?;
-    let (id, rest) = rest.split_first_chunk::<16>()?;
-    let (backing, _) = rest.split_first_chunk::<4>()?;
+    let facts = waxseal_kms::blob::BlobFacts::parse(blob).ok()?;
     Some(BlobFacts {
         kms: "embedded KMS",
-        version: Some(version),
-        key_id: Some(key_id(kind, id)),
-        backing_key_version: Some(u32::from_be_bytes(*backing)),
-        plaintext_bytes: Some(plaintext_bytes as u64),
+        version: Some(waxseal_kms::blob::LAYOUT),
+        key_id: Some(facts.key_id.to_string()),
+        backing_key_version: Some(facts.backing_key_version),
+        plaintext_bytes: Some(facts.plaintext_bytes as u64),
     })
-}
-
-/// Kind 1 is a multi-Region key; every other id is a UUID.
-fn key_id(kind: u8, id: &[u8; 16]) -> String {
-    let hex = hex::encode(id);
-    if kind == 1 {
-        return format!("mrk-{hex}");
-    }
-    let groups = [
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..],
-    ];
-    groups.join("-")
 }
 
 #[cfg(test)]
@@ -82,7 +57,7 @@ mod tests {
         assert_eq!(facts.key_id.as_deref(), Some(id));
         assert_eq!(facts.backing_key_version, Some(7));
         assert_eq!(facts.plaintext_bytes, Some(20));
-        for len in 0..OVERHEAD_BYTES {
+        for len in 0..=waxseal_kms::blob::OVERHEAD_BYTES {
             assert_eq!(blob_facts(&blob[..len]), None);
         }
     }

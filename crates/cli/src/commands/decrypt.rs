@@ -44,6 +44,9 @@ struct Recipe {
     context: EncryptionContext,
     secretbox_limits: secretbox::Limits,
     release_unverified: bool,
+    /// Input that no format is recognised in goes to Amazon KMS as a direct blob: such blobs are
+    /// opaque, and every service has its own.
+    opaque_blobs: bool,
     keyring: Arc<dyn Keyring>,
 }
 
@@ -53,12 +56,14 @@ impl Recipe {
         if let Some(bytes) = args.max_size {
             secretbox_limits.plaintext_bytes_max = bytes;
         }
+        let keys = session.keys(&args.keys);
         Ok(Self {
             format: args.format,
+            opaque_blobs: keys.name_amazon(),
             context: context_of(&args.context)?,
             secretbox_limits,
             release_unverified: args.release_unverified,
-            keyring: keys::for_opening(&session.keys(&args.keys), &session.world)?,
+            keyring: keys::for_opening(&keys, &session.world)?,
         })
     }
 
@@ -68,7 +73,13 @@ impl Recipe {
         output: &mut Output,
         session: &Session,
     ) -> Result<Totals, Failure> {
-        let (format, is_base64) = recognised(&mut input, self.format)?;
+        let forced = match (self.format, input.prefix()?) {
+            (None, prefix) if self.opaque_blobs && detect::detect(prefix).is_none() => {
+                Some(Format::Direct)
+            }
+            (format, _) => format,
+        };
+        let (format, is_base64) = recognised(&mut input, forced)?;
         let sealed = Sealed::new(input, is_base64);
         if is_base64 {
             session.report.note(&format!("{} is base64", sealed.name));
@@ -169,7 +180,11 @@ pub(super) fn recognised(
     let prefix = input.prefix()?;
     let is_empty = prefix.is_empty();
     let detected = detect::detect(prefix);
-    let is_base64 = matches!(detected, Some((_, detect::Encoding::Base64)));
+    let is_base64 = match detected {
+        Some((_, encoding)) => encoding == detect::Encoding::Base64,
+        // A blob of unknown make: bytes that are text by chance do not happen.
+        None => forced == Some(Format::Direct) && is_base64_text(prefix),
+    };
     let format = match (forced, detected) {
         (Some(format), _) => format,
         (None, Some((detect::Format::Message { .. }, _))) => Format::Message,
@@ -186,6 +201,11 @@ pub(super) fn recognised(
         }
     };
     Ok((format, is_base64))
+}
+
+fn is_base64_text(bytes: &[u8]) -> bool {
+    let digit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=\r\n\t ".contains(byte);
+    bytes.len() >= 32 && bytes.iter().all(digit)
 }
 
 /// An input whose format is known, out of its base64.

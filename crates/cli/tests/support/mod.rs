@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// A directory with two raw AES keys, `key` and `other`, and no embedded KMS.
-pub struct Place {
+pub(crate) struct Place {
     directory: tempfile::TempDir,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let place = Self {
             directory: tempfile::tempdir().unwrap(),
         };
@@ -22,23 +22,23 @@ impl Place {
         place
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, bytes).unwrap();
         path
     }
 
-    pub fn read(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.path(name)).unwrap()
     }
 
     /// `waxseal` in this directory, with nothing of the tester's environment.
-    pub fn waxseal(&self) -> Command {
+    pub(crate) fn waxseal(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_waxseal"));
         command.current_dir(self.directory.path());
         command.env_clear();
@@ -48,7 +48,7 @@ impl Place {
     }
 
     /// Runs with arguments and stdin.
-    pub fn run<A: AsRef<OsStr>>(&self, arguments: &[A], stdin: &[u8]) -> Outcome {
+    pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: &[A], stdin: &[u8]) -> Outcome {
         let mut child = self
             .waxseal()
             .args(arguments)
@@ -67,24 +67,24 @@ impl Place {
     }
 
     /// Encrypts `plaintext` with `-k raw-aes:key` and more arguments.
-    pub fn sealed(&self, plaintext: &[u8], more: &[&str]) -> Vec<u8> {
+    pub(crate) fn sealed(&self, plaintext: &[u8], more: &[&str]) -> Vec<u8> {
         let arguments = [&["encrypt", "-k", "raw-aes:key"], more].concat();
         self.run(&arguments, plaintext).ok().0.stdout
     }
 
     /// Decrypts `ciphertext` with `-k raw-aes:key` and more arguments.
-    pub fn opened(&self, ciphertext: &[u8], more: &[&str]) -> Outcome {
+    pub(crate) fn opened(&self, ciphertext: &[u8], more: &[&str]) -> Outcome {
         let arguments = [&["decrypt", "-k", "raw-aes:key"], more].concat();
         self.run(&arguments, ciphertext)
     }
 
     /// Every name in a directory, the hidden ones too.
-    pub fn names(&self, directory: &str) -> Vec<String> {
+    pub(crate) fn names(&self, directory: &str) -> Vec<String> {
         names(&self.path(directory))
     }
 }
 
-pub fn names(directory: &Path) -> Vec<String> {
+pub(crate) fn names(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).unwrap();
     let mut names: Vec<_> = entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -94,7 +94,7 @@ pub fn names(directory: &Path) -> Vec<String> {
 }
 
 /// Bytes that no two places have alike.
-pub fn noise(bytes: usize) -> Vec<u8> {
+pub(crate) fn noise(bytes: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut out = Vec::with_capacity(bytes + 8);
     while out.len() < bytes {
@@ -108,18 +108,18 @@ pub fn noise(bytes: usize) -> Vec<u8> {
 }
 
 /// What a run came to.
-pub struct Outcome(pub Output);
+pub(crate) struct Outcome(pub(crate) Output);
 
 impl Outcome {
     /// Exit code 0.
     #[track_caller]
-    pub fn ok(self) -> Self {
+    pub(crate) fn ok(self) -> Self {
         self.exits(0)
     }
 
     /// That exit code; for errors, one line what and one line what to do.
     #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
+    pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(
             self.0.status.code(),
             Some(code),
@@ -131,7 +131,7 @@ impl Outcome {
 
     /// That exit code, nothing on stdout, an error of two lines, and `what` in it.
     #[track_caller]
-    pub fn refused(self, code: i32, what: &str) -> Self {
+    pub(crate) fn refused(self, code: i32, what: &str) -> Self {
         let told = self.exits(code);
         let stderr = told.stderr();
         assert!(stderr.contains(what), "{what:?} is not in: {stderr}");
@@ -142,11 +142,11 @@ impl Outcome {
         told
     }
 
-    pub fn stdout(&self) -> &[u8] {
+    pub(crate) fn stdout(&self) -> &[u8] {
         &self.0.stdout
     }
 
-    pub fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         String::from_utf8(self.0.stderr.clone()).unwrap()
     }
 }

@@ -52,6 +52,7 @@ impl Perform for CreateKeyRequest {
             key_metadata: metadata.clone(),
         });
         done.response_elements = Some(response_elements(&metadata));
+        done.created = Some(view.home().key_arn(id.clone()));
         done.changes = vec![
             put(key_document(&id), Expect::Absent, &record)?,
             material.change,
