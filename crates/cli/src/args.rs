@@ -93,6 +93,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Audit(Audit),
     Completion(Completion),
+    Man(Man),
 }
 
 /// `--format`.
@@ -305,6 +306,14 @@ pub(crate) struct Completion {
     /// The shell
     #[arg(value_name = "SHELL")]
     pub(crate) shell: Shell,
+}
+
+/// Print a manual page, for man -l or a file in man1
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Man {
+    /// The command; none is waxseal itself, with keys, examples and exit codes
+    #[arg(value_name = "COMMAND")]
+    pub(crate) command: Option<String>,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

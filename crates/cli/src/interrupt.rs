@@ -1,5 +1,5 @@
-//! Signals: a temporary file that has a name is removed before the process ends by SIGINT,
-//! SIGTERM or SIGHUP.
+//! Signals: a file that is written under a temporary name is removed before the process ends by
+//! SIGINT, SIGTERM or SIGHUP. (Most files are written without any name, and need none of this.)
 //!
 //! The thread that waits for signals starts with the first such name. When a signal comes it
 //! takes [`GATE`] for good, so that no name can appear after the removal, and then lets the
@@ -46,8 +46,9 @@ fn names<T>(change: impl FnOnce(&mut BTreeSet<PathBuf>) -> T) -> T {
 /// removal, so a failure here stops nobody.
 fn watch() {
     // An ignored signal (nohup) stays ignored: a handler would undo what the caller asked for.
-    let wanted = [SIGINT, SIGTERM, SIGHUP];
-    let wanted = wanted.into_iter().filter(|signal| !is_ignored(*signal));
+    let ignored = ignored();
+    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter();
+    let wanted = wanted.filter(|signal| ignored >> (signal - 1) & 1 == 0);
     let Ok(mut signals) = Signals::new(wanted) else {
         return;
     };
@@ -68,13 +69,13 @@ fn watch() {
         .spawn(waiting);
 }
 
-/// Whether the process was started with `signal` ignored, as `/proc/self/status` says
-/// (`SigIgn`, a mask in hexadecimal, proc(5)). Unknown counts as not ignored.
-fn is_ignored(signal: i32) -> bool {
+/// The signals that the process was started to ignore, as `/proc/self/status` says (`SigIgn`, a
+/// mask in hexadecimal, proc(5)). Unknown counts as none.
+fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+    mask.unwrap_or(0)
 }
 
 #[cfg(test)]

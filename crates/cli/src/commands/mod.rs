@@ -8,6 +8,7 @@ mod demo;
 mod encrypt;
 mod inspect;
 mod key;
+mod man;
 
 use crate::args::{Command, Files, KmsChoice};
 use crate::failure::Failure;
@@ -41,6 +42,7 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Key(args) => key::run(args, session),
         Command::Audit(args) => audit::run(args, session),
         Command::Completion(args) => completion::run(&args),
+        Command::Man(args) => man::run(&args),
     }
 }
 

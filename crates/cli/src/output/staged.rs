@@ -1,18 +1,21 @@
 //! A file that replaces another at once and only when it is complete.
 //!
 //! Where the file system can, the file has no name at all while it is written (`O_TMPFILE`,
-//! open(2)): whatever happens to the process, the system takes it away. It gets a temporary name
-//! beside the target (`.NAME.waxseal-XXXXXX.tmp`), is synced, and is renamed to the target.
-//! Elsewhere it has the temporary name from the beginning.
+//! open(2)): whatever happens to the process, the system takes it away. Where nothing has the
+//! target's name it gets that name at once; otherwise a temporary one beside the target
+//! (`.NAME.waxseal-XXXXXX.tmp`), and the next system call renames it. File systems without unnamed
+//! files have the temporary name from the beginning.
 //!
 //! ```text
-//! create ─► write … ─► temporary name ─► fsync ─► rename ─► fsync of the directory
+//! create ─► write … ─► fsync ─► name, or temporary name and rename ─► fsync, and of the directory
 //! ```
 //!
-//! The sync comes after the temporary name because btrfs does not write down a file that has
-//! none. Only a SIGKILL or a power cut between the name and the rename leaves a file behind:
-//! a complete one, mode 0600, under the temporary name. It is nobody's to remove but the
-//! owner's: another process may be about to rename it.
+//! The first fsync sees to it that a name never stands for less than the whole file; the file is
+//! synced again behind its name because btrfs writes nothing down for a file that has none.
+//!
+//! A SIGKILL or a power cut leaves a file behind only between the temporary name and the rename,
+//! or, where there are no unnamed files, at any time: mode 0600, under the temporary name. It is
+//! nobody's to remove but the owner's: another process may be about to rename it.
 
 use crate::interrupt;
 use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags};
@@ -97,27 +100,29 @@ impl Staged {
         if let Some(write_back) = self.write_back.take() {
             write_back.finish()?;
         }
-        if !self.sync && !self.named && self.link(&self.target).is_ok() {
-            return Ok(());
-        }
-        if !self.named {
-            interrupt::appearing(&self.temporary, || self.link(&self.temporary))?;
-            self.named = true;
-        }
         if self.sync {
             self.file.sync_all()?;
+        }
+        if !self.named && self.link(&self.target).is_ok() {
+            return self.settle();
+        }
+        if !self.named {
+            self.link(&self.temporary)?;
+            self.named = true;
         }
         interrupt::vanishing(&self.temporary, || {
             std::fs::rename(&self.temporary, &self.target)
         })?;
         self.named = false;
-        if self.sync {
-            self.sync_directory()?;
-        }
-        Ok(())
+        self.settle()
     }
 
-    fn sync_directory(&self) -> io::Result<()> {
+    /// Waits until the name is on the disk.
+    fn settle(&self) -> io::Result<()> {
+        if !self.sync {
+            return Ok(());
+        }
+        self.file.sync_all()?;
         match File::open(directory_of(&self.target)) {
             Ok(directory) => directory.sync_all(),
             // A directory may be writable and not readable: its whole file system, then.

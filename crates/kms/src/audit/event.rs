@@ -11,6 +11,9 @@ use time::{OffsetDateTime, UtcOffset};
 ///
 /// It never holds plaintext, ciphertext, data keys, grant tokens or PINs. Control characters in
 /// any text are escaped when it is written.
+///
+/// `Serialize` keeps an event until it is recorded, under the names of the fields here. The line
+/// in the log has another layout: see [the module](super).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// `eventID`: a UUID, unique to the event.
