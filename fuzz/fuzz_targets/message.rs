@@ -1,0 +1,29 @@
+//! The message reader: a header that parses is the bytes it was read from, what opens seals to the
+//! same length again, and nothing panics. The key is 32 zeros, so that the seeds open.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use std::sync::{Arc, LazyLock};
+use waxseal::message::{Incoming, Limits, OpenOptions, Sealer, SealOptions, decrypt};
+use waxseal::{RawAesKeyring, SecretBytes, SystemEntropy};
+
+static KEYRING: LazyLock<RawAesKeyring> = LazyLock::new(|| {
+    let key = SecretBytes::zeroed(32);
+    RawAesKeyring::new("fuzz", "zero", &key, Arc::new(SystemEntropy)).unwrap()
+});
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(incoming) = Incoming::read(bytes, &Limits::default()) else {
+        return;
+    };
+    let header = incoming.header();
+    assert!(bytes.starts_with(header.bytes()));
+    let framed = header.frame_bytes();
+    let opened = pollster::block_on(decrypt(&*KEYRING, bytes, &OpenOptions::default()));
+    if let (Ok((plaintext, header)), Some(frame_bytes)) = (opened, framed) {
+        assert_eq!(header.bytes(), &bytes[..header.header_bytes()]);
+        let options = SealOptions { suite: header.suite(), frame_bytes, ..SealOptions::default() };
+        let sealer = pollster::block_on(Sealer::new(&*KEYRING, options, &SystemEntropy)).unwrap();
+        assert!(sealer.message_bytes(plaintext.len() as u64).is_some());
+    }
+});
