@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use waxseal_core::SecretBytes;
 
-/// How much is read at a time.
+/// How much base64 is read at a time, and by how much room for a whole input grows at least.
 const BUFFER_BYTES: usize = 128 * 1024;
 /// How much of the beginning is looked at to recognise the format.
 const PREFIX_BYTES: usize = 4096;
@@ -77,6 +77,7 @@ impl Input {
     /// The first bytes, up to 4,096. They will be read again by whoever reads the input.
     pub(crate) fn prefix(&mut self) -> Result<&[u8], Failure> {
         if self.prefix.is_empty() {
+            self.prefix.reserve_exact(PREFIX_BYTES);
             (&mut self.reader)
                 .take(PREFIX_BYTES as u64)
                 .read_to_end(&mut self.prefix)
@@ -94,19 +95,18 @@ impl Input {
         self
     }
 
-    /// Everything from the first byte on, in large reads.
+    /// Everything from the first byte on. There is no buffer: the library reads in large pieces.
     pub(crate) fn into_reader(self) -> Box<dyn Read + Send> {
-        let rest = BufReader::with_capacity(BUFFER_BYTES, self.reader);
         match self.prefix.is_empty() {
-            true => Box::new(rest),
-            false => Box::new(Cursor::new(self.prefix).chain(rest)),
+            true => self.reader,
+            false => Box::new(Cursor::new(self.prefix).chain(self.reader)),
         }
     }
 
     /// What the base64 text stands for: standard or URL-safe, padded or not. White space does not
     /// count; anything else that is no base64 is [`io::ErrorKind::InvalidData`].
     pub(crate) fn into_base64_reader(self) -> Box<dyn Read + Send> {
-        let text = Dense(self.into_reader());
+        let text = Dense(BufReader::with_capacity(BUFFER_BYTES, self.into_reader()));
         let decoded = DecoderReader::new(text, &LENIENT);
         Box::new(BufReader::with_capacity(BUFFER_BYTES, decoded))
     }

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, IoSlice, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use waxseal_core::SecretBytes;
 
 mod base64_lines;
@@ -18,8 +18,9 @@ use base64_lines::Base64Lines;
 use staged::Staged;
 pub(crate) use staged::{TEMPORARY_END, TEMPORARY_MARK};
 
-/// How much is written at a time.
-const BUFFER_BYTES: usize = 128 * 1024;
+/// Writes below this length are gathered; the library's are larger but for short data. Memory of
+/// this size is reused from file to file, which larger pieces are not.
+const BUFFER_BYTES: usize = 32 * 1024;
 /// The most plaintext that is shown on a terminal.
 const TERMINAL_BYTES_MAX: usize = 64 * 1024;
 
@@ -76,11 +77,16 @@ impl Output {
         }
         let name = path.display().to_string();
         let base64 = base64_for(content);
-        let sink = match std::fs::metadata(path) {
-            Ok(metadata) if !metadata.is_file() || is_descriptor(path) => {
-                Sink::Open(special(path, &name, &metadata)?)
+        let failed = |error| Failure::io("write", &name, &error);
+        let sink = match place(path).map_err(failed)? {
+            Place::Special(metadata) => Sink::Open(special(path, &name, &metadata)?),
+            Place::File(target) => {
+                let staged = Staged::create(target, sync, world.entropy.clone());
+                Sink::Staged(BufWriter::with_capacity(
+                    BUFFER_BYTES,
+                    staged.map_err(failed)?,
+                ))
             }
-            _ => Sink::Staged(staged(path, &name, sync, world)?),
         };
         if content == Content::Ciphertext && sink.is_terminal() {
             return Err(binary_onto_terminal());
@@ -294,15 +300,33 @@ fn special(
     Ok(BufWriter::with_capacity(BUFFER_BYTES, file))
 }
 
-fn staged(
-    path: &Path,
-    name: &str,
-    sync: bool,
-    world: &World,
-) -> Result<BufWriter<Staged>, Failure> {
-    let staged = Staged::create(path, sync, world.entropy.as_ref())
-        .map_err(|error| Failure::io("write", name, &error))?;
-    Ok(BufWriter::with_capacity(BUFFER_BYTES, staged))
+/// What stands at an output's path.
+enum Place {
+    /// A regular file, or nothing.
+    File(PathBuf),
+    /// Anything else, which is written to as it is.
+    Special(std::fs::Metadata),
+}
+
+/// A symbolic link stays what it is: the place is what it points to. That must be there.
+fn place(path: &Path) -> io::Result<Place> {
+    let here = match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.file_name().is_some() => {
+            return Ok(Place::File(path.to_path_buf()));
+        }
+        here => here?,
+    };
+    if !here.is_symlink() {
+        return Ok(match here.is_file() {
+            true => Place::File(path.to_path_buf()),
+            false => Place::Special(here),
+        });
+    }
+    let there = std::fs::metadata(path)?;
+    Ok(match there.is_file() && !is_descriptor(path) {
+        true => Place::File(std::fs::canonicalize(path)?),
+        false => Place::Special(there),
+    })
 }
 
 /// `waxseal encrypt FILE >> FILE` would read what it writes, for ever.
@@ -332,6 +356,24 @@ fn binary_onto_terminal() -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_leads_to_its_file_and_nowhere_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let file_at = |path: &Path| match place(path) {
+            Ok(Place::File(path)) => path.file_name().map(|name| name.to_owned()),
+            _ => None,
+        };
+        std::os::unix::fs::symlink("target", at("link")).unwrap();
+        assert!(place(&at("link")).is_err());
+        assert_eq!(file_at(&at("target")), Some("target".into()));
+        std::fs::write(at("target"), "old").unwrap();
+        assert_eq!(file_at(&at("link")), Some("target".into()));
+        assert_eq!(file_at(&at("target")), Some("target".into()));
+        assert_eq!(file_at(directory.path()), None);
+        assert!(place(&at("target/below")).is_err());
+    }
 
     #[test]
     fn a_terminal_gets_text_up_to_the_limit() {

@@ -254,6 +254,10 @@ fn input_and_stdout_are_the_same_file() {
 
 /// Runs `waxseal` with a terminal for stdout and stderr (`script` of util-linux) and returns the
 /// exit code and what the terminal saw.
+#[allow(
+    clippy::unwrap_used,
+    reason = "what fails to unwrap here fails its test"
+)]
 fn on_terminal(place: &Place, arguments: &str) -> (i32, String) {
     let line = format!("{} {arguments}", env!("CARGO_BIN_EXE_waxseal"));
     let output = Command::new("script")

@@ -10,8 +10,10 @@ use support::{Outcome, Place, noise};
 const KEY: &str = "raw-aes:key";
 
 fn run(place: &Place, arguments: &[&str]) -> Outcome {
-    let (command, rest) = arguments.split_first().unwrap();
-    place.run(&[&[command, "-k", KEY], rest].concat(), b"")
+    place.run(
+        &[&arguments[..1], &["-k", KEY], &arguments[1..]].concat(),
+        b"",
+    )
 }
 
 fn tree(place: &Place, files: usize) {
@@ -93,6 +95,8 @@ fn one_file_into_a_directory() {
     std::fs::create_dir(place.path("d")).unwrap();
     run(&place, &["encrypt", "a", "-o", "d"]).ok();
     assert_eq!(place.names("d"), ["a.wax"]);
+    run(&place, &["encrypt", "a", "-o", "new/"]).ok();
+    assert_eq!(place.names("new"), ["a.wax"]);
 }
 
 #[test]

@@ -294,7 +294,7 @@ impl<R: Read> Read for Tee<R> {
         let bytes = self.reader.read(buffer)?;
         if let Some(copy) = self.copy.borrow_mut().as_mut() {
             copy.write_all(&buffer[..bytes]).map_err(|error| {
-                let what = format!("its temporary copy cannot be written: {error}");
+                let what = format!("its temporary copy in $TMPDIR cannot be written: {error}");
                 io::Error::new(error.kind(), what)
             })?;
         }

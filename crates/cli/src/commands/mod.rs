@@ -19,7 +19,9 @@ use crate::progress::Progress;
 use crate::report::{Done, Report};
 use crate::tree::{self, Layout, Naming};
 use crate::world::World;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use waxseal_core::EncryptionContext;
 
 /// What every command is given besides its own arguments.
@@ -82,7 +84,7 @@ fn over_files(
     session: &Session,
     work: &Work<'_>,
 ) -> Result<(), Failure> {
-    let into_directory = files.output.as_deref().is_some_and(Path::is_dir);
+    let into_directory = files.output.as_deref().is_some_and(is_directory);
     let one = files.inputs.len() < 2 && !files.recursive && files.suffix.is_none();
     if one && !into_directory {
         return one_file(files, content, session, work);
@@ -131,15 +133,26 @@ fn many_files(
     };
     let jobs = tree::jobs(&files.inputs, &layout)?;
     let progress = Progress::new(session.shows_progress(), None);
+    let made = Mutex::new(PathBuf::new());
     tree::run(jobs, files.jobs, session, &progress, |job| {
         let input = Input::open(Some(&job.from))?;
         if let Some(parent) = job.to.parent().filter(|_| files.output.is_some()) {
-            make_directory(parent)?;
+            // One directory's files come one after the other.
+            let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+            if *made != parent {
+                make_directory(parent)?;
+                *made = parent.to_path_buf();
+            }
         }
         let (to, sync) = (Some(job.to.as_path()), !files.no_sync);
         let output = Output::open(to, content, sync, None, &session.world)?;
         through(input, output, &progress, work)
     })
+}
+
+/// A directory, or what is written like one.
+fn is_directory(path: &Path) -> bool {
+    path.is_dir() || path.as_os_str().as_bytes().ends_with(b"/")
 }
 
 fn make_directory(path: &Path) -> Result<(), Failure> {

@@ -69,7 +69,7 @@ mod tests {
                 lines.finish(&mut text).unwrap();
                 let text = String::from_utf8(text).unwrap();
                 assert!(text.lines().all(|line| line.len() <= LINE_CHARS));
-                assert_eq!(text.is_empty() || text.ends_with('\n'), true);
+                assert!(text.is_empty() || text.ends_with('\n'));
                 let decoded = STANDARD.decode(text.replace('\n', "")).unwrap();
                 assert_eq!(decoded, bytes[..len], "{len} by {step}");
             }

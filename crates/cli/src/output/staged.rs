@@ -25,6 +25,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use waxseal_core::crypto::random::{self, Entropy};
 
 /// What temporary names have after the target's name and before six random letters.
@@ -45,34 +46,38 @@ const NAME_BYTES_MAX: usize = 255;
 pub(super) struct Staged {
     file: File,
     target: PathBuf,
-    /// The temporary name for later, or the one that the file has already.
-    temporary: PathBuf,
-    named: bool,
+    /// The temporary name, while the file has it.
+    temporary: Option<PathBuf>,
     sync: bool,
     written_bytes: u64,
     reserved_bytes: u64,
     write_back: Option<WriteBack>,
+    entropy: Arc<dyn Entropy>,
 }
 
 impl Staged {
-    /// Begins a file that will be `path`, or the file that the symbolic link `path` points to.
-    pub(super) fn create(path: &Path, sync: bool, entropy: &dyn Entropy) -> io::Result<Self> {
-        let target = resolved(path)?;
-        let directory = directory_of(&target);
-        let temporary = temporary_name(&target, entropy)?;
-        let (file, named) = match unnamed(directory)? {
-            Some(file) => (file, false),
-            None => (create_named(&temporary)?, true),
+    /// Begins a file that will be `target`, which is no symbolic link.
+    pub(super) fn create(
+        target: PathBuf,
+        sync: bool,
+        entropy: Arc<dyn Entropy>,
+    ) -> io::Result<Self> {
+        let (file, temporary) = match unnamed(directory_of(&target))? {
+            Some(file) => (file, None),
+            None => {
+                let temporary = temporary_name(&target, entropy.as_ref())?;
+                (create_named(&temporary)?, Some(temporary))
+            }
         };
         Ok(Self {
             file,
             target,
             temporary,
-            named,
             sync,
             written_bytes: 0,
             reserved_bytes: 0,
             write_back: None,
+            entropy,
         })
     }
 
@@ -103,17 +108,19 @@ impl Staged {
         if self.sync {
             self.file.sync_all()?;
         }
-        if !self.named && self.link(&self.target).is_ok() {
+        if self.temporary.is_none() && self.link(&self.target).is_ok() {
             return self.settle();
         }
-        if !self.named {
-            self.link(&self.temporary)?;
-            self.named = true;
-        }
-        interrupt::vanishing(&self.temporary, || {
-            std::fs::rename(&self.temporary, &self.target)
-        })?;
-        self.named = false;
+        let temporary = match self.temporary.clone() {
+            Some(temporary) => temporary,
+            None => {
+                let temporary = temporary_name(&self.target, self.entropy.as_ref())?;
+                self.link(&temporary)?;
+                self.temporary.insert(temporary).clone()
+            }
+        };
+        interrupt::vanishing(&temporary, || std::fs::rename(&temporary, &self.target))?;
+        self.temporary = None;
         self.settle()
     }
 
@@ -177,9 +184,9 @@ impl Write for Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if self.named {
+        if let Some(temporary) = &self.temporary {
             // An error has been reported already, or will be.
-            let _ = interrupt::vanishing(&self.temporary, || std::fs::remove_file(&self.temporary));
+            let _ = interrupt::vanishing(temporary, || std::fs::remove_file(temporary));
         }
     }
 }
@@ -215,18 +222,6 @@ impl WriteBack {
     }
 }
 
-/// The file that a symbolic link stands for, so that the link stays. A link to nothing is an
-/// error.
-fn resolved(path: &Path) -> io::Result<PathBuf> {
-    if path.file_name().is_none() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_symlink() => std::fs::canonicalize(path),
-        _ => Ok(path.to_path_buf()),
-    }
-}
-
 fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -237,7 +232,8 @@ fn directory_of(path: &Path) -> &Path {
 fn unnamed(directory: &Path) -> io::Result<Option<File>> {
     use rustix::io::Errno;
     // Without /proc there would be no way to a name later.
-    if !Path::new("/proc/self/fd").exists() {
+    static NAMEABLE: OnceLock<bool> = OnceLock::new();
+    if !NAMEABLE.get_or_init(|| Path::new("/proc/self/fd").exists()) {
         return Ok(None);
     }
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
@@ -288,11 +284,16 @@ mod tests {
         names
     }
 
+    fn created(path: &Path, sync: bool) -> Staged {
+        Staged::create(path.to_path_buf(), sync, Arc::new(SystemEntropy)).unwrap()
+    }
+
     /// As on a file system without unnamed files.
-    fn named(path: &Path) -> Staged {
-        let mut staged = Staged::create(path, true, &SystemEntropy).unwrap();
-        staged.file = create_named(&staged.temporary).unwrap();
-        staged.named = true;
+    fn named(path: &Path, sync: bool) -> Staged {
+        let mut staged = created(path, sync);
+        let temporary = temporary_name(path, &SystemEntropy).unwrap();
+        staged.file = create_named(&temporary).unwrap();
+        staged.temporary = Some(temporary);
         staged
     }
 
@@ -300,21 +301,42 @@ mod tests {
     fn an_existing_file_is_replaced_on_commit_and_not_before() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out");
-        let unnamed = |path: &Path| Staged::create(path, true, &SystemEntropy).unwrap();
-        for create in [unnamed, named] {
+        for (way, sync) in [(0, true), (0, false), (1, true), (1, false)] {
+            let create = [created, named][way];
             fs::write(&path, "old").unwrap();
-            let mut dropped = create(&path);
+            let mut dropped = create(&path, sync);
             dropped.write_all(b"half").unwrap();
             drop(dropped);
             assert_eq!(fs::read(&path).unwrap(), b"old");
             assert_eq!(names(directory.path()), ["out"]);
 
-            let mut committed = create(&path);
+            let mut committed = create(&path, sync);
             committed.write_all(b"new").unwrap();
             assert_eq!(fs::read(&path).unwrap(), b"old");
             committed.commit().unwrap();
             assert_eq!(fs::read(&path).unwrap(), b"new");
             assert_eq!(names(directory.path()), ["out"]);
+
+            fs::remove_file(&path).unwrap();
+            let mut fresh = create(&path, sync);
+            fresh.write_all(b"first").unwrap();
+            assert!(!path.exists());
+            fresh.commit().unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"first");
+            assert_eq!(names(directory.path()), ["out"]);
+        }
+    }
+
+    #[test]
+    fn a_target_that_became_a_directory_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out");
+        for create in [created, named] {
+            let staged = create(&path, true);
+            fs::create_dir(&path).unwrap();
+            assert!(staged.commit().is_err());
+            assert_eq!(names(directory.path()), ["out"]);
+            fs::remove_dir(&path).unwrap();
         }
     }
 
@@ -323,7 +345,7 @@ mod tests {
         use std::os::unix::fs::MetadataExt;
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out");
-        let mut staged = Staged::create(&path, false, &SystemEntropy).unwrap();
+        let mut staged = created(&path, false);
         staged.reserve(8 << 20).unwrap();
         staged.write_all(b"short").unwrap();
         staged.commit().unwrap();
@@ -334,28 +356,11 @@ mod tests {
     }
 
     #[test]
-    fn a_link_stays_and_a_link_to_nothing_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let (target, link) = (
-            directory.path().join("target"),
-            directory.path().join("link"),
-        );
-        std::os::unix::fs::symlink("target", &link).unwrap();
-        assert!(Staged::create(&link, true, &SystemEntropy).is_err());
-        fs::write(&target, "old").unwrap();
-        let mut staged = Staged::create(&link, true, &SystemEntropy).unwrap();
-        staged.write_all(b"new").unwrap();
-        staged.commit().unwrap();
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert_eq!(fs::read(&target).unwrap(), b"new");
-    }
-
-    #[test]
     fn temporary_names_fit() {
         let long = "ä".repeat(127);
         let name = temporary_name(Path::new(&long), &SystemEntropy).unwrap();
         let bytes = name.as_os_str().len();
-        assert!(bytes <= NAME_BYTES_MAX && bytes >= NAME_BYTES_MAX - 1);
+        assert!((NAME_BYTES_MAX - 1..=NAME_BYTES_MAX).contains(&bytes));
         assert_eq!(name.parent(), Some(Path::new("")));
     }
 }

@@ -1,6 +1,10 @@
 //! The real binary in a directory of its own.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "what fails to unwrap here fails its test"
+)]
 
 use std::ffi::OsStr;
 use std::io::Write;
