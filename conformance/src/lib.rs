@@ -1,1 +1,39 @@
-//! Stub.
+//! What the conformance suites share: the built program, fresh worlds to run it in, and chance
+//! that can be repeated.
+//!
+//! The suites in `tests/` hold promises that cross crates: processes side by side, kills at any
+//! moment, hostile and hopeless input, secrets that stay secret, files of older versions. Each
+//! prints what it found as `promise NAME: FIGURE`.
+//!
+//! They run the program that `WAXSEAL` names, else the one that was built beside them
+//! (`target/release/waxseal`). `WAXSEAL_LONG=1` makes the campaigns ten times as long.
+// Support for tests: a failed expectation here is a failed test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+
+pub mod dice;
+pub mod program;
+pub mod refusal;
+pub mod rights;
+pub mod world;
+
+pub use dice::Dice;
+pub use program::Ran;
+pub use world::World;
+
+/// Prints a promise and the figure that it was held with.
+pub fn promise(name: &str, figure: impl std::fmt::Display) {
+    println!("promise {name}: {figure}");
+}
+
+/// `n`, or ten times as many when `WAXSEAL_LONG` is set.
+pub fn campaign(n: usize) -> usize {
+    match std::env::var_os("WAXSEAL_LONG") {
+        Some(long) if !long.is_empty() => n * 10,
+        _ => n,
+    }
+}

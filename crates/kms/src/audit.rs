@@ -25,7 +25,7 @@
 //!
 //! **Crashes.** A record counts once its line, newline included, is on disk: only then does
 //! [`AuditLog::append`] return. What a crash left after the last newline was never acknowledged.
-//! It is cut off by whoever writes next, and [`verify`] calls it a torn tail. Every other line
+//! It is cut off by whoever writes next, and [`verify()`] calls it a torn tail. Every other line
 //! that does not parse is damage: nobody appends after it.
 //!
 //! **Failures.** When a write fails the segment is cut back to its former length and nobody is

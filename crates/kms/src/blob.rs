@@ -102,7 +102,7 @@ pub fn seal(
 ) -> Result<Vec<u8>, KmsError> {
     let id =
         uuid::Uuid::parse_str(key_id.as_str()).map_err(|_| internal("the key id is not a UUID"))?;
-    let salt: [u8; SALT_BYTES] = random::array(entropy).map_err(|error| internal(error))?;
+    let salt: [u8; SALT_BYTES] = random::array(entropy).map_err(internal)?;
     let mut blob = Vec::with_capacity(OVERHEAD_BYTES + plaintext.len());
     blob.extend_from_slice(&MAGIC);
     blob.extend_from_slice(&[LAYOUT, SUITE, KIND_UUID]);
@@ -116,7 +116,7 @@ pub fn seal(
     let tag = derived
         .cipher()?
         .seal([0; NONCE_BYTES], &aad, &mut blob[HEADER_BYTES..])
-        .map_err(|error| internal(error))?;
+        .map_err(internal)?;
     blob.extend_from_slice(&tag);
     Ok(blob)
 }
@@ -159,7 +159,7 @@ impl Derived {
     }
 
     fn cipher(&self) -> Result<AesGcm, KmsError> {
-        AesGcm::new(&self.0.expose()[..32]).map_err(|error| internal(error))
+        AesGcm::new(&self.0.expose()[..32]).map_err(internal)
     }
 }
 
@@ -171,7 +171,7 @@ fn derive(backing_key: &SecretBytes, header: &[u8]) -> Result<Derived, KmsError>
         &[&header[DERIVED_FROM]],
         out.expose_mut(),
     )
-    .map_err(|error| internal(error))?;
+    .map_err(internal)?;
     Ok(Derived(out))
 }
 

@@ -66,11 +66,7 @@ impl Engine {
             cache: RwLock::default(),
         };
         if !engine.scan(PENDING_PREFIX)?.is_empty() {
-            let mut log = engine
-                .parts
-                .audit
-                .exclusive()
-                .map_err(|error| internal(error))?;
+            let mut log = engine.parts.audit.exclusive().map_err(internal)?;
             engine.settle(&mut log)?;
         }
         Ok(engine)
@@ -126,10 +122,7 @@ impl Engine {
         let view = self.view();
         let outcome = perform(request, &view);
         let event = outcome.event(&view, self.uuid()?);
-        self.parts
-            .audit
-            .append(&event)
-            .map_err(|error| internal(error))?;
+        self.parts.audit.append(&event).map_err(internal)?;
         outcome.recorded().answer()
     }
 
@@ -139,11 +132,7 @@ impl Engine {
     /// lock is held all the way, across processes, so a pending record that is seen under the
     /// lock belongs to a writer that is gone.
     fn change<O: Perform>(&self, request: Authenticated<O>) -> Result<O::Output, KmsError> {
-        let mut log = self
-            .parts
-            .audit
-            .exclusive()
-            .map_err(|error| internal(error))?;
+        let mut log = self.parts.audit.exclusive().map_err(internal)?;
         self.settle(&mut log)?;
         self.refresh()?;
         let view = self.view();
@@ -152,19 +141,19 @@ impl Engine {
         let event_id = self.uuid()?;
         if changes.is_empty() {
             let event = outcome.event(&view, event_id);
-            log.append(&event).map_err(|error| internal(error))?;
+            log.append(&event).map_err(internal)?;
             return outcome.recorded().answer();
         }
         let event = outcome.event(&view, event_id);
         match self.commit(&changes, &event, log.next_sequence()) {
             Ok(()) => {
-                log.append(&event).map_err(|error| internal(error))?;
+                log.append(&event).map_err(internal)?;
                 self.forget(&event.event_id)?;
             }
             Err(error) => {
                 outcome.fail(error);
                 let event = outcome.event(&view, self.uuid()?);
-                log.append(&event).map_err(|error| internal(error))?;
+                log.append(&event).map_err(internal)?;
             }
         }
         outcome.recorded().answer()
@@ -193,7 +182,7 @@ impl Engine {
             since_sequence,
             event: event.clone(),
         };
-        let body = serde_json::to_vec(&pending).map_err(|error| internal(error))?;
+        let body = serde_json::to_vec(&pending).map_err(internal)?;
         let body = self.sealed(&key, Expect::Absent, &body)?;
         batch.put(key, Expect::Absent, body);
         self.parts
@@ -215,10 +204,9 @@ impl Engine {
             let pending: Pending = self.open_json(&document)?;
             let written = log
                 .contains(pending.since_sequence, &pending.event.event_id)
-                .map_err(|error| internal(error))?;
+                .map_err(internal)?;
             if !written {
-                log.append(&pending.event)
-                    .map_err(|error| internal(error))?;
+                log.append(&pending.event).map_err(internal)?;
             }
             self.forget(&pending.event.event_id)?;
         }
@@ -228,11 +216,7 @@ impl Engine {
     fn forget(&self, event_id: &str) -> Result<(), KmsError> {
         let mut batch = Batch::new();
         batch.delete(pending_document(event_id), Expect::Revision(1));
-        self.parts
-            .store
-            .commit(&batch)
-            .map(drop)
-            .map_err(|error| internal(error))
+        self.parts.store.commit(&batch).map(drop).map_err(internal)
     }
 
     fn sealed(&self, key: &str, expect: Expect, body: &[u8]) -> Result<Vec<u8>, KmsError> {
@@ -256,7 +240,7 @@ impl Engine {
 
     /// A version 4 UUID (RFC 9562).
     fn uuid(&self) -> Result<String, KmsError> {
-        let bytes: [u8; 16] = random::array(self.entropy()).map_err(|error| internal(error))?;
+        let bytes: [u8; 16] = random::array(self.entropy()).map_err(internal)?;
         Ok(uuid::Builder::from_random_bytes(bytes)
             .into_uuid()
             .hyphenated()
@@ -271,11 +255,7 @@ impl Engine {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .head;
-        let changes = self
-            .parts
-            .store
-            .watch(head)
-            .map_err(|error| internal(error))?;
+        let changes = self.parts.store.watch(head).map_err(internal)?;
         if changes.head == head {
             return Ok(());
         }
@@ -302,7 +282,7 @@ impl Engine {
         {
             return Ok(Some(entry.clone()));
         }
-        let Some(document) = self.parts.store.get(key).map_err(|error| internal(error))? else {
+        let Some(document) = self.parts.store.get(key).map_err(internal)? else {
             return Ok(None);
         };
         let entry = read(self, &document)?;
@@ -312,22 +292,19 @@ impl Engine {
     }
 
     fn scan(&self, prefix: &str) -> Result<Vec<Document>, KmsError> {
-        self.parts
-            .store
-            .scan(prefix)
-            .map_err(|error| internal(error))
+        self.parts.store.scan(prefix).map_err(internal)
     }
 
     fn open_json<T: DeserializeOwned>(&self, document: &Document) -> Result<T, KmsError> {
         let body = self.parts.rows.open(document)?;
-        serde_json::from_slice(body.expose()).map_err(|error| internal(error))
+        serde_json::from_slice(body.expose()).map_err(internal)
     }
 }
 
 fn perform<O: Perform>(request: Authenticated<O>, view: &View<'_>) -> Outcome<O> {
     match request.authorize(view) {
         Ok(authorized) => authorized.run(view),
-        Err(refused) => refused,
+        Err(refused) => *refused,
     }
 }
 
@@ -396,7 +373,7 @@ impl View<'_> {
     }
 
     pub(crate) fn new_key_id(&self) -> Result<KeyId, KmsError> {
-        self.engine.uuid()?.parse().map_err(|error| internal(error))
+        self.engine.uuid()?.parse().map_err(internal)
     }
 
     pub(crate) fn key(&self, id: &KeyId) -> Result<Option<KeyEntry>, KmsError> {
@@ -470,7 +447,7 @@ impl View<'_> {
     pub(crate) fn aliases(&self) -> Result<Vec<AliasEntry>, KmsError> {
         let documents = self.engine.scan(model::ALIAS_PREFIX)?;
         let entry = |document: &Document| {
-            let name = document.key.parse().map_err(|error| internal(error))?;
+            let name = document.key.parse().map_err(internal)?;
             let record = Arc::new(self.engine.open_json(document)?);
             Ok(AliasEntry {
                 name,
@@ -496,11 +473,7 @@ impl View<'_> {
             KeyRef::Arn(arn) => arn.id,
             KeyRef::Alias(alias) | KeyRef::AliasArn(_, alias) if aliases == Aliases::Allowed => {
                 let entry = self.alias(&alias)?.ok_or_else(|| self.no_alias(&alias))?;
-                entry
-                    .record
-                    .target
-                    .parse()
-                    .map_err(|error| internal(error))?
+                entry.record.target.parse().map_err(internal)?
             }
             _ => return Err(invalid()),
         };

@@ -101,7 +101,7 @@ fn usable(key: &KeyEntry) -> Result<(), KmsError> {
 
 /// A change that writes `record` as JSON.
 fn put<T: Serialize>(key: String, expect: Expect, record: &T) -> Result<Change, KmsError> {
-    let body = serde_json::to_vec(record).map_err(|error| crate::engine::internal(error))?;
+    let body = serde_json::to_vec(record).map_err(crate::engine::internal)?;
     Ok(Change {
         key,
         expect,

@@ -8,7 +8,7 @@
 //!                  └─ answer ─▶ Result<O::Output, KmsError>
 //! ```
 //!
-//! A refusal at any step is an [`Outcome`] too: it is recorded before it is answered. Each type
+//! A refusal at any step is an outcome too: it is recorded before it is answered. Each type
 //! is made only by the step before it, so a request cannot skip one.
 
 use crate::audit::{Event, EventError, Resource as EventResource};
@@ -83,49 +83,33 @@ impl<O: Perform> Authenticated<O> {
     }
 
     /// Resolves what the request names and asks whether the caller may do it.
-    pub(crate) fn authorize(self, view: &View<'_>) -> Result<Authorized<O>, Outcome<O>> {
+    pub(crate) fn authorize(self, view: &View<'_>) -> Result<Authorized<O>, Box<Outcome<O>>> {
         let Self {
             caller,
             request_id,
             input,
         } = self;
         let parameters = input.parameters();
-        let mut refused = Refusal {
+        let mut about = About {
             caller,
             request_id,
             parameters,
             accesses: Vec::new(),
         };
-        if let Err(error) = input.validate() {
-            return Err(refused.outcome(error));
-        }
-        let needs = match input.needs(view) {
+        let needs = match input.validate().and_then(|()| input.needs(view)) {
             Ok(needs) => needs,
-            Err(error) => return Err(refused.outcome(error)),
+            Err(error) => return Err(about.refused(error)),
         };
-        refused.accesses = needs.accesses;
-        for access in &refused.accesses {
-            if let Err(error) = authorize::decide(&refused.caller, access) {
-                return Err(refused.outcome(error));
-            }
+        about.accesses = needs.accesses;
+        let mut accesses = about.accesses.iter();
+        match accesses.try_for_each(|access| authorize::decide(&about.caller, access)) {
+            Ok(()) => Ok(Authorized {
+                about,
+                input,
+                target: needs.target,
+            }),
+            Err(error) => Err(about.refused(error)),
         }
-        let Refusal {
-            caller,
-            request_id,
-            parameters,
-            accesses,
-        } = refused;
-        let about = About {
-            caller,
-            request_id,
-            parameters,
-            accesses,
-        };
-        Ok(Authorized {
-            about,
-            input,
-            target: needs.target,
-        })
     }
 }
 
@@ -137,14 +121,12 @@ struct About {
     accesses: Vec<Access>,
 }
 
-type Refusal = About;
-
 impl About {
-    fn outcome<O: Perform>(self, error: KmsError) -> Outcome<O> {
-        Outcome {
+    fn refused<O: Perform>(self, error: KmsError) -> Box<Outcome<O>> {
+        Box::new(Outcome {
             about: self,
             result: Err(error),
-        }
+        })
     }
 }
 

@@ -58,7 +58,7 @@ impl RowSealer {
         plaintext: &[u8],
         entropy: &dyn Entropy,
     ) -> Result<Vec<u8>, KmsError> {
-        let salt: [u8; SALT_BYTES] = random::array(entropy).map_err(|error| internal(error))?;
+        let salt: [u8; SALT_BYTES] = random::array(entropy).map_err(internal)?;
         let identity = self.identity(key, revision);
         let mut body = Vec::with_capacity(HEADER_BYTES + plaintext.len() + 16);
         body.push(LAYOUT);
@@ -67,7 +67,7 @@ impl RowSealer {
         let tag = self
             .cipher(&salt, &identity)?
             .seal([0; NONCE_BYTES], &identity, &mut body[HEADER_BYTES..])
-            .map_err(|error| internal(error))?;
+            .map_err(internal)?;
         body.extend_from_slice(&tag);
         Ok(body)
     }
@@ -107,8 +107,8 @@ impl RowSealer {
             &[salt, identity],
             key.expose_mut(),
         )
-        .map_err(|error| internal(error))?;
-        AesGcm::new(key.expose()).map_err(|error| internal(error))
+        .map_err(internal)?;
+        AesGcm::new(key.expose()).map_err(internal)
     }
 }
 

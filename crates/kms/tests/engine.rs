@@ -1,5 +1,11 @@
 //! What the operations of the engine promise, through its one public way in.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed expectation is the point"
+)]
+
 use std::sync::{Arc, Mutex};
 use time::{Duration, OffsetDateTime};
 use waxseal_core::arn::Home;

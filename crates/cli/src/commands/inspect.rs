@@ -286,6 +286,10 @@ impl Lines {
             } => {
                 self.say("format", format!("direct (KMS ciphertext blob){encoding}"));
                 self.say("ciphertext", format!("{ciphertext_bytes} bytes"));
+                let plaintext_bytes = blob.as_ref().and_then(|blob| blob.plaintext_bytes);
+                if let Some(plaintext_bytes) = plaintext_bytes {
+                    self.say("plaintext", format!("{plaintext_bytes} bytes"));
+                }
                 self.blob("", blob.as_ref());
             }
             Facts::Secretbox {

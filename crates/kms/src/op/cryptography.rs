@@ -353,9 +353,7 @@ fn seal(
 
 fn random(view: &View<'_>, bytes: usize) -> Result<SecretBytes, KmsError> {
     let mut secret = SecretBytes::zeroed(bytes);
-    view.entropy()
-        .fill(secret.expose_mut())
-        .map_err(|error| internal(error))?;
+    view.entropy().fill(secret.expose_mut()).map_err(internal)?;
     Ok(secret)
 }
 

@@ -130,7 +130,7 @@ pub(super) fn new_material(
     let mut backing_key = SecretBytes::zeroed(32);
     view.entropy()
         .fill(backing_key.expose_mut())
-        .map_err(|error| internal(error))?;
+        .map_err(internal)?;
     let mut material_id = [0; 32];
     let context = [id.as_str().as_bytes()];
     kdf::sp800_108(
@@ -139,7 +139,7 @@ pub(super) fn new_material(
         &context,
         &mut material_id,
     )
-    .map_err(|error| internal(error))?;
+    .map_err(internal)?;
     let record = MaterialRecord {
         material_id: hex::encode(material_id),
         since: view.seconds(),

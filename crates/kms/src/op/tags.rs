@@ -43,7 +43,7 @@ impl Perform for UntagResourceRequest {
 
     fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<Empty>, KmsError> {
         changed(&key, |record| {
-            record.tags.retain(|name, _| !self.tag_keys.contains(name))
+            record.tags.retain(|name, _| !self.tag_keys.contains(name));
         })
     }
 }
