@@ -1,6 +1,6 @@
 //! Progress on a terminal's stderr: bytes, rate and remaining time.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{BinaryBytes, FormattedDuration, ProgressBar, ProgressStyle};
 use std::io::{self, IoSliceMut, Read};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -80,9 +80,25 @@ impl Shown {
         if read < BYTES_MIN || before >> 20 == read >> 20 || self.started.elapsed() < DELAY {
             return;
         }
-        self.bar()
-            .get_or_insert_with(|| bar(self.total_bytes, self.started))
-            .set_position(read);
+        let mut shown = self.bar();
+        let bar = shown.get_or_insert_with(|| bar(self.total_bytes, self.started));
+        bar.set_message(pace(read, self.total_bytes, self.started.elapsed()));
+        bar.set_position(read);
+    }
+}
+
+/// The mean rate since the start, and what it makes of the rest. (The bar's own estimate begins
+/// when it is first shown, and takes all that was read until then for the work of a moment.)
+fn pace(read: u64, total_bytes: Option<u64>, elapsed: Duration) -> String {
+    let rate = read as f64 / elapsed.as_secs_f64().max(0.001);
+    let told = format!("{}/s", BinaryBytes(rate as u64));
+    match total_bytes {
+        Some(total) => {
+            let seconds = total.saturating_sub(read) as f64 / rate.max(1.0);
+            let left = Duration::from_secs(seconds.ceil() as u64);
+            format!("{told}  {} left", FormattedDuration(left))
+        }
+        None => told,
     }
 }
 
@@ -90,11 +106,11 @@ fn bar(total_bytes: Option<u64>, started: Instant) -> ProgressBar {
     let (bar, template) = match total_bytes {
         Some(total) => (
             ProgressBar::new(total),
-            "{bar:30} {bytes}/{total_bytes}  {binary_bytes_per_sec}  {eta} left",
+            "{bar:30} {bytes}/{total_bytes}  {msg}",
         ),
         None => (
             ProgressBar::new_spinner(),
-            "{spinner} {bytes}  {binary_bytes_per_sec}  {elapsed}",
+            "{spinner} {bytes}  {msg}  {elapsed}",
         ),
     };
     if let Ok(style) = ProgressStyle::with_template(template) {
@@ -120,5 +136,18 @@ impl<R: Read> Read for Watched<R> {
         let bytes = self.reader.read_vectored(buffers)?;
         self.progress.advance(bytes as u64);
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_is_the_mean_since_the_start() {
+        let half = pace(512 << 20, Some(1 << 30), Duration::from_secs(4));
+        assert_eq!(half, "128.00 MiB/s  00:00:04 left");
+        assert_eq!(pace(1 << 20, None, Duration::from_secs(1)), "1.00 MiB/s");
+        assert!(pace(0, Some(10), Duration::ZERO).ends_with("00:00:10 left"));
     }
 }
