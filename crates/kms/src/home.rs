@@ -114,11 +114,13 @@ impl EmbeddedHome {
     ) -> Result<Self, HomeError> {
         make_directory(directory)?;
         let store = SqliteStore::open(&directory.join("store.db"))?;
-        let record = match RootRecord::read(&store)? {
-            Some(record) => record,
+        let (record, key) = match RootRecord::read(&store)? {
+            Some(record) => {
+                let key = root_key(directory, &record.root, passphrases)?;
+                (record, key)
+            }
             None => make_root(directory, &store, place, passphrases, entropy.clone())?,
         };
-        let key = root_key(directory, &record.root, passphrases)?;
         let keyring = record.root.keyring(&key, entropy.clone())?;
         let opened = record.open(&keyring)?;
         let engine = Engine::new(Parts {
@@ -177,7 +179,7 @@ impl EmbeddedHome {
     }
 }
 
-/// Makes root key and root record. Under the lock: of several processes that find the home empty
+/// Makes root key and root record, and gives both. Under the lock: of several processes that find the home empty
 /// one makes it, the others find it made.
 fn make_root(
     directory: &Path,
@@ -185,10 +187,11 @@ fn make_root(
     place: &Home,
     passphrases: &dyn Passphrases,
     entropy: Arc<dyn Entropy>,
-) -> Result<RootRecord, HomeError> {
+) -> Result<(RootRecord, SecretBytes), HomeError> {
     let _lock = lock(directory)?;
     if let Some(record) = RootRecord::read(store)? {
-        return Ok(record);
+        let key = root_key(directory, &record.root, passphrases)?;
+        return Ok((record, key));
     }
     let no_entropy = |_| HomeError::Io {
         path: directory.to_owned(),
@@ -211,13 +214,8 @@ fn make_root(
         (RootKind::File, read_root_key(&path)?)
     };
     let keyring = kind.keyring(&key, entropy.clone())?;
-    Ok(RootRecord::create(
-        store,
-        place,
-        kind,
-        &keyring,
-        entropy.as_ref(),
-    )?)
+    let record = RootRecord::create(store, place, kind, &keyring, entropy.as_ref())?;
+    Ok((record, key))
 }
 
 fn root_key(

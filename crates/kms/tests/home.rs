@@ -1,0 +1,63 @@
+//! Homes with a passphrase root: asked for once, and needed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed expectation is the point"
+)]
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use waxseal_core::SecretBytes;
+use waxseal_core::arn::Home;
+use waxseal_core::crypto::random::SystemEntropy;
+use waxseal_kms::home::{EmbeddedHome, HomeError, Passphrases};
+use waxseal_kms::root::RootError;
+
+struct Asked<'p> {
+    passphrase: &'p [u8],
+    /// Whether each time a new one was asked for.
+    times: RefCell<Vec<bool>>,
+}
+
+impl Passphrases for Asked<'_> {
+    fn wanted_for_new_home(&self) -> bool {
+        true
+    }
+
+    fn passphrase(&self, new: bool) -> Result<SecretBytes, String> {
+        self.times.borrow_mut().push(new);
+        Ok(SecretBytes::copy_of(self.passphrase))
+    }
+}
+
+fn place() -> Home {
+    Home {
+        partition: "aws".into(),
+        region: "local".into(),
+        account: "000000000000".into(),
+    }
+}
+
+#[test]
+fn a_passphrase_is_asked_for_once_and_must_be_right() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = |passphrase: &[u8]| {
+        let times = RefCell::default();
+        let asked = Asked { passphrase, times };
+        let home = EmbeddedHome::open(directory.path(), &place(), &asked, Arc::new(SystemEntropy));
+        (home, asked.times.into_inner())
+    };
+    let (home, times) = open(b"right");
+    home.unwrap().ensure_default_key("test").unwrap();
+    assert_eq!(times, [true]);
+    let (home, times) = open(b"right");
+    assert!(home.unwrap().engine().has_alias("alias/default").unwrap());
+    assert_eq!(times, [false]);
+    let (home, times) = open(b"wrong");
+    assert!(matches!(
+        home,
+        Err(HomeError::Root(RootError::WrongKey("passphrase")))
+    ));
+    assert_eq!(times, [false]);
+    assert!(!directory.path().join("root.key").exists());
+}
