@@ -16,7 +16,7 @@ from pathlib import Path
 
 @dataclass
 class Program:
-    """One line of a table. In `argv`, {fresh} is a folder that is new for each run.
+    """One line of a table. In `argv` and `env`, {fresh} is a folder that is new for each run.
 
     `against` names the program that the ratios of this one are over; `runs` replaces the number
     that was asked for, where a run takes long.
@@ -71,8 +71,12 @@ def once(program, folder, keep, check=None):
     free in the last minutes. Large outputs are removed all the same, for the sake of memory.
     """
     fresh = folder.fresh()
-    argv = [str(part).replace("{fresh}", str(fresh)) for part in program.argv]
-    env = {**os.environ, **{k: str(v) for k, v in program.env.items()}}
+
+    def placed(text):
+        return str(text).replace("{fresh}", str(fresh))
+
+    argv = [placed(part) for part in program.argv]
+    env = {**os.environ, **{k: placed(v) for k, v in program.env.items()}}
     log = os.open(folder.path / "said", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),

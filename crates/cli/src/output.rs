@@ -202,9 +202,9 @@ impl Write for Sink {
 
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Self::Open(file) => write_parts(file, parts),
+            Self::Open(file) => file.write_vectored(parts),
             Self::Terminal(_, held) => held.write_vectored(parts),
-            Self::Staged(file) => write_parts(file, parts),
+            Self::Staged(file) => file.write_vectored(parts),
         }
     }
 
@@ -215,17 +215,6 @@ impl Write for Sink {
             Self::Terminal(..) | Self::Staged(_) => Ok(()),
         }
     }
-}
-
-/// Large parts go past the buffer in one call. `BufWriter` would do that only for writers that
-/// say they are vectored, which none outside the standard library can yet.
-fn write_parts<W: Write>(file: &mut BufWriter<W>, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-    let bytes: usize = parts.iter().map(|part| part.len()).sum();
-    if bytes < BUFFER_BYTES {
-        return file.write_vectored(parts);
-    }
-    file.flush()?;
-    file.get_mut().write_vectored(parts)
 }
 
 impl Sink {
