@@ -167,13 +167,7 @@ impl Perform for GenerateDataKeyRequest {
         key: KeyEntry,
         view: &View<'_>,
     ) -> Result<Done<GenerateDataKeyResponse>, KmsError> {
-        let plaintext = random(view, self.bytes()?)?;
-        let sealed = seal(
-            view,
-            &key,
-            plaintext.expose(),
-            &context(&self.encryption_context)?,
-        )?;
+        let (plaintext, sealed) = data_key(view, &key, self.bytes()?, &self.encryption_context)?;
         Ok(used(
             &sealed.material_id,
             GenerateDataKeyResponse {
@@ -208,13 +202,7 @@ impl Perform for GenerateDataKeyWithoutPlaintextRequest {
         key: KeyEntry,
         view: &View<'_>,
     ) -> Result<Done<GenerateDataKeyWithoutPlaintextResponse>, KmsError> {
-        let plaintext = random(view, self.bytes()?)?;
-        let sealed = seal(
-            view,
-            &key,
-            plaintext.expose(),
-            &context(&self.encryption_context)?,
-        )?;
+        let (_, sealed) = data_key(view, &key, self.bytes()?, &self.encryption_context)?;
         Ok(used(
             &sealed.material_id,
             GenerateDataKeyWithoutPlaintextResponse {
@@ -349,6 +337,18 @@ fn seal(
         blob,
         material_id: material.material_id.clone(),
     })
+}
+
+/// A fresh data key, in plaintext and wrapped.
+fn data_key(
+    view: &View<'_>,
+    key: &KeyEntry,
+    bytes: usize,
+    pairs: &ContextMap,
+) -> Result<(SecretBytes, Sealed), KmsError> {
+    let plaintext = random(view, bytes)?;
+    let sealed = seal(view, key, plaintext.expose(), &context(pairs)?)?;
+    Ok((plaintext, sealed))
 }
 
 fn random(view: &View<'_>, bytes: usize) -> Result<SecretBytes, KmsError> {
