@@ -10,7 +10,7 @@
 //!                                                      sorted by the names' UTF-8 bytes
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most bytes that a serialized context may have (AWS Encryption SDK specification,
 /// `framework/structures.md`: its length is written as a `u16`).
@@ -77,6 +77,16 @@ impl EncryptionContext {
     /// Removes a pair and returns its value.
     pub fn remove(&mut self, name: &str) -> Option<String> {
         self.pairs.remove(name)
+    }
+
+    /// Two contexts: the pairs with these names, and the others.
+    pub fn split(&self, names: &BTreeSet<String>) -> (Self, Self) {
+        let (inside, outside): (BTreeMap<_, _>, BTreeMap<_, _>) = self
+            .pairs
+            .clone()
+            .into_iter()
+            .partition(|(name, _)| names.contains(name));
+        (Self { pairs: inside }, Self { pairs: outside })
     }
 
     /// All pairs in canonical order.
