@@ -41,10 +41,12 @@
 mod connection;
 mod failure;
 mod keyring;
+mod scope;
 mod settings;
 mod trust;
 mod worker;
 
 pub use connection::AwsKms;
 pub use keyring::AwsKmsKeyring;
+pub use scope::{DiscoveryFilter, FilterError, SameMultiRegionKey, assert_unique, is_related};
 pub use settings::AwsOptions;

@@ -72,7 +72,7 @@ pub(crate) fn for_opening(args: &KeyArgs, world: &World) -> Result<Arc<dyn Keyri
         return resolver.all();
     }
     if args.kms == Some(KmsChoice::Aws) {
-        return Ok(Arc::new(resolver.aws().discovery()));
+        return Ok(Arc::new(resolver.aws().discovery(None)));
     }
     // Looking for a key that cannot be there makes no home.
     if !embedded::exists(world) {
