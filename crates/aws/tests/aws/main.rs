@@ -10,5 +10,6 @@
 mod configuration;
 mod failures;
 mod requests;
+mod scopes;
 mod support;
 mod unwrapping;
