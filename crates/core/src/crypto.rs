@@ -10,7 +10,9 @@ pub mod hash;
 pub mod kdf;
 pub mod mac;
 pub mod password;
+pub mod pem;
 pub mod random;
+pub mod rsa;
 pub mod secretbox;
 
 /// A ciphertext, tag, commitment or signature does not verify. It says nothing more on purpose:

