@@ -2,6 +2,7 @@
 
 use crate::failure::{Failure, failure};
 use crate::keyring::AwsKmsKeyring;
+use crate::rsa::{AwsKmsRsaKeyring, KmsRsaAlgorithm};
 use crate::scope::{DiscoveryFilter, SameMultiRegionKey, Scope, assert_unique};
 use crate::settings::{AwsOptions, Misconfigured, Settings, is_region};
 use crate::worker::Worker;
@@ -18,6 +19,8 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
+use waxseal_core::crypto::random::Entropy;
+use waxseal_core::crypto::rsa::RsaPublicKey;
 use waxseal_core::keyring::MultiKeyring;
 use waxseal_core::{KeyArn, KeyRef, Keyring, KeyringError};
 
@@ -88,6 +91,19 @@ impl AwsKms {
     ) -> AwsKmsKeyring {
         let region = region.into();
         AwsKmsKeyring::new(self.clone(), Scope::RegionDiscovery { region, filter })
+    }
+
+    /// A keyring that wraps with the public half of the RSA key `key`, and unwraps by asking the
+    /// service. The public key is asked of the service on first use unless it is given; whether it
+    /// is that of `key` is then not checked, and a wrong one makes data that nobody can open.
+    pub fn rsa_keyring(
+        self: &Arc<Self>,
+        key: KeyArn,
+        algorithm: KmsRsaAlgorithm,
+        public: Option<RsaPublicKey>,
+        entropy: Arc<dyn Entropy>,
+    ) -> AwsKmsRsaKeyring {
+        AwsKmsRsaKeyring::new(self.clone(), key, algorithm, public, entropy)
     }
 
     /// Sends one request to the key service of `region` (the configured one when `None`) and waits

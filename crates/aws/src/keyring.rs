@@ -31,7 +31,7 @@ const DATA_KEY_BYTES: RangeInclusive<usize> = 1..=1024;
 /// Bytes that `Encrypt` takes and `Decrypt` gives (KMS API, `PlaintextType`).
 const PLAINTEXT_BYTES: RangeInclusive<usize> = 1..=4096;
 /// Bytes of a ciphertext blob (KMS API, `CiphertextType`).
-const BLOB_BYTES: RangeInclusive<usize> = 1..=6144;
+pub(crate) const BLOB_BYTES: RangeInclusive<usize> = 1..=6144;
 
 /// Data keys wrapped by symmetric keys in Amazon KMS. Made by [`AwsKms::keyring`],
 /// [`AwsKms::multi_region_keyring`], [`AwsKms::discovery`] and [`AwsKms::region_discovery`].

@@ -41,6 +41,7 @@
 mod connection;
 mod failure;
 mod keyring;
+mod rsa;
 mod scope;
 mod settings;
 mod trust;
@@ -48,5 +49,6 @@ mod worker;
 
 pub use connection::AwsKms;
 pub use keyring::AwsKmsKeyring;
+pub use rsa::{AwsKmsRsaKeyring, KmsRsaAlgorithm, PROVIDER_AWS_KMS_RSA};
 pub use scope::{DiscoveryFilter, FilterError, SameMultiRegionKey, assert_unique, is_related};
 pub use settings::AwsOptions;
