@@ -33,6 +33,14 @@ Keys (-k, repeated for several recipients):
   ID or alias/NAME              a key of the embedded KMS
   ARN, or --kms aws             a key of Amazon KMS, with the usual AWS_* variables and profiles
   aws-kms:///ARN                the same, spelled out
+  aws-kms-mrk:///ARN            a multi-Region key; opens what its replicas have wrapped, too
+  aws-kms-discovery:?account=N&partition=aws&region=R
+                                to open: any key of these accounts (account= may be repeated;
+                                partition is 'aws' unless given), asking these Regions alone, also
+                                about keys with a replica there; each part may be left out
+  aws-kms-rsa:///ARN?padding=oaep-sha256&public-key=FILE
+                                an RSA key, wrapping with its public half: from a PEM file, or
+                                asked of KMS; padding oaep-sha256 (the default) or oaep-sha1
   raw-aes:FILE?namespace=NS&name=NAME
                                 a file of 16, 24 or 32 raw bytes, or their hex or base64;
                                 namespace is 'waxseal' and name the file's own name unless given
