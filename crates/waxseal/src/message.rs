@@ -19,16 +19,26 @@ mod header;
 mod incoming;
 mod keys;
 mod opener;
+mod opening;
+mod range;
+mod reader;
 mod sealer;
+mod sealing;
 mod stream;
 mod suite;
+mod writer;
 
 pub use error::{OpenError, SealError};
 pub use header::Header;
 pub use incoming::{Incoming, Opener};
+pub use opening::{HeaderIntake, Opening};
+pub use range::{RangeReader, SignedRange};
+pub use reader::{OpenReader, SealReader};
 pub use sealer::Sealer;
+pub use sealing::Sealing;
 pub use stream::seal_stream;
 pub use suite::Suite;
+pub use writer::SealWriter;
 
 use std::num::NonZeroU32;
 use waxseal_core::context::EncryptionContext;

@@ -51,6 +51,18 @@ impl<R: Read> Incoming<R> {
             }
         }
     }
+}
+
+impl<R> Incoming<R> {
+    /// A header that was read elsewhere.
+    pub(super) fn of(reader: R, header: Header, ahead: Vec<u8>, limits: Limits) -> Self {
+        Self {
+            reader,
+            header,
+            ahead,
+            limits,
+        }
+    }
 
     /// What the header claims.
     pub fn header(&self) -> &Header {
