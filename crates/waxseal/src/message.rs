@@ -12,6 +12,8 @@
 //! footer` bytes ([`Sealer::message_bytes`] says exactly how many); the footer has 105 bytes when
 //! the suite signs and none otherwise.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod buffer;
 mod error;
 mod frame;
@@ -28,6 +30,8 @@ mod stream;
 mod suite;
 mod writer;
 
+#[cfg(feature = "tokio")]
+pub use asynchronous::seal_async;
 pub use error::{OpenError, SealError};
 pub use header::Header;
 pub use incoming::{Incoming, Opener};

@@ -64,6 +64,12 @@ impl<R> Incoming<R> {
         }
     }
 
+    /// The same with another reader, which gives what follows.
+    #[cfg(feature = "tokio")]
+    pub(super) fn with_reader<S>(self, reader: S) -> Incoming<S> {
+        Incoming::of(reader, self.header, self.ahead, self.limits)
+    }
+
     /// What the header claims.
     pub fn header(&self) -> &Header {
         &self.header

@@ -82,15 +82,14 @@ impl<R: Read> OpenReader<R> {
             if let Some(error) = self.error.take() {
                 return Err(error);
             }
+            if !self.ready.is_empty() {
+                return Ok(true);
+            }
             if self.totals.is_some() {
                 return Ok(false);
             }
             match self.opening.next_text() {
-                Ok(Some(text)) if text.is_empty() => {}
-                Ok(Some(text)) => {
-                    self.ready = text;
-                    return Ok(true);
-                }
+                Ok(Some(text)) => self.ready = text,
                 Err(error) if is_some => {
                     self.error = Some(error);
                     return Ok(false);
