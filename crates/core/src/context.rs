@@ -10,7 +10,7 @@
 //!                                                      sorted by the names' UTF-8 bytes
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The most bytes that a serialized context may have (AWS Encryption SDK specification,
@@ -102,6 +102,20 @@ impl EncryptionContext {
     /// that authenticates the serialized context tries them after the canonical ones.
     pub fn stored(&self) -> Option<&[u8]> {
         self.stored.as_deref()
+    }
+
+    /// Two contexts: the pairs with these names, and the others.
+    pub fn split(&self, names: &BTreeSet<String>) -> (Self, Self) {
+        let (inside, outside): (BTreeMap<_, _>, BTreeMap<_, _>) = self
+            .pairs
+            .clone()
+            .into_iter()
+            .partition(|(name, _)| names.contains(name));
+        let of = |pairs| Self {
+            pairs,
+            stored: None,
+        };
+        (of(inside), of(outside))
     }
 
     /// All pairs in canonical order.

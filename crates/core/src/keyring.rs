@@ -26,6 +26,7 @@ use crate::crypto::random::Entropy;
 use crate::secret::SecretBytes;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 /// The provider id of keys in a key service that speaks the KMS API.
 pub const PROVIDER_AWS_KMS: &str = "aws-kms";
@@ -133,6 +134,38 @@ pub trait Keyring: Send + Sync {
         context: &'a EncryptionContext,
     ) -> BoxFuture<'a, Result<Unwrapped, KeyringError>>;
 }
+
+macro_rules! pass_on {
+    ($($pointer:ty),*) => {$(
+        impl<K: Keyring + ?Sized> Keyring for $pointer {
+            fn generate<'a>(
+                &'a self,
+                key_bytes: usize,
+                context: &'a EncryptionContext,
+            ) -> BoxFuture<'a, Result<Generated, KeyringError>> {
+                (**self).generate(key_bytes, context)
+            }
+
+            fn wrap<'a>(
+                &'a self,
+                key: &'a DataKey,
+                context: &'a EncryptionContext,
+            ) -> BoxFuture<'a, Result<Vec<EncryptedDataKey>, KeyringError>> {
+                (**self).wrap(key, context)
+            }
+
+            fn unwrap<'a>(
+                &'a self,
+                encrypted: &'a EncryptedDataKey,
+                context: &'a EncryptionContext,
+            ) -> BoxFuture<'a, Result<Unwrapped, KeyringError>> {
+                (**self).unwrap(encrypted, context)
+            }
+        }
+    )*};
+}
+
+pass_on!(&K, Arc<K>);
 
 /// Why a keyring could not do what was asked. `key` names the wrapping key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -101,6 +101,15 @@ impl RsaPublicKey {
             .ok_or(KeyError::Missing("public key"))
     }
 
+    /// Reads an X.509 `SubjectPublicKeyInfo` in DER, as key services give it.
+    ///
+    /// # Errors
+    /// [`KeyError::Refused`].
+    pub fn from_spki(der: &[u8]) -> Result<Self, KeyError> {
+        let key = PublicEncryptingKey::from_der(der);
+        Ok(Self(key.map_err(|error| refused("RSA public key", error))?))
+    }
+
     /// Length of the modulus in bits, 2,048 to 8,192.
     pub fn bits(&self) -> usize {
         self.0.key_size_bits()
