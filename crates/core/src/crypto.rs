@@ -5,6 +5,7 @@
 //! aws-lc-rs, but for XSalsa20-Poly1305 (dryoc) and Argon2id (argon2).
 
 pub mod aead;
+pub mod ecdh;
 pub mod ecdsa;
 pub mod hash;
 pub mod kdf;

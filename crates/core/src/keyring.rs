@@ -4,12 +4,15 @@
 //! Terms and bytes are those of the AWS Encryption SDK specification
 //! (`framework/keyring-interface.md`, `framework/structures.md`).
 
+pub mod key_agreement;
 mod multi;
 mod raw_aes;
+mod raw_ecdh;
 mod raw_rsa;
 
 pub use multi::MultiKeyring;
 pub use raw_aes::{RawAesError, RawAesKeyring};
+pub use raw_ecdh::{CurveMismatch, RawEcdhKeyring};
 pub use raw_rsa::{RawRsaError, RawRsaKeyring};
 
 use crate::context::EncryptionContext;

@@ -303,7 +303,7 @@ fn public_der(bits: usize) -> Vec<u8> {
         0 => 0x80,
         rest => 1 << (rest - 1),
     };
-    if bits % 8 == 0 {
+    if bits.is_multiple_of(8) {
         modulus.insert(0, 0);
     }
     let integers = [&tlv(2, &modulus)[..], &tlv(2, &[1, 0, 1])].concat();

