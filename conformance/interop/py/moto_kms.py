@@ -4,8 +4,8 @@ It stands in for Amazon where the real clients meet our messages. It checks neit
 key states, so failures are stub_kms.py's part.
 
 Mended here, after Amazon's API reference, is what moto leaves out: RSA keys decrypt, keys agree
-(DeriveSharedSecret), GetPublicKey names the key by its ARN, and the id of a multi-Region key is
-mrk- with 32 digits (moto's blobs have no room for its own longer ones).
+(DeriveSharedSecret), GetPublicKey names the key by its ARN, ReplicateKey knows one, and the id of a
+multi-Region key is mrk- with 32 digits (moto's blobs have no room for its own longer ones).
 """
 
 import base64
@@ -28,6 +28,13 @@ HASHES = {"RSAES_OAEP_SHA_1": hashes.SHA1, "RSAES_OAEP_SHA_256": hashes.SHA256}
 
 def key_id(multi_region=False):
     return "mrk-" + uuid.uuid4().hex if multi_region else str(uuid.uuid4())
+
+
+def replicate_key(response):
+    backend = response.kms_backend
+    key = backend.any_id_to_key_id(response._get_param("KeyId"))
+    replica = backend.replicate_key(key, response._get_param("ReplicaRegion"))
+    return json.dumps({"ReplicaKeyMetadata": replica.to_dict()["KeyMetadata"]})
 
 
 def asymmetric_key(response, usage):
@@ -95,6 +102,7 @@ symmetric_get_public_key = KmsResponse.get_public_key
 
 
 def mend():
+    KmsResponse.replicate_key = replicate_key
     models.generate_key_id = key_id
     KmsResponse.decrypt = decrypt
     KmsResponse.get_public_key = get_public_key
