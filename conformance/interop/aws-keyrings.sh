@@ -36,17 +36,13 @@ kms public-key --key "$rsa" >"$T/rsa.pem"
 bytes 70000 "$T/data"
 context=(-c a=b -c 'unit=Zürich office')
 
-# both WHAT OURS-WRITES OURS-READS THEIRS-WRITES THEIRS-READS [OPTION…]: each writes what the other
-# reads. THEIRS-… are passed on word by word.
 sdk_reads_ours() { # OURS THEIRS [OPTION…]
     wax encrypt -k "$1" "${context[@]}" "${@:3}" -o "$T/message" "$T/data"
-    # shellcheck disable=SC2086
-    sdk decrypt $2 "${context[@]}" <"$T/message" | cmp - "$T/data"
+    sdk decrypt "$2" "${context[@]}" <"$T/message" | cmp - "$T/data"
 }
 
 ours_reads_sdk() { # OURS THEIRS [SUITE]
-    # shellcheck disable=SC2086
-    sdk encrypt $2 "${context[@]}" --suite "${3:-$UNSIGNED}" <"$T/data" >"$T/theirs"
+    sdk encrypt "$2" "${context[@]}" --suite "${3:-$UNSIGNED}" <"$T/data" >"$T/theirs"
     wax decrypt -k "$1" "${context[@]}" <"$T/theirs" | cmp - "$T/data"
 }
 
@@ -121,5 +117,33 @@ refused "RSA: another padding" "$EXIT_NOT_AUTHENTIC" \
 refused "RSA: a signing suite" "$EXIT_CONFIGURATION" encrypt --signed -k "aws-kms-rsa:$rsa" "$T/data"
 refused "RSA: a symmetric key" "$EXIT_KEY_STATE|$EXIT_CONFIGURATION" \
     encrypt -k "aws-kms-rsa:$single" "$T/data"
+
+# --- ECDH ---
+
+while read -r curve spec; do
+    ours=$(kms create-key --spec "$spec" --usage KEY_AGREEMENT)
+    theirs=$(kms create-key --spec "$spec" --usage KEY_AGREEMENT)
+    kms public-key --key "$ours" >"$T/ours.pem"
+    kms public-key --key "$theirs" >"$T/theirs.pem"
+    both "ECDH, $curve, static pair" \
+        "aws-kms-ecdh:///$ours?peer=$T/theirs.pem" "ecdh:$spec:$T/ours.pem:$theirs"
+    both "ECDH, $curve, the same end" \
+        "aws-kms-ecdh:$ours?peer=$T/theirs.pem&public-key=$T/ours.pem" \
+        "ecdh:$spec:$T/theirs.pem:$ours"
+    check "ECDH, $curve, discovery: the SDK reads ours" sdk_reads_ours \
+        "aws-kms-ecdh:$ours?peer=$T/theirs.pem" "ecdh-discovery:$spec:$theirs"
+    check "ECDH, $curve, discovery: waxseal reads the SDK's" ours_reads_sdk \
+        "aws-kms-ecdh:$ours" "ecdh:$spec:$T/ours.pem:$theirs"
+done <<CURVES
+P-256 ECC_NIST_P256
+P-384 ECC_NIST_P384
+P-521 ECC_NIST_P521
+CURVES
+refused "ECDH: discovery encrypts nothing" "$EXIT_CONFIGURATION" \
+    encrypt -k "aws-kms-ecdh:$ours" "$T/data"
+refused "ECDH: a message for somebody else" "$EXIT_NOBODYS" \
+    decrypt -k "aws-kms-ecdh:$theirs" "$T/theirs"
+refused "ECDH: a key that encrypts" "$EXIT_KEY_STATE|$EXIT_CONFIGURATION" \
+    encrypt -k "aws-kms-ecdh:$rsa?peer=$T/ours.pem" "$T/data"
 
 finish

@@ -55,7 +55,7 @@ def decrypt(response):
     if algorithm not in HASHES:
         return symmetric_decrypt(response)
     key = asymmetric_key(response, "ENCRYPT_DECRYPT")
-    blob = base64.b64decode(response._get_param("CiphertextBlob"))
+    blob = response._get_param("CiphertextBlob")  # moto decodes the base64 of this one
     try:
         plaintext = key.private_key.private_key.decrypt(blob, oaep(algorithm))
     except ValueError:

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `raw-aes:FILE?…` | a local key |
 //! | `aws-kms:///ARN` (or id, alias) | Amazon KMS, or what `AWS_ENDPOINT_URL_KMS` names |
-//! | `aws-kms-mrk:`, `aws-kms-discovery:`, `aws-kms-rsa:` | the same, see `keys/aws.rs` |
+//! | `aws-kms-mrk:`, `aws-kms-discovery:`, `aws-kms-rsa:`, `aws-kms-ecdh:` | the same, see `keys/aws.rs` |
 //! | an ARN of another account or Region than the embedded KMS has | the same |
 //! | id, `alias/NAME`, any ARN with `--kms aws` | the same |
 //! | id, `alias/NAME`, an ARN of the embedded KMS | the embedded KMS |
