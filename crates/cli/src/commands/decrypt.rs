@@ -1,12 +1,13 @@
 //! `waxseal decrypt`.
 
-use super::{Session, Totals, context_of, inspect, over_files};
+use super::done::{Direction, Opening};
+use super::files::{self, Task};
+use super::{Session, Totals, context_of, inspect};
 use crate::args::{Decrypt, Format};
 use crate::failure::Failure;
 use crate::input::{Input, Whole};
 use crate::keys;
 use crate::output::{Content, Output};
-use crate::tree::Naming;
 use pollster::block_on;
 use std::cell::RefCell;
 use std::io::{self, Read, Seek, Write};
@@ -27,15 +28,18 @@ const SPOOL_MEMORY_BYTES: usize = 4 << 20;
 
 /// Runs the command.
 pub(super) fn run(args: Decrypt, session: &Session) -> Result<(), Failure> {
+    if args.files.dry_run && args.files.skip_done.is_none() {
+        return files::plan(&args.files, session, Direction::Open, None);
+    }
     let recipe = Recipe::new(&args, session)?;
     let work = |input: Input, output: &mut Output| recipe.open(input, output, session);
-    over_files(
-        &args.files,
-        Content::Plaintext,
-        Naming::Strip,
-        session,
-        &work,
-    )
+    let task = Task {
+        content: Content::Plaintext,
+        way: Direction::Open,
+        work: &work,
+        opening: recipe.opening(),
+    };
+    files::over_files(&args.files, session, &task)
 }
 
 /// How everything of one command is opened.
@@ -88,6 +92,21 @@ impl Recipe {
             Format::Message => self.message(sealed, output),
             Format::Direct => self.direct(sealed, output),
             Format::Secretbox => self.secretbox(sealed, output),
+        }
+    }
+
+    /// How it is seen whether an output that is there already is what would be written.
+    fn opening(&self) -> Opening<'_> {
+        Opening {
+            keyring: self.keyring.as_ref(),
+            options: OpenOptions {
+                required_context: self.context.clone(),
+                ..OpenOptions::default()
+            },
+            context: &self.context,
+            secretbox_limits: self.secretbox_limits.clone(),
+            format: self.format,
+            suite: None,
         }
     }
 
