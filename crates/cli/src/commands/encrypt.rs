@@ -1,19 +1,20 @@
 //! `waxseal encrypt`.
 
 use super::caching::{self, Manager};
-use super::{Session, Totals, context_of, is_many, over_files};
+use super::done::{Direction, Opening};
+use super::files::{self, Task};
+use super::{Session, Totals, context_of};
 use crate::args::{Encrypt, Format, Sealing};
 use crate::failure::Failure;
 use crate::input::{Input, Whole};
 use crate::keys;
 use crate::output::{Content, Output};
-use crate::tree::Naming;
 use pollster::block_on;
 use std::io::Write;
 use std::sync::Arc;
 use waxseal::direct;
 use waxseal::materials::DefaultManager;
-use waxseal::message::{self, SealOptions, Sealer, Suite};
+use waxseal::message::{self, OpenOptions, SealOptions, Sealer, Suite};
 use waxseal::secretbox;
 use waxseal_core::crypto::random::Entropy;
 use waxseal_core::keyring::Keyring;
@@ -21,8 +22,11 @@ use waxseal_core::{EncryptionContext, SecretBytes};
 
 /// Runs the command.
 pub(super) fn run(args: Encrypt, session: &Session) -> Result<(), Failure> {
+    if args.files.dry_run && args.files.skip_done.is_none() {
+        return files::plan(&args.files, session, Direction::Seal, None);
+    }
     let mut recipe = Recipe::new(args.format, &args.sealing, session)?;
-    if is_many(&args.files) {
+    if files::is_many(&args.files) {
         recipe.manager = caching::manager(recipe.keyring.clone(), &args.caching)?;
     }
     let content = match args.base64 {
@@ -30,7 +34,13 @@ pub(super) fn run(args: Encrypt, session: &Session) -> Result<(), Failure> {
         false => Content::Ciphertext,
     };
     let work = |input: Input, output: &mut Output| recipe.seal(input, output);
-    let done = over_files(&args.files, content, Naming::Add, session, &work);
+    let task = Task {
+        content,
+        way: Direction::Seal,
+        work: &work,
+        opening: recipe.opening(),
+    };
+    let done = files::over_files(&args.files, session, &task);
     caching::tell(&recipe.manager, session);
     done
 }
@@ -123,6 +133,23 @@ impl Recipe {
             plaintext_bytes: totals.plaintext_bytes,
             ciphertext_bytes: totals.message_bytes,
         })
+    }
+
+    /// How what is there already is opened, to see whether it is what would be written.
+    fn opening(&self) -> Opening<'_> {
+        Opening {
+            manager: &self.manager,
+            keyring: self.keyring.as_ref(),
+            options: OpenOptions {
+                required_context: self.options.context.clone(),
+                commitment: self.options.commitment,
+                ..OpenOptions::default()
+            },
+            context: &self.options.context,
+            secretbox_limits: self.secretbox_limits.clone(),
+            format: Some(self.format),
+            suite: Some(self.options.suite),
+        }
     }
 
     /// A direct blob.
