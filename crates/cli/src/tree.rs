@@ -32,6 +32,8 @@ pub(crate) enum Naming {
     Add(String),
     /// Opening: the suffix is taken off, and must be there.
     Strip(String),
+    /// Sealing again: the name stays.
+    Keep,
 }
 
 /// Where outputs go.
@@ -126,7 +128,7 @@ fn is_skipped(entry: &DirEntry, beside: bool, naming: &Naming) -> bool {
     let name = entry.file_name();
     let sealed = match naming {
         Naming::Add(suffix) => beside && stripped(name, suffix).is_some(),
-        Naming::Strip(_) => false,
+        Naming::Strip(_) | Naming::Keep => false,
     };
     !entry.file_type().is_file() || sealed || is_temporary(name)
 }
@@ -140,6 +142,7 @@ fn job(root: &Root, entry: &DirEntry, naming: &Naming) -> Found {
     }
     let name = to.file_name().unwrap_or_default().to_owned();
     match naming {
+        Naming::Keep => {}
         Naming::Add(suffix) => {
             let mut longer = name;
             longer.push(suffix);

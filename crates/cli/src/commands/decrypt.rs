@@ -1,6 +1,6 @@
 //! `waxseal decrypt`.
 
-use super::{Session, Totals, context_of, inspect, over_files};
+use super::{Session, Totals, context_of, inspect, over_files, range};
 use crate::args::{Decrypt, Format};
 use crate::failure::Failure;
 use crate::input::{Input, Whole};
@@ -27,6 +27,9 @@ const SPOOL_MEMORY_BYTES: usize = 4 << 20;
 
 /// Runs the command.
 pub(super) fn run(args: Decrypt, session: &Session) -> Result<(), Failure> {
+    if let Some(span) = args.range {
+        return range::run(&args, span, session);
+    }
     let recipe = Recipe::new(&args, session)?;
     let work = |input: Input, output: &mut Output| recipe.open(input, output, session);
     over_files(
@@ -169,6 +172,14 @@ impl Recipe {
             ciphertext_bytes: totals.message_bytes,
         })
     }
+}
+
+/// What is demanded of a message.
+pub(super) fn open_options(args: &Decrypt) -> Result<OpenOptions, Failure> {
+    Ok(OpenOptions {
+        required_context: context_of(&args.context)?,
+        ..OpenOptions::default()
+    })
 }
 
 /// The format of `input` and whether it is in base64. `forced` overrides the format.

@@ -11,11 +11,14 @@ use pollster::block_on;
 use std::io::Write;
 use std::sync::Arc;
 use waxseal::direct;
-use waxseal::message::{self, SealOptions, Sealer, Suite};
+use waxseal::message::{self, SealError, SealOptions, Sealer, Suite};
 use waxseal::secretbox;
 use waxseal_core::crypto::random::Entropy;
 use waxseal_core::keyring::Keyring;
 use waxseal_core::{EncryptionContext, SecretBytes};
+
+/// Names in a context with this prefix belong to the format.
+const RESERVED_PREFIX: &str = "aws-crypto-";
 
 /// Runs the command.
 pub(super) fn run(args: Encrypt, session: &Session) -> Result<(), Failure> {
@@ -109,6 +112,22 @@ impl Recipe {
             plaintext_bytes: totals.plaintext_bytes,
             ciphertext_bytes: totals.message_bytes,
         })
+    }
+
+    /// A sealer whose context has the pairs of `kept`, those aside that the format adds itself and
+    /// those that were given anew.
+    pub(super) fn sealer(
+        &self,
+        kept: &EncryptionContext,
+    ) -> Result<Result<Sealer, SealError>, Failure> {
+        let mut options = self.options.clone();
+        for (name, value) in kept.iter() {
+            if !name.starts_with(RESERVED_PREFIX) && options.context.value(name).is_none() {
+                options.context.insert(name, value)?;
+            }
+        }
+        let sealer = Sealer::new(self.keyring.as_ref(), options, self.entropy.as_ref());
+        Ok(block_on(sealer))
     }
 
     /// A direct blob.

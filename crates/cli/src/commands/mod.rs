@@ -9,6 +9,8 @@ mod encrypt;
 mod inspect;
 mod key;
 mod man;
+mod range;
+mod reencrypt;
 
 use crate::args::{Command, Files, KmsChoice};
 use crate::failure::Failure;
@@ -39,6 +41,7 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<(), Failure> {
     match command {
         Command::Encrypt(args) => encrypt::run(args, session),
         Command::Decrypt(args) => decrypt::run(args, session),
+        Command::Reencrypt(args) => reencrypt::run(args, session),
         Command::Inspect(args) => inspect::run(&args, session),
         Command::Demo(args) => demo::run(&args, session),
         Command::Key(args) => key::run(args, session),

@@ -19,10 +19,10 @@
 
 use crate::interrupt;
 use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags};
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, IoSlice, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
@@ -79,6 +79,11 @@ impl Staged {
             write_back: None,
             entropy,
         })
+    }
+
+    /// Gives the file these permissions.
+    pub(super) fn set_mode(&mut self, mode: u32) -> io::Result<()> {
+        self.file.set_permissions(Permissions::from_mode(mode))
     }
 
     /// Reserves blocks for `bytes`.

@@ -1,0 +1,243 @@
+//! `waxseal reencrypt`: a new data key, other recipients, another suite, in one pass.
+//!
+//! ```text
+//! input ─► opener ─► sealer ─► output       frame by frame, each verified before it is sealed
+//! ```
+//!
+//! Nothing gets a name before the old message has verified to its end, its signature included.
+
+use super::encrypt::Recipe as Sealing;
+use super::{Session, Totals, context_of, decrypt, inspect, many_files, over_files};
+use crate::args::{Files, Format, Reencrypt};
+use crate::failure::Failure;
+use crate::input::{Input, Whole};
+use crate::keys;
+use crate::output::{Content, Output};
+use crate::tree::Naming;
+use pollster::block_on;
+use std::io::Read;
+use std::sync::Arc;
+use waxseal::message::{self, Incoming, Limits, OpenError, OpenOptions, Release, SealError};
+use waxseal::{direct, secretbox};
+use waxseal_core::EncryptionContext;
+use waxseal_core::keyring::Keyring;
+
+/// Runs the command.
+pub(super) fn run(args: Reencrypt, session: &Session) -> Result<(), Failure> {
+    refuse(&args)?;
+    let recipe = Recipe::new(&args, session)?;
+    let work = |input: Input, output: &mut Output| recipe.reencrypt(input, output);
+    let content = match args.base64 {
+        true => Content::Base64,
+        false => Content::Ciphertext,
+    };
+    if !args.in_place {
+        return over_files(&args.files, content, keep, session, &work);
+    }
+    match one_in_place(&args.files) {
+        Some(files) => over_files(&files, content, keep, session, &work),
+        None => many_files(&args.files, content, keep, session, &work),
+    }
+}
+
+fn keep(_suffix: String) -> Naming {
+    Naming::Keep
+}
+
+/// What cannot be done, and what was not said clearly enough to be done to files that are there.
+fn refuse(args: &Reencrypt) -> Result<(), Failure> {
+    if args.rewrap {
+        return Err(Failure::policy(
+            "a message cannot get other recipients without being encrypted again: a second header under its key gives the key of all its tags away",
+            "leave out --rewrap: reencrypt makes a new data key in one pass; or rotate the KMS key, which changes no message",
+        ));
+    }
+    if args.sealing.keys.is_empty() {
+        return Err(Failure::usage(
+            "no key was named for the new messages",
+            "give them with -k, those that are to stay as well; --from-key is for the old ones",
+        ));
+    }
+    let files = &args.files;
+    let several = files.inputs.len() > 1 || files.recursive || files.suffix.is_some();
+    if several && !args.in_place && files.output.is_none() {
+        return Err(Failure::usage(
+            "it was not said where several files are to go",
+            "name a directory with -o, or replace them with --in-place",
+        ));
+    }
+    let stdin = files.inputs.is_empty() || files.inputs.iter().any(|path| path.as_os_str() == "-");
+    if args.in_place && stdin {
+        return Err(Failure::usage(
+            "stdin cannot be replaced in place",
+            "name the files",
+        ));
+    }
+    Ok(())
+}
+
+/// One file that replaces itself, with no summary of one.
+fn one_in_place(files: &Files) -> Option<Files> {
+    match &files.inputs[..] {
+        [path] if !path.is_dir() => Some(Files {
+            output: Some(path.clone()),
+            recursive: false,
+            suffix: None,
+            ..files.clone()
+        }),
+        _ => None,
+    }
+}
+
+/// How everything of one command is opened and sealed again.
+struct Recipe {
+    in_place: bool,
+    base64: bool,
+    from: Arc<dyn Keyring>,
+    from_context: EncryptionContext,
+    from_options: OpenOptions,
+    secretbox_limits: secretbox::Limits,
+    sealing: Sealing,
+}
+
+impl Recipe {
+    fn new(args: &Reencrypt, session: &Session) -> Result<Self, Failure> {
+        let from_context = context_of(&args.from_context)?;
+        let mut secretbox_limits = secretbox::Limits::default();
+        if let Some(bytes) = args.from_max_size {
+            secretbox_limits.plaintext_bytes_max = bytes;
+        }
+        Ok(Self {
+            in_place: args.in_place,
+            base64: args.base64,
+            from: keys::for_opening(&session.keys(&args.from_keys), &session.world)?,
+            from_options: OpenOptions {
+                required_context: from_context.clone(),
+                ..OpenOptions::default()
+            },
+            from_context,
+            secretbox_limits,
+            sealing: Sealing::new(Format::Message, &args.sealing, session)?,
+        })
+    }
+
+    fn reencrypt(&self, mut input: Input, output: &mut Output) -> Result<Totals, Failure> {
+        let (format, is_base64) = decrypt::recognised(&mut input, None)?;
+        if self.in_place && is_base64 && !self.base64 {
+            return Err(Failure::usage(
+                format!("{} is base64 and would be replaced by binary", input.name),
+                "say --base64 to keep it base64, or write to another file with -o",
+            ));
+        }
+        if self.in_place {
+            output.set_mode(input.mode)?;
+        }
+        let old = Old {
+            name: input.name.clone(),
+            bytes: input.bytes.filter(|_| !is_base64),
+            reader: match is_base64 {
+                true => input.into_base64_reader(),
+                false => input.into_reader(),
+            },
+        };
+        match format {
+            Format::Message => self.message(old, output),
+            Format::Direct => self.direct(old, output),
+            Format::Secretbox => self.secretbox(old, output),
+        }
+    }
+
+    fn message(&self, old: Old, output: &mut Output) -> Result<Totals, Failure> {
+        let (from, to) = (old.name, output.name.clone());
+        let opening = |error| Failure::opening(error, &from, &to);
+        let sealing = |error| match error {
+            // What the sealer reads is what the opener gives.
+            SealError::Read(error) => Failure::opening(OpenError::from_io(error), &from, &to),
+            other => Failure::sealing(other, &from, &to),
+        };
+        let incoming = Incoming::read(old.reader, &Limits::default()).map_err(opening)?;
+        let is_signed = incoming.header().suite().is_signed();
+        if is_signed && !output.withholds() {
+            return Err(Failure::usage(
+                format!(
+                    "{from} is signed: nothing of it may leave before its signature is verified"
+                ),
+                "write to a file with -o, or replace it with --in-place",
+            ));
+        }
+        let opener = incoming.open(self.from.as_ref(), &self.from_options);
+        let opener = block_on(opener).map_err(opening)?;
+        let sealer = self.sealing.sealer(opener.header().context());
+        let sealer = sealer?.map_err(sealing)?;
+        let sizes = old
+            .bytes
+            .and_then(|bytes| inspect::body_of(opener.header(), bytes));
+        if let Some(bytes) = sizes.and_then(|body| sealer.message_bytes(body.plaintext_bytes)) {
+            output.expect(bytes)?;
+        }
+        // The output is withheld until the end, or there is no signature to wait for.
+        let mut plaintext = opener.into_reader(Release::Unverified).map_err(opening)?;
+        let totals = message::seal_stream(sealer, &mut plaintext, output).map_err(sealing)?;
+        Ok(totals_of(totals))
+    }
+
+    fn direct(&self, old: Old, output: &mut Output) -> Result<Totals, Failure> {
+        let blob = old.whole(direct::BLOB_BYTES_MAX as u64)?;
+        let plaintext = direct::open(self.from.as_ref(), blob.expose(), &self.from_context);
+        let plaintext = block_on(plaintext).map_err(Failure::direct)?;
+        self.seal(plaintext.expose(), output)
+    }
+
+    fn secretbox(&self, old: Old, output: &mut Output) -> Result<Totals, Failure> {
+        let payload = old.whole(self.secretbox_limits.payload_bytes_max())?;
+        let plaintext = secretbox::open_bytes(
+            self.from.as_ref(),
+            payload.expose(),
+            &self.from_context,
+            &self.secretbox_limits,
+        );
+        let plaintext = block_on(plaintext).map_err(Failure::secretbox)?;
+        self.seal(plaintext.expose(), output)
+    }
+
+    /// A message of what another format held. Its context was the one that opened it.
+    fn seal(&self, plaintext: &[u8], output: &mut Output) -> Result<Totals, Failure> {
+        let to = output.name.clone();
+        let failed = |error| Failure::sealing(error, "the plaintext", &to);
+        let sealer = self.sealing.sealer(&self.from_context)?.map_err(failed)?;
+        if let Some(bytes) = sealer.message_bytes(plaintext.len() as u64) {
+            output.expect(bytes)?;
+        }
+        let totals = message::seal_stream(sealer, &mut &*plaintext, output).map_err(failed)?;
+        Ok(totals_of(totals))
+    }
+}
+
+fn totals_of(totals: message::Totals) -> Totals {
+    Totals {
+        format: "message",
+        plaintext_bytes: totals.plaintext_bytes,
+        ciphertext_bytes: totals.message_bytes,
+    }
+}
+
+/// What is replaced, out of its base64.
+struct Old {
+    name: String,
+    /// Its length, where it is known.
+    bytes: Option<u64>,
+    reader: Box<dyn Read + Send>,
+}
+
+impl Old {
+    fn whole(self, bytes_max: u64) -> Result<Whole, Failure> {
+        let read = Whole::read(self.reader, self.bytes, bytes_max);
+        let read = read.map_err(|error| Failure::reading(&self.name, &error))?;
+        read.ok_or_else(|| {
+            Failure::policy(
+                format!("{} is longer than {bytes_max} bytes", self.name),
+                "check that this is what you meant; --from-max-size raises the limit of a secretbox",
+            )
+        })
+    }
+}
