@@ -88,6 +88,20 @@ fn the_context_is_demanded_of_ranges_too() {
 }
 
 #[test]
+fn older_suites_and_unstored_pairs_have_ranges_too() {
+    let place = Place::new();
+    let policy = ["--commitment-policy", "forbid-encrypt-allow-decrypt"];
+    let older = [&["--suite", "0x0178"], &policy[..]].concat();
+    place.write("sealed", place.sealed(b"0123456789", &older));
+    range(&place, "2..5", &[]).refused(8, "commitment");
+    assert_eq!(range(&place, "2..5", &policy).ok().stdout(), b"234");
+    let sealed = place.sealed(b"0123456789", &["--required-context", "a=1"]);
+    place.write("sealed", sealed);
+    assert_eq!(range(&place, "2..5", &["-c", "a=1"]).ok().stdout(), b"234");
+    range(&place, "2..5", &[]).exits(3);
+}
+
+#[test]
 fn altered_messages_give_what_is_not_altered() {
     let place = Place::new();
     let plaintext = noise(10_000);

@@ -230,6 +230,49 @@ fn other_formats_become_messages() {
 }
 
 #[test]
+fn suites_without_commitment_are_upgraded() {
+    let place = Place::new();
+    let plaintext = noise(10_000);
+    let forbid = ["--commitment-policy", "forbid-encrypt-allow-decrypt"];
+    for suite in ["0x0014", "0x0178", "0x0378"] {
+        let old = place.sealed(&plaintext, &[&["--suite", suite], &forbid[..]].concat());
+        place.write("file", &old);
+        reencrypt(&place, &["--in-place", "file"]).exits(8);
+        assert!(place.read("file") == old);
+        let allow = ["--commitment-policy", "require-encrypt-allow-decrypt"];
+        reencrypt(&place, &[&allow[..], &["--in-place", "file"]].concat()).ok();
+        assert!(opened_by_other(&place, "file").ok().stdout() == plaintext);
+        assert_eq!(facts(&place, "file")["suite"], "0x0478");
+    }
+}
+
+#[test]
+fn what_was_not_stored_is_not_stored_again() {
+    let place = Place::new();
+    let sealed = place.sealed(b"text", &["-c", "a=1", "--required-context", "tenant=7"]);
+    place.write("old", sealed);
+    reencrypt(&place, &["-o", "new", "old"]).exits(3);
+    reencrypt(&place, &["--from-context", "tenant=7", "-o", "new", "old"]).ok();
+    let context = facts(&place, "new")["context"].clone();
+    assert_eq!(context, serde_json::json!({"a": "1"}));
+    opened_by_other(&place, "new").exits(3);
+    let opened = ["decrypt", "-k", "raw-aes:other", "-c", "tenant=7", "new"];
+    assert_eq!(place.run(&opened, b"").ok().stdout(), b"text");
+    // Given anew, it is stored.
+    let stored = [
+        "--from-context",
+        "tenant=7",
+        "-c",
+        "tenant=7",
+        "-o",
+        "new",
+        "old",
+    ];
+    reencrypt(&place, &stored).ok();
+    assert_eq!(opened_by_other(&place, "new").ok().stdout(), b"text");
+}
+
+#[test]
 fn a_kill_leaves_the_old_or_the_new() {
     let place = Place::new();
     let plaintext = noise(24 << 20);

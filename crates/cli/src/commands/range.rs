@@ -1,6 +1,6 @@
 //! `waxseal decrypt --range`: a part of the plaintext, from the frames that cover it.
 
-use super::{Session, decrypt};
+use super::{Session, context_of, decrypt};
 use crate::args::{Decrypt, Format, Span};
 use crate::failure::Failure;
 use crate::input::Identity;
@@ -26,7 +26,8 @@ pub(super) fn run(args: &Decrypt, span: Span, session: &Session) -> Result<(), F
     let mut sealed = Sealed::open(path)?;
     sealed.refuse_other_formats(args.format)?;
     let keyring = keys::for_opening(&session.keys(&args.keys), &session.world)?;
-    let options = decrypt::open_options(args)?;
+    let context = context_of(&args.context)?;
+    let options = decrypt::open_options(context, args.policy, args.compat);
     let signed = match args.signature_unchecked {
         true => SignedRange::SignatureUnchecked,
         false => SignedRange::Refused,

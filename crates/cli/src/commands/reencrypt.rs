@@ -6,17 +6,20 @@
 //!
 //! Nothing gets a name before the old message has verified to its end, its signature included.
 
+use super::caching::{self, Manager};
 use super::encrypt::Recipe as Sealing;
 use super::{Session, Totals, context_of, decrypt, inspect, many_files, over_files};
-use crate::args::{Files, Format, Reencrypt};
+use crate::args::{Caching, Files, Format, Reencrypt};
 use crate::failure::Failure;
 use crate::input::{Input, Whole};
 use crate::keys;
 use crate::output::{Content, Output};
 use crate::tree::Naming;
 use pollster::block_on;
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::Arc;
+use waxseal::materials::DefaultManager;
 use waxseal::message::{self, Incoming, Limits, OpenError, OpenOptions, Release, SealError};
 use waxseal::{direct, secretbox};
 use waxseal_core::EncryptionContext;
@@ -25,19 +28,22 @@ use waxseal_core::keyring::Keyring;
 /// Runs the command.
 pub(super) fn run(args: Reencrypt, session: &Session) -> Result<(), Failure> {
     refuse(&args)?;
-    let recipe = Recipe::new(&args, session)?;
+    let mut recipe = Recipe::new(&args, session)?;
+    if args.files.inputs.len() > 1 || args.files.recursive {
+        recipe.cache(&args.caching)?;
+    }
     let work = |input: Input, output: &mut Output| recipe.reencrypt(input, output);
     let content = match args.base64 {
         true => Content::Base64,
         false => Content::Ciphertext,
     };
-    if !args.in_place {
-        return over_files(&args.files, content, keep, session, &work);
-    }
-    match one_in_place(&args.files) {
-        Some(files) => over_files(&files, content, keep, session, &work),
-        None => many_files(&args.files, content, keep, session, &work),
-    }
+    let done = match one_in_place(&args.files) {
+        Some(files) if args.in_place => over_files(&files, content, keep, session, &work),
+        None if args.in_place => many_files(&args.files, content, keep, session, &work),
+        _ => over_files(&args.files, content, keep, session, &work),
+    };
+    recipe.sealing.tell(session);
+    done
 }
 
 fn keep(_suffix: String) -> Naming {
@@ -94,6 +100,7 @@ struct Recipe {
     in_place: bool,
     base64: bool,
     from: Arc<dyn Keyring>,
+    from_manager: Manager,
     from_context: EncryptionContext,
     from_options: OpenOptions,
     secretbox_limits: secretbox::Limits,
@@ -107,18 +114,24 @@ impl Recipe {
         if let Some(bytes) = args.from_max_size {
             secretbox_limits.plaintext_bytes_max = bytes;
         }
+        let from = keys::for_opening(&session.keys(&args.from_keys), &session.world)?;
+        let policy = args.sealing.policy;
         Ok(Self {
             in_place: args.in_place,
             base64: args.base64,
-            from: keys::for_opening(&session.keys(&args.from_keys), &session.world)?,
-            from_options: OpenOptions {
-                required_context: from_context.clone(),
-                ..OpenOptions::default()
-            },
+            from_manager: Manager::Asking(DefaultManager::new(from.clone())),
+            from,
+            from_options: decrypt::open_options(from_context.clone(), policy, args.compat),
             from_context,
             secretbox_limits,
             sealing: Sealing::new(Format::Message, &args.sealing, session)?,
         })
+    }
+
+    /// One data key for many files, and one question for those that share one.
+    fn cache(&mut self, args: &Caching) -> Result<(), Failure> {
+        self.from_manager = caching::manager(self.from.clone(), args)?;
+        self.sealing.cache(args)
     }
 
     fn reencrypt(&self, mut input: Input, output: &mut Output) -> Result<Totals, Failure> {
@@ -165,14 +178,21 @@ impl Recipe {
                 "write to a file with -o, or replace it with --in-place",
             ));
         }
-        let opener = incoming.open(self.from.as_ref(), &self.from_options);
+        // What was authenticated and not stored is not stored again.
+        let stored = incoming.header().context().clone();
+        let given = self.from_context.iter().map(|(name, _)| name);
+        let unstored = given.filter(|name| stored.value(name).is_none());
+        let unstored: BTreeSet<String> = unstored.map(str::to_owned).collect();
+        let opener = incoming.open_with(&self.from_manager, &self.from_options);
         let opener = block_on(opener).map_err(opening)?;
-        let sealer = self.sealing.sealer(opener.header().context());
+        let header = opener.header();
+        let body = old.bytes.and_then(|bytes| inspect::body_of(header, bytes));
+        let plaintext_bytes = body.map(|body| body.plaintext_bytes);
+        let sealer = self
+            .sealing
+            .sealer(header.context(), &unstored, plaintext_bytes);
         let sealer = sealer?.map_err(sealing)?;
-        let sizes = old
-            .bytes
-            .and_then(|bytes| inspect::body_of(opener.header(), bytes));
-        if let Some(bytes) = sizes.and_then(|body| sealer.message_bytes(body.plaintext_bytes)) {
+        if let Some(bytes) = plaintext_bytes.and_then(|bytes| sealer.message_bytes(bytes)) {
             output.expect(bytes)?;
         }
         // The output is withheld until the end, or there is no signature to wait for.
@@ -204,8 +224,12 @@ impl Recipe {
     fn seal(&self, plaintext: &[u8], output: &mut Output) -> Result<Totals, Failure> {
         let to = output.name.clone();
         let failed = |error| Failure::sealing(error, "the plaintext", &to);
-        let sealer = self.sealing.sealer(&self.from_context)?.map_err(failed)?;
-        if let Some(bytes) = sealer.message_bytes(plaintext.len() as u64) {
+        let bytes = plaintext.len() as u64;
+        let sealer = self
+            .sealing
+            .sealer(&self.from_context, &BTreeSet::new(), Some(bytes));
+        let sealer = sealer?.map_err(failed)?;
+        if let Some(bytes) = sealer.message_bytes(bytes) {
             output.expect(bytes)?;
         }
         let totals = message::seal_stream(sealer, &mut &*plaintext, output).map_err(failed)?;
