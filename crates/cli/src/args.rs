@@ -111,6 +111,7 @@ pub(crate) enum KmsChoice {
 pub(crate) enum Command {
     Encrypt(Encrypt),
     Decrypt(Decrypt),
+    Reencrypt(Reencrypt),
     Inspect(Inspect),
     Demo(Demo),
     /// Manage the keys of the embedded KMS
@@ -258,6 +259,19 @@ pub(crate) struct Decrypt {
     /// Let the plaintext of a signed message out before its signature was verified
     #[arg(long)]
     pub(crate) release_unverified: bool,
+    /// Only these bytes of the plaintext: START..END, START.., ..END or START..+LENGTH
+    ///
+    /// For example 1MiB..2MiB or 4096..+20. The first byte is 0, END is not included, and an END
+    /// beyond the end is the end. Only the frames that cover the range are read, and the final one,
+    /// which proves the length. The input must be a file, with a message in binary.
+    #[arg(long, value_name = "RANGE", value_parser = span)]
+    pub(crate) range: Option<Span>,
+    /// Read a range of a signed message without checking its signature
+    ///
+    /// Only a pass over the whole message can check it. What is read is still authentic to those
+    /// who can open the message, each of whom could have written it.
+    #[arg(long, requires = "range")]
+    pub(crate) signature_unchecked: bool,
     #[command(flatten)]
     pub(crate) policy: Policy,
     /// Also open what a faulty writer wrote
@@ -268,6 +282,62 @@ pub(crate) struct Decrypt {
     /// Largest secretbox payload, which is held in memory whole [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) max_size: Option<u64>,
+    #[command(flatten)]
+    pub(crate) files: Files,
+}
+
+/// Bytes of a plaintext.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start: u64,
+    end: Option<u64>,
+}
+
+impl Span {
+    /// Where it ends in a plaintext of so many bytes.
+    pub(crate) fn end(self, plaintext_bytes: u64) -> u64 {
+        self.end.unwrap_or(plaintext_bytes)
+    }
+}
+
+/// Encrypt again: a new data key, other recipients, another suite or frame length, in one pass
+///
+/// The new message is for the keys given with -k and no others. The encryption context is kept;
+/// -c adds pairs, and replaces those of the same name. Anything that decrypt reads becomes a
+/// message of the default suite, unless told otherwise; suites without commitment are read under
+/// --commitment-policy require-encrypt-allow-decrypt. The old message is verified to its end,
+/// its signature included, before the new one has its name; what fails is left as it was.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Reencrypt {
+    #[command(flatten)]
+    pub(crate) sealing: Sealing,
+    /// Key that may open the old data; repeat for several [default: as in decrypt]
+    #[arg(long = "from-key", value_name = "KEY")]
+    pub(crate) from_keys: Vec<String>,
+    /// Pair that the old message must have; for direct and secretbox, the whole context that was
+    /// given when encrypting
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) from_context: Vec<(String, String)>,
+    /// Also open what a faulty writer wrote
+    #[arg(long, value_name = "WRITER")]
+    pub(crate) compat: Option<Compat>,
+    #[command(flatten)]
+    pub(crate) caching: Caching,
+    /// Largest secretbox payload that is read, which is held in memory whole [default: 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) from_max_size: Option<u64>,
+    /// Replace each file by its new message
+    ///
+    /// At once and only when it is complete: whatever happens, a file is the old message or the
+    /// new one. It keeps its permissions.
+    #[arg(long, conflicts_with = "output")]
+    pub(crate) in_place: bool,
+    /// Write base64 in lines instead of bytes
+    #[arg(long)]
+    pub(crate) base64: bool,
+    /// Refused: a message cannot get other recipients without being encrypted again
+    #[arg(long, hide = true)]
+    pub(crate) rewrap: bool,
     #[command(flatten)]
     pub(crate) files: Files,
 }
@@ -498,6 +568,23 @@ fn suffix(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// `START..END`, either of them left out, or `START..+LENGTH`.
+fn span(text: &str) -> Result<Span, String> {
+    const FORM: &str = "write START..END, START.., ..END or START..+LENGTH, as in 1MiB..+20";
+    let (start, end) = text.split_once("..").ok_or(FORM)?;
+    let bytes = |text: &str| size(text).map_err(|_| FORM.to_owned());
+    let start = if start.is_empty() { 0 } else { bytes(start)? };
+    let end = match (end, end.strip_prefix('+')) {
+        ("", _) => None,
+        (_, Some(length)) => Some(start.saturating_add(bytes(length)?)),
+        (end, None) => Some(bytes(end)?),
+    };
+    if end.is_some_and(|end| end < start) {
+        return Err("the range ends before it begins".into());
+    }
+    Ok(Span { start, end })
+}
+
 fn frame_bytes(text: &str) -> Result<NonZeroU32, String> {
     let bytes = u32::try_from(size(text)?).ok().and_then(NonZeroU32::new);
     bytes.ok_or_else(|| "a frame has 1 to 4,294,967,295 bytes".into())
@@ -552,6 +639,21 @@ mod tests {
         assert!(frame_bytes("4GiB").is_err());
         assert!(frame_bytes("0").is_err());
         assert_eq!(frame_bytes("4294967295").map(NonZeroU32::get), Ok(u32::MAX));
+    }
+
+    #[test]
+    fn ranges_have_ends_or_lengths() {
+        let span = |text: &str| span(text).map(|span| (span.start, span.end));
+        assert_eq!(span("1..2"), Ok((1, Some(2))));
+        assert_eq!(span("5.."), Ok((5, None)));
+        assert_eq!(span("..7"), Ok((0, Some(7))));
+        assert_eq!(span(".."), Ok((0, None)));
+        assert_eq!(span("3..3"), Ok((3, Some(3))));
+        assert_eq!(span("1KiB..+1MiB"), Ok((1024, Some(1024 + (1 << 20)))));
+        assert_eq!(span("9..+18446744073709551615"), Ok((9, Some(u64::MAX))));
+        for wrong in ["", "1", "2..1", "-1..", "..-1", "1..+", "a..b", "1..2..3"] {
+            assert!(span(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

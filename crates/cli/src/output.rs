@@ -160,6 +160,15 @@ impl Output {
         !matches!(self.sink, Sink::Open(_))
     }
 
+    /// Gives a file other permissions than 0600.
+    pub(crate) fn set_mode(&mut self, mode: Option<u32>) -> Result<(), Failure> {
+        let (Sink::Staged(staged), Some(mode)) = (&mut self.sink, mode) else {
+            return Ok(());
+        };
+        let set = staged.get_mut().set_mode(mode);
+        set.map_err(|error| Failure::io("write", &self.name, &error))
+    }
+
     /// Reserves room for a file of so many bytes, so that a full disk is found out first.
     pub(crate) fn expect(&mut self, bytes: u64) -> Result<(), Failure> {
         let (Sink::Staged(staged), None) = (&mut self.sink, &self.base64) else {

@@ -31,6 +31,8 @@ pub(crate) enum Naming {
     Add(String),
     /// Opening: the suffix is taken off, and must be there.
     Strip(String),
+    /// Sealing again: the name stays.
+    Keep,
 }
 
 /// Where outputs go.
@@ -144,7 +146,7 @@ impl Walked {
         }
         let sealed = match &self.naming {
             Naming::Add(suffix) => self.beside && stripped(entry.file_name(), suffix).is_some(),
-            Naming::Strip(_) => false,
+            Naming::Strip(_) | Naming::Keep => false,
         };
         (!sealed).then(|| job(&self.root, &entry, &self.naming))
     }
@@ -205,6 +207,7 @@ fn job(root: &Root, entry: &DirEntry, naming: &Naming) -> Item {
     let mut to = root.to_of(entry);
     let name = to.file_name().unwrap_or_default().to_owned();
     match naming {
+        Naming::Keep => {}
         Naming::Add(suffix) => {
             let mut longer = name;
             longer.push(suffix);

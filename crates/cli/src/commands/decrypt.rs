@@ -3,8 +3,8 @@
 use super::caching::{self, Manager};
 use super::done::{Direction, Opening};
 use super::files::{self, Task};
-use super::{Session, Totals, context_of, inspect};
-use crate::args::{Compat, Decrypt, Format};
+use super::{Session, Totals, context_of, inspect, range};
+use crate::args::{Compat, Decrypt, Format, Policy};
 use crate::failure::Failure;
 use crate::input::{Input, Whole};
 use crate::keys;
@@ -28,6 +28,9 @@ const SPOOL_MEMORY_BYTES: usize = 4 << 20;
 
 /// Runs the command.
 pub(super) fn run(args: Decrypt, session: &Session) -> Result<(), Failure> {
+    if let Some(span) = args.range {
+        return range::run(&args, span, session);
+    }
     if args.files.dry_run && args.files.skip_done.is_none() {
         return files::plan(&args.files, session, Direction::Open, None);
     }
@@ -73,11 +76,7 @@ impl Recipe {
         Ok(Self {
             format: args.format,
             opaque_blobs: keys.name_amazon(),
-            open_options: OpenOptions {
-                required_context: context.clone(),
-                commitment: args.policy.commitment_policy,
-                net_4_0_0: args.compat == Some(Compat::Net400),
-            },
+            open_options: open_options(context.clone(), args.policy, args.compat),
             context,
             secretbox_limits,
             release_unverified: args.release_unverified,
@@ -196,6 +195,19 @@ impl Recipe {
             plaintext_bytes: totals.plaintext_bytes,
             ciphertext_bytes: totals.message_bytes,
         })
+    }
+}
+
+/// What is demanded of a message.
+pub(super) fn open_options(
+    required_context: EncryptionContext,
+    policy: Policy,
+    compat: Option<Compat>,
+) -> OpenOptions {
+    OpenOptions {
+        required_context,
+        commitment: policy.commitment_policy,
+        net_4_0_0: compat == Some(Compat::Net400),
     }
 }
 

@@ -4,21 +4,25 @@ use super::caching::{self, Manager};
 use super::done::{Direction, Opening};
 use super::files::{self, Task};
 use super::{Session, Totals, context_of};
-use crate::args::{Encrypt, Format, Sealing};
+use crate::args::{Caching, Encrypt, Format, Sealing};
 use crate::failure::Failure;
 use crate::input::{Input, Whole};
 use crate::keys;
 use crate::output::{Content, Output};
 use pollster::block_on;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 use waxseal::direct;
 use waxseal::materials::DefaultManager;
-use waxseal::message::{self, OpenOptions, SealOptions, Sealer, Suite};
+use waxseal::message::{self, OpenOptions, SealError, SealOptions, Sealer, Suite};
 use waxseal::secretbox;
 use waxseal_core::crypto::random::Entropy;
 use waxseal_core::keyring::Keyring;
 use waxseal_core::{EncryptionContext, SecretBytes};
+
+/// Names in a context with this prefix belong to the format.
+const RESERVED_PREFIX: &str = "aws-crypto-";
 
 /// Runs the command.
 pub(super) fn run(args: Encrypt, session: &Session) -> Result<(), Failure> {
@@ -27,7 +31,7 @@ pub(super) fn run(args: Encrypt, session: &Session) -> Result<(), Failure> {
     }
     let mut recipe = Recipe::new(args.format, &args.sealing, session)?;
     if files::is_many(&args.files) {
-        recipe.manager = caching::manager(recipe.keyring.clone(), &args.caching)?;
+        recipe.cache(&args.caching)?;
     }
     let content = match args.base64 {
         true => Content::Base64,
@@ -41,7 +45,7 @@ pub(super) fn run(args: Encrypt, session: &Session) -> Result<(), Failure> {
         opening: recipe.opening(),
     };
     let done = files::over_files(&args.files, session, &task);
-    caching::tell(&recipe.manager, session);
+    recipe.tell(session);
     done
 }
 
@@ -150,6 +154,40 @@ impl Recipe {
             format: Some(self.format),
             suite: Some(self.options.suite),
         }
+    }
+
+    /// One data key for many files.
+    pub(super) fn cache(&mut self, args: &Caching) -> Result<(), Failure> {
+        self.manager = caching::manager(self.keyring.clone(), args)?;
+        Ok(())
+    }
+
+    /// Says how many calls were saved, if any.
+    pub(super) fn tell(&self, session: &Session) {
+        caching::tell(&self.manager, session);
+    }
+
+    /// A sealer whose context has the pairs of `kept` too, those aside that the format adds itself
+    /// and those that were given anew. The names in `unstored` stay out of the header.
+    pub(super) fn sealer(
+        &self,
+        kept: &EncryptionContext,
+        unstored: &BTreeSet<String>,
+        plaintext_bytes: Option<u64>,
+    ) -> Result<Result<Sealer, SealError>, Failure> {
+        let mut options = self.options.clone();
+        for (name, value) in kept.iter() {
+            if name.starts_with(RESERVED_PREFIX) || options.context.value(name).is_some() {
+                continue;
+            }
+            options.context.insert(name, value)?;
+            if unstored.contains(name) {
+                options.required_names.insert(name.to_owned());
+            }
+        }
+        let entropy = self.entropy.as_ref();
+        let sealer = Sealer::with(&self.manager, options, plaintext_bytes, entropy);
+        Ok(block_on(sealer))
     }
 
     /// A direct blob.

@@ -96,7 +96,8 @@ fn one_job(files: &Files) -> Option<Job> {
     })
 }
 
-fn many_files(files: &Files, session: &Session, task: &Task<'_>) -> Result<(), Failure> {
+/// Does `task` on each of many files.
+pub(super) fn many_files(files: &Files, session: &Session, task: &Task<'_>) -> Result<(), Failure> {
     let layout = layout(files, task.way)?;
     if let Some(directory) = &files.output {
         make_directory(directory)?;
@@ -150,6 +151,7 @@ fn layout(files: &Files, way: Direction) -> Result<Layout, Failure> {
         naming: match way {
             Direction::Seal => Naming::Add(suffix),
             Direction::Open => Naming::Strip(suffix),
+            Direction::Again => Naming::Keep,
         },
         filter: filter.map_err(|what| Failure::usage(what, "give fewer or simpler patterns"))?,
         directory: files.output.clone(),

@@ -14,6 +14,8 @@ mod files;
 mod inspect;
 mod key;
 mod man;
+mod range;
+mod reencrypt;
 
 use crate::args::{Command, KmsChoice};
 use crate::failure::Failure;
@@ -37,6 +39,7 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<(), Failure> {
     match command {
         Command::Encrypt(args) => encrypt::run(args, session),
         Command::Decrypt(args) => decrypt::run(args, session),
+        Command::Reencrypt(args) => reencrypt::run(args, session),
         Command::Inspect(args) => inspect::run(&args, session),
         Command::Demo(args) => demo::run(&args, session),
         Command::Key(args) => key::run(args, session),
