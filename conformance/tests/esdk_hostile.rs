@@ -272,9 +272,9 @@ fn signatures_of_others() {
 
 /// GF(2¹²⁸) of GCM (NIST SP 800-38D, section 6.3): the first bit is the highest.
 mod field {
-    pub const ONE: u128 = 1 << 127;
+    pub(crate) const ONE: u128 = 1 << 127;
 
-    pub fn times(x: u128, y: u128) -> u128 {
+    pub(crate) fn times(x: u128, y: u128) -> u128 {
         let (mut sum, mut shifted) = (0, y);
         for bit in (0..128).rev() {
             if x >> bit & 1 == 1 {
@@ -289,12 +289,12 @@ mod field {
         sum
     }
 
-    pub fn power(x: u128, exponent: usize) -> u128 {
+    pub(crate) fn power(x: u128, exponent: usize) -> u128 {
         (0..exponent).fold(ONE, |product, _| times(product, x))
     }
 
     /// x to the 2¹²⁸ − 2.
-    pub fn inverse(x: u128) -> u128 {
+    pub(crate) fn inverse(x: u128) -> u128 {
         let (mut product, mut square) = (ONE, x);
         for _ in 1..128 {
             square = times(square, square);

@@ -120,13 +120,13 @@ fn claims_cost_nothing() {
     let mut read_most = 0;
     for present in [0, 1, 1000] {
         let header = Claim { encrypted_data_keys: u16::MAX, present, ..Claim::plain() }.header();
-        let endless = header.chain(std::io::repeat(0));
+        let endless = (&header[..]).chain(std::io::repeat(0));
         let (opened, taken) = open(endless, &Limits::default());
         assert!(matches!(opened, Err(OpenError::Limit { .. })), "{:?}", opened.err());
         read_most = read_most.max(taken);
         // With the count permitted, the length of the header still is limited.
         let limits = Limits { encrypted_data_keys_max: 65_535, ..Limits::default() };
-        let endless = std::io::Read::chain(&header[..], std::io::repeat(0));
+        let endless = (&header[..]).chain(std::io::repeat(0));
         let (opened, taken) = open(endless, &limits);
         assert!(opened.is_err());
         assert!(taken <= 2 * limits.header_bytes_max as u64, "read {taken}");
@@ -145,16 +145,17 @@ fn claims_cost_nothing() {
     let mut claimed = [large.header(), final_frame(b"text")].concat();
     let at = claimed.len() - 16 - 4 - 4;
     claimed[at..at + 4].copy_from_slice(&u32::MAX.to_be_bytes());
-    let (opened, _) = open(claimed.chain(std::io::repeat(0)), &Limits::default());
+    let (opened, _) = open((&claimed[..]).chain(std::io::repeat(0)), &Limits::default());
     assert!(matches!(opened, Err(OpenError::Limit { .. })), "{:?}", opened.err());
 
     // A body without frames of 64 GiB, and of 2⁶⁴ − 1 bytes.
     let unframed = Claim { content: 1, frame_bytes: 0, ..Claim::plain() }.header();
     for bytes in [(1_u64 << 36) - 32, u64::MAX] {
         let claimed = [&unframed[..], &IV, &bytes.to_be_bytes()].concat();
-        let (opened, taken) = open(claimed.chain(std::io::repeat(0)), &Limits::default());
+        let (opened, taken) = open((&claimed[..]).chain(std::io::repeat(0)), &Limits::default());
         assert!(matches!(opened, Err(OpenError::Limit { .. })), "{:?}", opened.err());
-        assert!(taken <= 1 << 20, "read {taken}");
+        // One buffer.
+        assert!(taken <= 2 << 20, "read {taken}");
     }
     let grown = peak_bytes() - before;
     assert!(grown < NOT_MUCH_BYTES, "the peak grew by {grown} bytes");
