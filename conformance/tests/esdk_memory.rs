@@ -107,7 +107,8 @@ fn peak_bytes() -> u64 {
     kib * 1024
 }
 
-const NOT_MUCH_BYTES: u64 = 4 << 20;
+/// Some buffers of 1 MiB, and the longest header.
+const NOT_MUCH_BYTES: u64 = 8 << 20;
 
 #[test]
 fn claims_cost_nothing() {

@@ -108,7 +108,7 @@ fn raw(description: &Value, keys: &Value) -> Key {
             name,
             pem: joined(entry),
             padding: match (text(&description["padding-algorithm"]), description.get("padding-hash")) {
-                ("pkcs1", None) => "pkcs1".to_owned(),
+                ("pkcs1", _) => "pkcs1".to_owned(),
                 ("oaep-mgf1", Some(hash)) => format!("oaep-{}", text(hash)),
                 other => panic!("padding {other:?}"),
             },
