@@ -41,10 +41,14 @@
 mod connection;
 mod failure;
 mod keyring;
+mod rsa;
+mod scope;
 mod settings;
 mod trust;
 mod worker;
 
 pub use connection::AwsKms;
 pub use keyring::AwsKmsKeyring;
+pub use rsa::{AwsKmsRsaKeyring, KmsRsaAlgorithm, PROVIDER_AWS_KMS_RSA};
+pub use scope::{DiscoveryFilter, FilterError, SameMultiRegionKey, assert_unique, is_related};
 pub use settings::AwsOptions;

@@ -4,6 +4,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
+use waxseal::message::{CommitmentPolicy, Suite};
 
 /// Encrypts data with keys that never leave their KMS.
 ///
@@ -32,6 +33,14 @@ Keys (-k, repeated for several recipients):
   ID or alias/NAME              a key of the embedded KMS
   ARN, or --kms aws             a key of Amazon KMS, with the usual AWS_* variables and profiles
   aws-kms:///ARN                the same, spelled out
+  aws-kms-mrk:///ARN            a multi-Region key; opens what its replicas have wrapped, too
+  aws-kms-discovery:?account=N&partition=aws&region=R
+                                to open: any key of these accounts (account= may be repeated;
+                                partition is 'aws' unless given), asking these Regions alone, also
+                                about keys with a replica there; each part may be left out
+  aws-kms-rsa:///ARN?padding=oaep-sha256&public-key=FILE
+                                an RSA key, wrapping with its public half: from a PEM file, or
+                                asked of KMS; padding oaep-sha256 (the default) or oaep-sha1
   raw-aes:FILE?namespace=NS&name=NAME
                                 a file of 16, 24 or 32 raw bytes, or their hex or base64;
                                 namespace is 'waxseal' and name the file's own name unless given
@@ -123,6 +132,8 @@ pub(crate) struct Encrypt {
     #[arg(long)]
     pub(crate) base64: bool,
     #[command(flatten)]
+    pub(crate) caching: Caching,
+    #[command(flatten)]
     pub(crate) files: Files,
 }
 
@@ -136,6 +147,15 @@ pub(crate) struct Sealing {
     /// Encryption context: not secret, authenticated with the data; repeat for several pairs
     #[arg(short, long = "context", value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) context: Vec<(String, String)>,
+    /// Pair that is authenticated and not stored: readers must give it with -c; repeat for several
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) required_context: Vec<(String, String)>,
+    /// Algorithm suite: an id such as 0x0178, or its name in the AWS Encryption SDK
+    /// [default: 0x0478; 0x0378 where the policy forbids commitment]
+    #[arg(long, value_name = "SUITE", conflicts_with = "signed")]
+    pub(crate) suite: Option<Suite>,
+    #[command(flatten)]
+    pub(crate) policy: Policy,
     /// Sign the message (suite 0x0578); the default suite is 0x0478: committing, unsigned
     ///
     /// Unsigned is the default because a signature makes every reader wait for the end before
@@ -155,6 +175,46 @@ pub(crate) struct Sealing {
     pub(crate) max_size: Option<u64>,
 }
 
+/// Which suites are admitted.
+#[derive(Debug, Clone, Copy, ClapArgs)]
+pub(crate) struct Policy {
+    /// Which suites may be written and read: forbid-encrypt-allow-decrypt,
+    /// require-encrypt-allow-decrypt or require-encrypt-require-decrypt
+    ///
+    /// It is about key commitment. A message of a suite without it can be made to open differently
+    /// under two keys; such messages (header version 1) are read only where the policy says
+    /// allow-decrypt, and written only where it says forbid-encrypt.
+    #[arg(
+        long,
+        value_name = "POLICY",
+        default_value = "require-encrypt-require-decrypt",
+        hide_possible_values = true
+    )]
+    pub(crate) commitment_policy: CommitmentPolicy,
+}
+
+/// How long and how often one data key is used for many files.
+#[derive(Debug, Clone, Copy, ClapArgs)]
+pub(crate) struct Caching {
+    /// Seconds for which a data key serves many files; 0 asks the KMS for each file
+    ///
+    /// Each file is still encrypted under a key of its own, derived from the data key. For so long
+    /// a key that was disabled meanwhile goes on being used.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) cache_max_age: u32,
+    /// Files that one data key encrypts, at most
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
+    pub(crate) cache_max_messages: u64,
+}
+
+/// `--compat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compat {
+    /// Messages of the AWS Encryption SDK for .NET 4.0.0, which had two faults
+    #[value(name = "net-4.0.0")]
+    Net400,
+}
+
 /// Decrypt files, or stdin to stdout
 ///
 /// The format, and base64 of it, is recognised. An output file appears under its name only when
@@ -167,8 +227,8 @@ pub(crate) struct Decrypt {
     /// message names with --kms aws]
     #[arg(short, long = "key", value_name = "KEY")]
     pub(crate) keys: Vec<String>,
-    /// Encryption context: for messages, pairs that must be there; for direct and secretbox, the
-    /// whole context that was given when encrypting
+    /// Encryption context: for messages, pairs that must be there, stored in the header or not;
+    /// for direct and secretbox, the whole context that was given when encrypting
     #[arg(short, long = "context", value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) context: Vec<(String, String)>,
     /// Take the input for this format instead of recognising it
@@ -177,6 +237,13 @@ pub(crate) struct Decrypt {
     /// Let the plaintext of a signed message out before its signature was verified
     #[arg(long)]
     pub(crate) release_unverified: bool,
+    #[command(flatten)]
+    pub(crate) policy: Policy,
+    /// Also open what a faulty writer wrote
+    #[arg(long, value_name = "WRITER")]
+    pub(crate) compat: Option<Compat>,
+    #[command(flatten)]
+    pub(crate) caching: Caching,
     /// Largest secretbox payload, which is held in memory whole [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) max_size: Option<u64>,

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `raw-aes:FILE?…` | a local key |
 //! | `aws-kms:///ARN` (or id, alias) | Amazon KMS, or what `AWS_ENDPOINT_URL_KMS` names |
+//! | `aws-kms-mrk:`, `aws-kms-discovery:`, `aws-kms-rsa:` | the same, see `keys/aws.rs` |
 //! | an ARN of another account or Region than the embedded KMS has | the same |
 //! | id, `alias/NAME`, any ARN with `--kms aws` | the same |
 //! | id, `alias/NAME`, an ARN of the embedded KMS | the embedded KMS |
 //! | nothing, sealing | `alias/default` of the embedded KMS, made on first use |
 //! | nothing, opening | any key of the embedded KMS; with `--kms aws`, any of Amazon KMS |
 
+mod aws;
 mod raw_aes;
 
 use crate::args::KmsChoice;
@@ -34,7 +36,7 @@ impl KeyArgs {
     /// Whether Amazon KMS is named: by `--kms aws`, or by a key that lives there.
     pub(crate) fn name_amazon(&self) -> bool {
         let elsewhere = |key: &String| {
-            key.starts_with("aws-kms:")
+            aws::opens_blobs(key)
                 || key
                     .parse::<KeyRef>()
                     .is_ok_and(|name| name.home().is_some_and(|home| *home != embedded::place()))
@@ -72,7 +74,7 @@ pub(crate) fn for_opening(args: &KeyArgs, world: &World) -> Result<Arc<dyn Keyri
         return resolver.all();
     }
     if args.kms == Some(KmsChoice::Aws) {
-        return Ok(Arc::new(resolver.aws().discovery()));
+        return Ok(Arc::new(resolver.aws().discovery(None)));
     }
     // Looking for a key that cannot be there makes no home.
     if !embedded::exists(world) {
@@ -102,6 +104,7 @@ impl<'w> Resolver<'w> {
     }
 
     fn all(&self) -> Result<Arc<dyn Keyring>, Failure> {
+        aws::check_multi_region(&self.args.keys)?;
         let keyrings = self.args.keys.iter().map(|key| self.one(key));
         let mut keyrings = keyrings.collect::<Result<Vec<_>, _>>()?.into_iter();
         let Some(first) = keyrings.next() else {
@@ -118,14 +121,8 @@ impl<'w> Resolver<'w> {
         if let Some(uri) = typed.strip_prefix("raw-aes:") {
             return Ok(Arc::new(raw_aes::keyring(uri, self.world)?));
         }
-        if let Some(uri) = typed.strip_prefix("aws-kms:") {
-            let name = uri
-                .strip_prefix("//")
-                .unwrap_or(uri)
-                .trim_start_matches('/');
-            return Ok(Arc::new(
-                self.aws().keyring(name.parse().map_err(wrong_name)?),
-            ));
+        if aws::is_key(typed) {
+            return aws::keyring(typed, self.aws(), self.world);
         }
         if let Some((scheme, _)) = typed.split_once(':')
             && scheme != "arn"

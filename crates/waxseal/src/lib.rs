@@ -6,7 +6,8 @@
 //! * [`secretbox`]: XSalsa20-Poly1305 payloads in Go's `gob` encoding, held in memory as a whole.
 //! * [`detect`]: which of these some bytes are.
 //!
-//! Keys come from a [`Keyring`]: a KMS, a raw key, or several of them at once.
+//! Keys come from a [`Keyring`]: a KMS, a raw key, or several of them at once; [`materials`] lets
+//! several messages share one.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -39,6 +40,7 @@
 
 pub mod detect;
 pub mod direct;
+pub mod materials;
 pub mod message;
 pub mod secretbox;
 

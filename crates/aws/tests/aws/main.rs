@@ -10,5 +10,7 @@
 mod configuration;
 mod failures;
 mod requests;
+mod rsa;
+mod scopes;
 mod support;
 mod unwrapping;

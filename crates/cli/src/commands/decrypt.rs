@@ -1,7 +1,8 @@
 //! `waxseal decrypt`.
 
-use super::{Session, Totals, context_of, inspect, over_files};
-use crate::args::{Decrypt, Format};
+use super::caching::{self, Manager};
+use super::{Session, Totals, context_of, inspect, is_many, over_files};
+use crate::args::{Compat, Decrypt, Format};
 use crate::failure::Failure;
 use crate::input::{Input, Whole};
 use crate::keys;
@@ -11,13 +12,12 @@ use pollster::block_on;
 use std::cell::RefCell;
 use std::io::{self, Read, Seek, Write};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tempfile::SpooledTempFile;
+use waxseal::materials::{DefaultManager, MaterialsManager};
 use waxseal::message::{self, Incoming, Limits, OpenOptions, Release};
 use waxseal::{detect, direct, secretbox};
-use waxseal_core::keyring::{
-    BoxFuture, DataKey, EncryptedDataKey, Generated, Keyring, KeyringError, Unwrapped,
-};
+use waxseal_core::keyring::Keyring;
 use waxseal_core::{EncryptionContext, SecretBytes};
 
 /// How much of a signed message is kept in memory until its signature has been verified. What is
@@ -27,27 +27,34 @@ const SPOOL_MEMORY_BYTES: usize = 4 << 20;
 
 /// Runs the command.
 pub(super) fn run(args: Decrypt, session: &Session) -> Result<(), Failure> {
-    let recipe = Recipe::new(&args, session)?;
+    let mut recipe = Recipe::new(&args, session)?;
+    if is_many(&args.files) {
+        recipe.manager = caching::manager(recipe.keyring.clone(), &args.caching)?;
+    }
     let work = |input: Input, output: &mut Output| recipe.open(input, output, session);
-    over_files(
+    let done = over_files(
         &args.files,
         Content::Plaintext,
         Naming::Strip,
         session,
         &work,
-    )
+    );
+    caching::tell(&recipe.manager, session);
+    done
 }
 
 /// How everything of one command is opened.
 struct Recipe {
     format: Option<Format>,
     context: EncryptionContext,
+    open_options: OpenOptions,
     secretbox_limits: secretbox::Limits,
     release_unverified: bool,
     /// Input that no format is recognised in goes to Amazon KMS as a direct blob: such blobs are
     /// opaque, and every service has its own.
     opaque_blobs: bool,
     keyring: Arc<dyn Keyring>,
+    manager: Manager,
 }
 
 impl Recipe {
@@ -57,13 +64,21 @@ impl Recipe {
             secretbox_limits.plaintext_bytes_max = bytes;
         }
         let keys = session.keys(&args.keys);
+        let keyring = keys::for_opening(&keys, &session.world)?;
+        let context = context_of(&args.context)?;
         Ok(Self {
             format: args.format,
             opaque_blobs: keys.name_amazon(),
-            context: context_of(&args.context)?,
+            open_options: OpenOptions {
+                required_context: context.clone(),
+                commitment: args.policy.commitment_policy,
+                net_4_0_0: args.compat == Some(Compat::Net400),
+            },
+            context,
             secretbox_limits,
             release_unverified: args.release_unverified,
-            keyring: keys::for_opening(&keys, &session.world)?,
+            manager: Manager::Asking(DefaultManager::new(keyring.clone())),
+            keyring,
         })
     }
 
@@ -133,19 +148,19 @@ impl Recipe {
                 output.expect(sizes.plaintext_bytes)?;
             }
             return self
-                .release(incoming, self.keyring.as_ref(), output)
+                .release(incoming, &self.manager, output)
                 .map_err(|error| failed(error, output));
         }
         // Nothing leaves before the signature is verified, and what leaves is what was verified:
         // the input itself might be another one the second time.
-        let keyring = Remembering::new(self.keyring.clone());
-        let verified = self.release(incoming, &keyring, &mut io::sink());
+        let manager = caching::for_two_passes(&self.manager)?;
+        let verified = self.release(incoming, &manager, &mut io::sink());
         verified.map_err(|error| failed(error, output))?;
         let copy = spool.into_reader();
         let copy = copy.map_err(|error| Failure::io("read back", &name, &error))?;
         let again = Incoming::read(io::BufReader::new(copy), &Limits::default());
         again
-            .and_then(|incoming| self.release(incoming, &keyring, output))
+            .and_then(|incoming| self.release(incoming, &manager, output))
             .map_err(|error| failed(error, output))
     }
 
@@ -154,14 +169,10 @@ impl Recipe {
     fn release<R: Read>(
         &self,
         incoming: Incoming<R>,
-        keyring: &dyn Keyring,
+        manager: &dyn MaterialsManager,
         plaintext: &mut dyn Write,
     ) -> Result<Totals, message::OpenError> {
-        let options = OpenOptions {
-            required_context: self.context.clone(),
-            ..OpenOptions::default()
-        };
-        let opener = block_on(incoming.open(keyring, &options))?;
+        let opener = block_on(incoming.open_with(manager, &self.open_options))?;
         let totals = opener.open_stream(plaintext, Release::Unverified)?;
         Ok(Totals {
             format: "message",
@@ -299,69 +310,5 @@ impl<R: Read> Read for Tee<R> {
             })?;
         }
         Ok(bytes)
-    }
-}
-
-/// Unwraps through another keyring and remembers the last data key, so that two passes over a
-/// message cost one call to the key service.
-struct Remembering {
-    keyring: Arc<dyn Keyring>,
-    last: Mutex<Option<(EncryptedDataKey, SecretBytes)>>,
-}
-
-impl Remembering {
-    fn new(keyring: Arc<dyn Keyring>) -> Self {
-        Self {
-            keyring,
-            last: Mutex::new(None),
-        }
-    }
-
-    /// The context goes unasked: the message was read twice from the same bytes.
-    fn recalled(&self, encrypted: &EncryptedDataKey) -> Option<DataKey> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let (known, key) = last.as_ref()?;
-        (known == encrypted).then(|| DataKey::new(SecretBytes::copy_of(key.expose())))
-    }
-
-    fn remember(&self, encrypted: &EncryptedDataKey, key: &DataKey) {
-        let copy = SecretBytes::copy_of(key.expose());
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = Some((encrypted.clone(), copy));
-    }
-}
-
-impl Keyring for Remembering {
-    fn generate<'a>(
-        &'a self,
-        key_bytes: usize,
-        context: &'a EncryptionContext,
-    ) -> BoxFuture<'a, Result<Generated, KeyringError>> {
-        self.keyring.generate(key_bytes, context)
-    }
-
-    fn wrap<'a>(
-        &'a self,
-        key: &'a DataKey,
-        context: &'a EncryptionContext,
-    ) -> BoxFuture<'a, Result<Vec<EncryptedDataKey>, KeyringError>> {
-        self.keyring.wrap(key, context)
-    }
-
-    fn unwrap<'a>(
-        &'a self,
-        encrypted: &'a EncryptedDataKey,
-        context: &'a EncryptionContext,
-    ) -> BoxFuture<'a, Result<Unwrapped, KeyringError>> {
-        Box::pin(async move {
-            if let Some(key) = self.recalled(encrypted) {
-                return Ok(Unwrapped::Key(key));
-            }
-            let unwrapped = self.keyring.unwrap(encrypted, context).await?;
-            if let Unwrapped::Key(key) = &unwrapped {
-                self.remember(encrypted, key);
-            }
-            Ok(unwrapped)
-        })
     }
 }

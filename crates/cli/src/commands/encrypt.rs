@@ -1,6 +1,7 @@
 //! `waxseal encrypt`.
 
-use super::{Session, Totals, context_of, over_files};
+use super::caching::{self, Manager};
+use super::{Session, Totals, context_of, is_many, over_files};
 use crate::args::{Encrypt, Format, Sealing};
 use crate::failure::Failure;
 use crate::input::{Input, Whole};
@@ -11,6 +12,7 @@ use pollster::block_on;
 use std::io::Write;
 use std::sync::Arc;
 use waxseal::direct;
+use waxseal::materials::DefaultManager;
 use waxseal::message::{self, SealOptions, Sealer, Suite};
 use waxseal::secretbox;
 use waxseal_core::crypto::random::Entropy;
@@ -19,13 +21,18 @@ use waxseal_core::{EncryptionContext, SecretBytes};
 
 /// Runs the command.
 pub(super) fn run(args: Encrypt, session: &Session) -> Result<(), Failure> {
-    let recipe = Recipe::new(args.format, &args.sealing, session)?;
+    let mut recipe = Recipe::new(args.format, &args.sealing, session)?;
+    if is_many(&args.files) {
+        recipe.manager = caching::manager(recipe.keyring.clone(), &args.caching)?;
+    }
     let content = match args.base64 {
         true => Content::Base64,
         false => Content::Ciphertext,
     };
     let work = |input: Input, output: &mut Output| recipe.seal(input, output);
-    over_files(&args.files, content, Naming::Add, session, &work)
+    let done = over_files(&args.files, content, Naming::Add, session, &work);
+    caching::tell(&recipe.manager, session);
+    done
 }
 
 /// How everything of one command is sealed.
@@ -34,6 +41,7 @@ pub(super) struct Recipe {
     options: SealOptions,
     secretbox_limits: secretbox::Limits,
     keyring: Arc<dyn Keyring>,
+    manager: Manager,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -41,12 +49,16 @@ impl Recipe {
     /// Checks the options against each other and finds the keys.
     pub(super) fn new(format: Format, args: &Sealing, session: &Session) -> Result<Self, Failure> {
         refuse_misplaced(format, args)?;
+        let commitment = args.policy.commitment_policy;
         let mut options = SealOptions {
             context: context_of(&args.context)?,
+            suite: suite_of(args),
+            commitment,
             ..SealOptions::default()
         };
-        if args.signed {
-            options.suite = Suite::COMMITTING_SIGNED;
+        for (name, value) in &args.required_context {
+            options.context.insert(name, value)?;
+            options.required_names.insert(name.clone());
         }
         if let Some(frame_bytes) = args.frame {
             options.frame_bytes = frame_bytes;
@@ -55,11 +67,13 @@ impl Recipe {
         if let Some(bytes) = args.max_size {
             secretbox_limits.plaintext_bytes_max = bytes;
         }
+        let keyring = keys::for_sealing(&session.keys(&args.keys), &session.world)?;
         Ok(Self {
             format,
             options,
             secretbox_limits,
-            keyring: keys::for_sealing(&session.keys(&args.keys), &session.world)?,
+            manager: Manager::Asking(DefaultManager::new(keyring.clone())),
+            keyring,
             entropy: session.world.entropy.clone(),
         })
     }
@@ -97,7 +111,7 @@ impl Recipe {
         let (from, to, bytes) = (input.name.clone(), output.name.clone(), input.bytes);
         let failed = |error| Failure::sealing(error, &from, &to);
         let options = self.options.clone();
-        let sealer = Sealer::new(self.keyring.as_ref(), options, self.entropy.as_ref());
+        let sealer = Sealer::with(&self.manager, options, bytes, self.entropy.as_ref());
         let sealer = block_on(sealer).map_err(failed)?;
         if let Some(bytes) = bytes.and_then(|bytes| sealer.message_bytes(bytes)) {
             output.expect(bytes)?;
@@ -143,6 +157,14 @@ impl Recipe {
     }
 }
 
+fn suite_of(args: &Sealing) -> Suite {
+    match (args.suite, args.signed) {
+        (Some(suite), _) => suite,
+        (None, true) => Suite::COMMITTING_SIGNED,
+        (None, false) => args.policy.commitment_policy.default_suite(),
+    }
+}
+
 /// Options that the format has no place for are refused rather than passed over.
 fn refuse_misplaced(format: Format, args: &Sealing) -> Result<(), Failure> {
     let misplaced = match format {
@@ -153,6 +175,8 @@ fn refuse_misplaced(format: Format, args: &Sealing) -> Result<(), Failure> {
     let misplaced = misplaced.or(match format {
         Format::Message => None,
         _ if args.signed => Some("--signed"),
+        _ if args.suite.is_some() => Some("--suite"),
+        _ if !args.required_context.is_empty() => Some("--required-context"),
         _ => args.frame.map(|_| "--frame"),
     });
     let Some(option) = misplaced else {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod blob;
+mod caching;
 mod completion;
 mod decrypt;
 mod demo;
@@ -84,12 +85,16 @@ fn over_files(
     session: &Session,
     work: &Work<'_>,
 ) -> Result<(), Failure> {
-    let into_directory = files.output.as_deref().is_some_and(is_directory);
-    let one = files.inputs.len() < 2 && !files.recursive && files.suffix.is_none();
-    if one && !into_directory {
-        return one_file(files, content, session, work);
+    match is_many(files) {
+        true => many_files(files, content, naming, session, work),
+        false => one_file(files, content, session, work),
     }
-    many_files(files, content, naming, session, work)
+}
+
+/// Whether files become files by rule, rather than one input one output.
+fn is_many(files: &Files) -> bool {
+    let one = files.inputs.len() < 2 && !files.recursive && files.suffix.is_none();
+    !one || files.output.as_deref().is_some_and(is_directory)
 }
 
 fn one_file(
