@@ -4,12 +4,18 @@
 //! Terms and bytes are those of the AWS Encryption SDK specification
 //! (`framework/keyring-interface.md`, `framework/structures.md`).
 
+pub mod branch_key;
+mod hierarchical;
 pub mod key_agreement;
 mod multi;
 mod raw_aes;
 mod raw_ecdh;
 mod raw_rsa;
 
+pub use hierarchical::{
+    BranchKeyOf, ChooseBranchKey, Elapsed, HierarchicalError, HierarchicalKeyring,
+    PROVIDER_AWS_KMS_HIERARCHY,
+};
 pub use multi::MultiKeyring;
 pub use raw_aes::{RawAesError, RawAesKeyring};
 pub use raw_ecdh::{CurveMismatch, RawEcdhKeyring};

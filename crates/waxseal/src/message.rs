@@ -13,6 +13,8 @@
 //! footer` bytes ([`Sealer::message_bytes`] says exactly how many); the footer has 105 bytes when
 //! the suite signs and none otherwise.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod buffer;
 mod error;
 mod frame;
@@ -20,17 +22,29 @@ mod header;
 mod incoming;
 mod keys;
 mod opener;
+mod opening;
+mod range;
+mod reader;
 mod sealer;
+mod sealing;
 mod stream;
 mod suite;
+mod writer;
 
+#[cfg(feature = "tokio")]
+pub use asynchronous::seal_async;
 pub use error::{Attempt, OpenError, SealError};
 pub use header::Header;
 pub(crate) use header::PUBLIC_KEY_NAME;
 pub use incoming::{Incoming, Opener};
+pub use opening::{HeaderIntake, Opening};
+pub use range::{RangeReader, SignedRange};
+pub use reader::{OpenReader, SealReader};
 pub use sealer::Sealer;
+pub use sealing::Sealing;
 pub use stream::seal_stream;
 pub use suite::{Suite, UnknownSuite};
+pub use writer::SealWriter;
 
 use crate::materials::{DefaultManager, MaterialsManager};
 use std::collections::BTreeSet;

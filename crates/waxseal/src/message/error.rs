@@ -162,12 +162,62 @@ pub enum OpenError {
         "the message is signed: nothing of it can be released as verified before its end was read"
     )]
     SignedRelease,
+    /// A range of a signed message was to be read.
+    #[error("the message is signed: a range of it can be read only without checking the signature")]
+    SignedRange,
+    /// A range begins beyond the end of the plaintext.
+    #[error("the range begins at byte {start}; the plaintext has {plaintext_bytes} bytes")]
+    RangeStart {
+        /// Where the range begins.
+        start: u64,
+        /// Length of the plaintext.
+        plaintext_bytes: u64,
+    },
     /// The message could not be read.
     #[error("reading the message failed: {0}")]
     Read(#[source] io::Error),
     /// The plaintext could not be written.
     #[error("writing the plaintext failed: {0}")]
     Write(#[source] io::Error),
+}
+
+impl OpenError {
+    /// Takes the error out that [`OpenReader`](super::OpenReader) or
+    /// [`RangeReader`](super::RangeReader) put into an [`io::Error`]; any other is a failure to
+    /// read.
+    pub fn from_io(error: io::Error) -> Self {
+        error.downcast().unwrap_or_else(Self::Read)
+    }
+}
+
+/// For readers of plaintext. What was wrong with the message has the kind
+/// [`InvalidData`](io::ErrorKind::InvalidData).
+impl From<OpenError> for io::Error {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Read(error) | OpenError::Write(error) => error,
+            other => Self::new(io::ErrorKind::InvalidData, other),
+        }
+    }
+}
+
+impl SealError {
+    /// Takes the error out that [`SealReader`](super::SealReader) or
+    /// [`SealWriter`](super::SealWriter) put into an [`io::Error`]; any other is a failure to
+    /// write.
+    pub fn from_io(error: io::Error) -> Self {
+        error.downcast().unwrap_or_else(Self::Write)
+    }
+}
+
+/// For writers of plaintext and readers of messages.
+impl From<SealError> for io::Error {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::Read(error) | SealError::Write(error) => error,
+            other => Self::other(other),
+        }
+    }
 }
 
 impl From<waxseal_core::crypto::Unauthentic> for OpenError {

@@ -52,6 +52,24 @@ impl<R: Read> Incoming<R> {
             }
         }
     }
+}
+
+impl<R> Incoming<R> {
+    /// A header that was read elsewhere.
+    pub(super) fn of(reader: R, header: Header, ahead: Vec<u8>, limits: Limits) -> Self {
+        Self {
+            reader,
+            header,
+            ahead,
+            limits,
+        }
+    }
+
+    /// The same with another reader, which gives what follows.
+    #[cfg(feature = "tokio")]
+    pub(super) fn with_reader<S>(self, reader: S) -> Incoming<S> {
+        Incoming::of(reader, self.header, self.ahead, self.limits)
+    }
 
     /// What the header claims.
     pub fn header(&self) -> &Header {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use waxseal_core::crypto::ecdsa::{Hasher, VerifyingKey};
 
 /// The longest signature that could verify: DER of P-384 with two full-length integers.
-const SIGNATURE_BYTES_MAX: usize = 104;
+pub(crate) const SIGNATURE_BYTES_MAX: usize = 104;
 
 /// The body and footer of a message whose header is authentic.
 #[derive(Debug)]
@@ -79,6 +79,11 @@ impl Body {
             Some(frame::FINAL_MARK) => self.open_final(frame_bytes, bytes),
             Some(sequence) => self.open_regular(sequence, frame_bytes, bytes),
         }
+    }
+
+    /// The cipher, and the longest frame that may be read, for those who read frames out of order.
+    pub(crate) fn into_cipher(self) -> (FrameCipher, usize) {
+        (self.cipher, self.frame_bytes_max)
     }
 
     /// How many frames were opened, once the last one is: its sequence number.
