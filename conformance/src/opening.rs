@@ -1,17 +1,25 @@
 //! Opening a case of a manifest through the library and through the command.
 
-use crate::manifest::{Case, Key};
+use crate::manifest::{Branch, Case, Ecdh, Key};
 use crate::program::Ran;
 use crate::world::World;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use waxseal::message::{CommitmentPolicy, Incoming, Limits, OpenError, OpenOptions, Release};
 use waxseal::{
     DataKey, EncryptedDataKey, EncryptionContext, Keyring, KeyringError, MultiKeyring,
     RawAesKeyring, SecretBytes, SystemEntropy,
 };
-use waxseal_core::keyring::{BoxFuture, Generated, Unwrapped};
+use waxseal_core::crypto::ecdh::{EcdhPrivateKey, EcdhPublicKey};
+use waxseal_core::crypto::rsa::{RsaKeys, RsaPadding};
+use waxseal_core::keyring::branch_key::{BranchKey, StaticBranchKeys};
+use waxseal_core::keyring::{
+    BoxFuture, BranchKeyOf, Generated, HierarchicalKeyring, RawEcdhKeyring, RawRsaKeyring, Unwrapped,
+};
 
 /// How [`through_library`] and [`through_command`] open.
 #[derive(Debug, Clone, Copy, Default)]
@@ -99,8 +107,41 @@ fn one(key: &Key) -> Arc<dyn Keyring> {
             let entropy = Arc::new(SystemEntropy);
             Arc::new(RawAesKeyring::new(namespace, name, &key, entropy).expect("an AES key"))
         }
-        other => todo!("{other:?}"),
+        Key::Rsa { namespace, name, pem, padding } => {
+            let padding = padding.parse::<RsaPadding>().expect("a padding");
+            let keys = RsaKeys::from_pem(pem.as_bytes()).expect("an RSA key");
+            let keyring = RawRsaKeyring::new(namespace, name, padding, keys, Arc::new(SystemEntropy));
+            Arc::new(keyring.expect("an RSA keyring"))
+        }
+        Key::Ecdh(ecdh) => Arc::new(agreed(ecdh)),
+        Key::Branch(branch) => Arc::new(hierarchical(branch)),
     }
+}
+
+fn agreed(ecdh: &Ecdh) -> RawEcdhKeyring {
+    let own = EcdhPrivateKey::from_pem(ecdh.private.as_bytes()).expect("an EC key");
+    let entropy = Arc::new(SystemEntropy);
+    if ecdh.schema != "static" {
+        return RawEcdhKeyring::discovery(own, entropy);
+    }
+    let peer = EcdhPublicKey::from_spki(&ecdh.recipient).expect("a public key");
+    RawEcdhKeyring::with_peer(own, peer, entropy).expect("one curve")
+}
+
+fn hierarchical(branch: &Branch) -> HierarchicalKeyring {
+    let mut keys = StaticBranchKeys::new();
+    let version = branch.version.parse().expect("a version");
+    let key = SecretBytes::copy_of(&branch.key);
+    keys.insert(&branch.id, BranchKey { version, key });
+    let start = Instant::now();
+    HierarchicalKeyring::new(
+        BranchKeyOf::Id(branch.id.clone()),
+        Arc::new(keys),
+        Duration::from_secs(60),
+        Arc::new(move || start.elapsed()),
+        Arc::new(SystemEntropy),
+    )
+    .expect("a branch")
 }
 
 /// The key as `-k` takes it, with its material in a file of `world`.
@@ -114,8 +155,30 @@ fn spelled(world: &World, file: &str, key: &Key) -> String {
             let file = written(pem.as_bytes());
             format!("raw-rsa:{file}?namespace={namespace}&name={name}&padding={padding}")
         }
-        other => todo!("{other:?}"),
+        Key::Ecdh(ecdh) => {
+            let private = written(ecdh.private.as_bytes());
+            if ecdh.schema != "static" {
+                return format!("raw-ecdh:{private}");
+            }
+            let public = format!(
+                "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+                STANDARD.encode(&ecdh.recipient)
+            );
+            let peer = world.write(&format!("{file}.peer"), public);
+            format!("raw-ecdh:{private}?peer={}", display(&peer))
+        }
+        Key::Branch(branch) => {
+            let directory = world.path(&format!("{file}.branches"));
+            let wrapping = world.write(&format!("{file}.wrapping"), [7; 32]);
+            let wrapping = format!("raw-aes:{}", display(&wrapping));
+            branch_row(&directory, branch);
+            format!("hierarchy:{}?branch={}&wrap={wrapping}", display(&directory), branch.id)
+        }
     }
+}
+
+fn branch_row(_directory: &Path, _branch: &Branch) {
+    // TODO
 }
 
 fn display(path: &Path) -> String {

@@ -45,12 +45,13 @@ class Case:
         return {"op": op, "in": source, "out": sink, "key": self.key, "suite": self.suite,
                 "frame": self.frame, "context": CONTEXTS[self.context]}
 
-    def ours(self):
-        """Our options for the key."""
-        named = f"namespace={self.key['namespace']}&name={self.key['name']}"
+    def ours(self, op):
+        """Our options for the key: of RSA, the public half encrypts."""
+        file, named = self.key["file"], f"namespace={self.key['namespace']}&name={self.key['name']}"
         if self.key["kind"] == "aes":
-            return ["-k", f"raw-aes:{self.key['file']}?{named}"]
-        return ["-k", f"raw-rsa:{self.key['file']}?{named}&padding={self.key['padding']}"]
+            return ["-k", f"raw-aes:{file}?{named}"]
+        half = f"{file}.pub" if op == "encrypt" else file
+        return ["-k", f"raw-rsa:{half}?{named}&padding={self.key['padding']}"]
 
     def policy(self):
         if self.suite in ("0478", "0578"):
@@ -120,12 +121,12 @@ def waxseal(*args):
 def ours_writes(case, source, sink):
     pairs = [arg for name, value in CONTEXTS[case.context].items() for arg in ("-c", f"{name}={value}")]
     return waxseal("encrypt", "--quiet", "--no-sync", "--suite", f"0x{case.suite}", *case.policy(),
-                   "--frame", str(case.frame), *case.ours(), *pairs, "-o", sink, source)
+                   "--frame", str(case.frame), *case.ours("encrypt"), *pairs, "-o", sink, source)
 
 
 def ours_reads(case, source, sink):
     pairs = [arg for name, value in CONTEXTS[case.context].items() for arg in ("-c", f"{name}={value}")]
-    return waxseal("decrypt", "--quiet", "--no-sync", *case.policy(), *case.ours(), *pairs, "-o", sink, source)
+    return waxseal("decrypt", "--quiet", "--no-sync", *case.policy(), *case.ours("decrypt"), *pairs, "-o", sink, source)
 
 
 class Peer:
