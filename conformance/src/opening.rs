@@ -5,6 +5,7 @@ use crate::program::Ran;
 use crate::world::World;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use waxseal::{
 };
 use waxseal_core::crypto::ecdh::{EcdhPrivateKey, EcdhPublicKey};
 use waxseal_core::crypto::rsa::{RsaKeys, RsaPadding};
-use waxseal_core::keyring::branch_key::{BranchKey, StaticBranchKeys};
+use waxseal_core::keyring::branch_key::{BranchKey, StaticBranchKeys, WrappedBranchKey};
 use waxseal_core::keyring::{
     BoxFuture, BranchKeyOf, Generated, HierarchicalKeyring, RawEcdhKeyring, RawRsaKeyring, Unwrapped,
 };
@@ -169,16 +170,55 @@ fn spelled(world: &World, file: &str, key: &Key) -> String {
         }
         Key::Branch(branch) => {
             let directory = world.path(&format!("{file}.branches"));
-            let wrapping = world.write(&format!("{file}.wrapping"), [7; 32]);
-            let wrapping = format!("raw-aes:{}", display(&wrapping));
-            branch_row(&directory, branch);
-            format!("hierarchy:{}?branch={}&wrap={wrapping}", display(&directory), branch.id)
+            let name = format!("{file}.wrapping");
+            let wrapping = world.write(&name, WRAPPING_KEY);
+            write_branch(&directory, &name, branch);
+            format!(
+                "hierarchy:{}?branch={}&wrap=raw-aes:{}",
+                display(&directory),
+                branch.id,
+                display(&wrapping)
+            )
         }
     }
 }
 
-fn branch_row(_directory: &Path, _branch: &Branch) {
-    // TODO
+const WRAPPING_KEY: [u8; 32] = [7; 32];
+
+/// A folder with one version of a branch key, under a raw AES key of that name, as
+/// `-k hierarchy:` reads it.
+fn write_branch(directory: &Path, wrapping: &str, branch: &Branch) {
+    let mut row = WrappedBranchKey {
+        id: branch.id.clone(),
+        version: branch.version.parse().expect("a version"),
+        active: false,
+        created: "2025-01-01T00:00:00.000000Z".to_owned(),
+        encrypted: Vec::new(),
+    };
+    let entropy = Arc::new(SystemEntropy);
+    let key = SecretBytes::copy_of(&WRAPPING_KEY);
+    let keyring = RawAesKeyring::new("waxseal", wrapping, &key, entropy).expect("an AES key");
+    let key = DataKey::new(SecretBytes::copy_of(&branch.key));
+    let context = row.context().expect("a context");
+    row.encrypted = pollster::block_on(keyring.wrap(&key, &context)).expect("a wrapped key");
+    let enc = |key: &EncryptedDataKey| {
+        json!({
+            "provider-id": key.provider_id,
+            "provider-info": STANDARD.encode(&key.provider_info),
+            "ciphertext": STANDARD.encode(&key.ciphertext),
+        })
+    };
+    let file = json!({
+        "branch-key-id": row.id,
+        "type": format!("branch:version:{}", branch.version),
+        "create-time": row.created,
+        "hierarchy-version": "1",
+        "enc": row.encrypted.iter().map(enc).collect::<Vec<_>>(),
+    });
+    let directory = directory.join(&branch.id);
+    fs::create_dir_all(&directory).expect("a directory");
+    let path = directory.join(format!("{}.json", branch.version));
+    fs::write(path, file.to_string()).expect("a file");
 }
 
 fn display(path: &Path) -> String {
