@@ -41,9 +41,25 @@ Keys (-k, repeated for several recipients):
   aws-kms-rsa:///ARN?padding=oaep-sha256&public-key=FILE
                                 an RSA key, wrapping with its public half: from a PEM file, or
                                 asked of KMS; padding oaep-sha256 (the default) or oaep-sha1
+  aws-kms-ecdh:///ARN?peer=FILE
+                                a key that shares a secret with the peer's public key, in PEM form;
+                                without peer, to open: whatever anybody encrypted for it
   raw-aes:FILE?namespace=NS&name=NAME
                                 a file of 16, 24 or 32 raw bytes, or their hex or base64;
                                 namespace is 'waxseal' and name the file's own name unless given
+  raw-rsa:FILE.pem?namespace=NS&name=NAME&padding=oaep-sha256
+                                an RSA key: a public one encrypts, a private one decrypts, a
+                                file with both does both; padding is pkcs1 or oaep-sha1, -sha256
+                                (the default), -sha384, -sha512; name is the key's fingerprint
+                                unless given
+  raw-ecdh:PUBLIC.pem           an EC key (P-256, P-384, P-521) to encrypt to
+  raw-ecdh:PRIVATE.pem          the same, to decrypt what anybody encrypted to it
+  raw-ecdh:PRIVATE.pem?peer=PUBLIC.pem
+                                your key and another's: either end opens what the other sealed
+  hierarchy:DIR?branch=ID&wrap=KEY&ttl=SECONDS
+                                a branch key in a folder (waxseal branch-key create), itself
+                                wrapped by KEY (alias/default unless given), which is used once
+                                in SECONDS (600) instead of once a message
 
 Embedded data live in $WAXSEAL_HOME, else $XDG_DATA_HOME/waxseal, else ~/.local/share/waxseal.
 
@@ -98,6 +114,9 @@ pub(crate) enum Command {
     /// Manage the keys of the embedded KMS
     #[command(subcommand)]
     Key(Key),
+    /// Manage branch keys in a folder, for -k hierarchy:DIR?branch=ID
+    #[command(subcommand)]
+    BranchKey(BranchKey),
     /// Read the log of all key usage of the embedded KMS
     #[command(subcommand)]
     Audit(Audit),
@@ -140,7 +159,7 @@ pub(crate) struct Encrypt {
 /// How to seal.
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct Sealing {
-    /// Key: id, alias/NAME, ARN, aws-kms:///ARN or raw-aes:FILE; repeat for several recipients
+    /// Key: id, alias/NAME, ARN, or a local key as in 'Keys' of --help; repeat for several recipients
     /// [default: alias/default of the embedded KMS]
     #[arg(short, long = "key", value_name = "KEY")]
     pub(crate) keys: Vec<String>,
@@ -351,6 +370,39 @@ pub(crate) enum Key {
     Disable {
         /// Id, alias/NAME or ARN
         key: String,
+    },
+}
+
+/// `waxseal branch-key`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BranchKey {
+    /// Make a branch key with its first version
+    Create {
+        /// Folder to keep it in; made if it is not there
+        #[arg(long, value_name = "DIR")]
+        store: PathBuf,
+        /// Key that wraps it, written as for -k; repeat for several [default: alias/default]
+        #[arg(long, value_name = "KEY")]
+        wrap: Vec<String>,
+        /// Id [default: a fresh UUID]
+        id: Option<String>,
+    },
+    /// Make a new active version; what older ones wrapped still opens
+    Rotate {
+        /// Folder that it is in
+        #[arg(long, value_name = "DIR")]
+        store: PathBuf,
+        /// Key that wraps it, written as for -k; repeat for several [default: alias/default]
+        #[arg(long, value_name = "KEY")]
+        wrap: Vec<String>,
+        /// Id
+        id: String,
+    },
+    /// List the branch keys in a folder and their versions; needs no key
+    List {
+        /// The folder
+        #[arg(long, value_name = "DIR")]
+        store: PathBuf,
     },
 }
 

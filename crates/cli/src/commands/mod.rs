@@ -2,6 +2,7 @@
 
 mod audit;
 mod blob;
+mod branch_key;
 mod caching;
 mod completion;
 mod decrypt;
@@ -43,6 +44,7 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Inspect(args) => inspect::run(&args, session),
         Command::Demo(args) => demo::run(&args, session),
         Command::Key(args) => key::run(args, session),
+        Command::BranchKey(args) => branch_key::run(args, session),
         Command::Audit(args) => audit::run(args, session),
         Command::Completion(args) => completion::run(&args),
         Command::Man(args) => man::run(&args),

@@ -16,7 +16,7 @@
 
 use super::{BoxFuture, DataKey, EncryptedDataKey, Keyring, KeyringError, unwrap_any};
 use crate::context::EncryptionContext;
-use crate::crypto::random::{self, Entropy};
+use crate::crypto::random::{self, Entropy, EntropyError};
 use crate::secret::SecretBytes;
 use std::fmt;
 use std::str::FromStr;
@@ -33,6 +33,15 @@ impl BranchKeyVersion {
     /// The UUID with these bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
+    }
+
+    /// A fresh UUID of version 4.
+    ///
+    /// # Errors
+    /// Without randomness.
+    pub fn random(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
+        let uuid = uuid::Builder::from_random_bytes(random::array(entropy)?).into_uuid();
+        Ok(Self(uuid.into_bytes()))
     }
 
     /// The UUID's bytes.
@@ -245,9 +254,7 @@ impl WrappedBranchKeys {
         created: &str,
         entropy: &dyn Entropy,
     ) -> Result<BranchKeyVersion, KeyringError> {
-        let random: [u8; 16] = random::array(entropy).map_err(|error| service(id, error))?;
-        let version = uuid::Builder::from_random_bytes(random).into_uuid();
-        let version = BranchKeyVersion(version.into_bytes());
+        let version = BranchKeyVersion::random(entropy).map_err(|error| service(id, error))?;
         let mut row = WrappedBranchKey {
             id: id.to_owned(),
             version,
