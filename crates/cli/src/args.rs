@@ -201,7 +201,8 @@ pub(crate) struct Files {
     /// Walk into directories. Symbolic links in them are not followed
     #[arg(short, long)]
     pub(crate) recursive: bool,
-    /// Files worked on at once, 1 to 64 [default: the number of cores, at most 16]
+    /// Files worked on at once, or threads for one file, 1 to 64 [default: the number of cores,
+    /// at most 16]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) jobs: Option<u16>,
     /// What is added to names when encrypting and taken off when decrypting [default: .wax]

@@ -1,19 +1,19 @@
 //! `waxseal decrypt`.
 
-use super::{Session, Totals, context_of, inspect, over_files};
+use super::{Session, Totals, context_of, inspect, over_files, workers};
 use crate::args::{Decrypt, Format};
 use crate::failure::Failure;
-use crate::input::{Input, Whole};
+use crate::input::{Input, Region, Whole};
 use crate::keys;
 use crate::output::{Content, Output};
+use crate::progress::Watched;
 use crate::tree::Naming;
 use pollster::block_on;
-use std::cell::RefCell;
 use std::io::{self, Read, Seek, Write};
-use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tempfile::SpooledTempFile;
-use waxseal::message::{self, Incoming, Limits, OpenOptions, Release};
+use waxseal::message::{self, Incoming, Limits, OpenOptions, ReadAt, Release, Sink};
 use waxseal::{detect, direct, secretbox};
 use waxseal_core::keyring::{
     BoxFuture, DataKey, EncryptedDataKey, Generated, Keyring, KeyringError, Unwrapped,
@@ -44,6 +44,8 @@ struct Recipe {
     context: EncryptionContext,
     secretbox_limits: secretbox::Limits,
     release_unverified: bool,
+    /// Threads for one message; `None` is the number of cores.
+    workers: Option<NonZeroUsize>,
     /// Input that no format is recognised in goes to Amazon KMS as a direct blob: such blobs are
     /// opaque, and every service has its own.
     opaque_blobs: bool,
@@ -63,6 +65,7 @@ impl Recipe {
             context: context_of(&args.context)?,
             secretbox_limits,
             release_unverified: args.release_unverified,
+            workers: workers(&args.files),
             keyring: keys::for_opening(&keys, &session.world)?,
         })
     }
@@ -120,7 +123,7 @@ impl Recipe {
         let bytes = sealed.bytes;
         let withheld = output.withholds() || self.release_unverified;
         let spool = Spool::default();
-        let reader: Box<dyn Read> = match withheld {
+        let reader: Box<dyn Read + Send> = match withheld {
             true => sealed.reader,
             false => Box::new(spool.tee(sealed.reader)),
         };
@@ -132,37 +135,46 @@ impl Recipe {
             if let Some(sizes) = sizes {
                 output.expect(sizes.plaintext_bytes)?;
             }
-            return self
-                .release(incoming, self.keyring.as_ref(), output)
-                .map_err(|error| failed(error, output));
+            let region = sealed.region.as_ref();
+            let message = region.map(|region| region as &dyn ReadAt);
+            let released = self.release(incoming, message, self.keyring.as_ref(), output.as_sink());
+            let totals = released.map_err(|error| failed(error, output))?;
+            output.ends_at(totals.plaintext_bytes);
+            return Ok(totals);
         }
         // Nothing leaves before the signature is verified, and what leaves is what was verified:
         // the input itself might be another one the second time.
         let keyring = Remembering::new(self.keyring.clone());
-        let verified = self.release(incoming, &keyring, &mut io::sink());
+        let nowhere = &mut io::sink();
+        let verified = self.release(incoming, None, &keyring, Sink::Stream(nowhere));
         verified.map_err(|error| failed(error, output))?;
         let copy = spool.into_reader();
         let copy = copy.map_err(|error| Failure::io("read back", &name, &error))?;
         let again = Incoming::read(io::BufReader::new(copy), &Limits::default());
         again
-            .and_then(|incoming| self.release(incoming, &keyring, output))
+            .and_then(|incoming| self.release(incoming, None, &keyring, Sink::Stream(output)))
             .map_err(|error| failed(error, output))
     }
 
     /// For a signed message the caller withholds the plaintext, has verified the message before,
-    /// or was told not to wait.
-    fn release<R: Read>(
+    /// or was told not to wait. `region` is the whole message, where it is a file.
+    fn release<R: Read + Send>(
         &self,
         incoming: Incoming<R>,
+        region: Option<&dyn ReadAt>,
         keyring: &dyn Keyring,
-        plaintext: &mut dyn Write,
+        plaintext: Sink<'_>,
     ) -> Result<Totals, message::OpenError> {
         let options = OpenOptions {
             required_context: self.context.clone(),
             ..OpenOptions::default()
         };
         let opener = block_on(incoming.open(keyring, &options))?;
-        let totals = opener.open_stream(plaintext, Release::Unverified)?;
+        let (release, workers) = (Release::Unverified, self.workers);
+        let totals = match region {
+            Some(region) => opener.open_parallel_at(region, plaintext, release, workers),
+            None => opener.open_parallel(plaintext, release, workers),
+        }?;
         Ok(Totals {
             format: "message",
             plaintext_bytes: totals.plaintext_bytes,
@@ -214,6 +226,8 @@ struct Sealed {
     /// Its length, where it is known.
     bytes: Option<u64>,
     reader: Box<dyn Read + Send>,
+    /// The same once more, where it is a file that is long enough to be read by several threads.
+    region: Option<Watched<Region>>,
 }
 
 impl Sealed {
@@ -221,6 +235,7 @@ impl Sealed {
         Self {
             name: input.name.clone(),
             bytes: input.bytes.filter(|_| !is_base64),
+            region: if is_base64 { None } else { input.region() },
             reader: match is_base64 {
                 true => input.into_base64_reader(),
                 false => input.into_reader(),
@@ -260,11 +275,11 @@ fn written(
 
 /// A copy of what was read, until it turns out not to be needed.
 #[derive(Default)]
-struct Spool(Rc<RefCell<Option<SpooledTempFile>>>);
+struct Spool(Arc<Mutex<Option<SpooledTempFile>>>);
 
 impl Spool {
     fn tee<R: Read>(&self, reader: R) -> Tee<R> {
-        *self.0.borrow_mut() = Some(SpooledTempFile::new(SPOOL_MEMORY_BYTES));
+        *locked(&self.0) = Some(SpooledTempFile::new(SPOOL_MEMORY_BYTES));
         Tee {
             reader,
             copy: self.0.clone(),
@@ -272,27 +287,31 @@ impl Spool {
     }
 
     fn stop(&self) {
-        *self.0.borrow_mut() = None;
+        *locked(&self.0) = None;
     }
 
     fn into_reader(self) -> io::Result<SpooledTempFile> {
-        let copy = self.0.borrow_mut().take();
+        let copy = locked(&self.0).take();
         let mut copy = copy.unwrap_or_else(|| SpooledTempFile::new(SPOOL_MEMORY_BYTES));
         copy.rewind()?;
         Ok(copy)
     }
 }
 
+fn locked(copy: &Mutex<Option<SpooledTempFile>>) -> MutexGuard<'_, Option<SpooledTempFile>> {
+    copy.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A reader that copies what it reads.
 struct Tee<R> {
     reader: R,
-    copy: Rc<RefCell<Option<SpooledTempFile>>>,
+    copy: Arc<Mutex<Option<SpooledTempFile>>>,
 }
 
 impl<R: Read> Read for Tee<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let bytes = self.reader.read(buffer)?;
-        if let Some(copy) = self.copy.borrow_mut().as_mut() {
+        if let Some(copy) = locked(&self.copy).as_mut() {
             copy.write_all(&buffer[..bytes]).map_err(|error| {
                 let what = format!("its temporary copy in $TMPDIR cannot be written: {error}");
                 io::Error::new(error.kind(), what)

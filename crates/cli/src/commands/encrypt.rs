@@ -1,6 +1,6 @@
 //! `waxseal encrypt`.
 
-use super::{Session, Totals, context_of, over_files};
+use super::{Session, Totals, context_of, over_files, workers};
 use crate::args::{Encrypt, Format, Sealing};
 use crate::failure::Failure;
 use crate::input::{Input, Whole};
@@ -9,9 +9,10 @@ use crate::output::{Content, Output};
 use crate::tree::Naming;
 use pollster::block_on;
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use waxseal::direct;
-use waxseal::message::{self, SealOptions, Sealer, Suite};
+use waxseal::message::{self, SealOptions, Sealer, Source, Suite};
 use waxseal::secretbox;
 use waxseal_core::crypto::random::Entropy;
 use waxseal_core::keyring::Keyring;
@@ -19,7 +20,7 @@ use waxseal_core::{EncryptionContext, SecretBytes};
 
 /// Runs the command.
 pub(super) fn run(args: Encrypt, session: &Session) -> Result<(), Failure> {
-    let recipe = Recipe::new(args.format, &args.sealing, session)?;
+    let recipe = Recipe::new(args.format, &args.sealing, workers(&args.files), session)?;
     let content = match args.base64 {
         true => Content::Base64,
         false => Content::Ciphertext,
@@ -33,13 +34,20 @@ pub(super) struct Recipe {
     format: Format,
     options: SealOptions,
     secretbox_limits: secretbox::Limits,
+    /// Threads for one message; `None` is the number of cores.
+    workers: Option<NonZeroUsize>,
     keyring: Arc<dyn Keyring>,
     entropy: Arc<dyn Entropy>,
 }
 
 impl Recipe {
     /// Checks the options against each other and finds the keys.
-    pub(super) fn new(format: Format, args: &Sealing, session: &Session) -> Result<Self, Failure> {
+    pub(super) fn new(
+        format: Format,
+        args: &Sealing,
+        workers: Option<NonZeroUsize>,
+        session: &Session,
+    ) -> Result<Self, Failure> {
         refuse_misplaced(format, args)?;
         let mut options = SealOptions {
             context: context_of(&args.context)?,
@@ -59,6 +67,7 @@ impl Recipe {
             format,
             options,
             secretbox_limits,
+            workers,
             keyring: keys::for_sealing(&session.keys(&args.keys), &session.world)?,
             entropy: session.world.entropy.clone(),
         })
@@ -102,8 +111,15 @@ impl Recipe {
         if let Some(bytes) = bytes.and_then(|bytes| sealer.message_bytes(bytes)) {
             output.expect(bytes)?;
         }
+        let region = input.region();
         let mut reader = input.into_reader();
-        let totals = message::seal_stream(sealer, &mut reader, output).map_err(failed)?;
+        let source = match &region {
+            Some(region) => Source::Positioned(region),
+            None => Source::Stream(&mut reader),
+        };
+        let sealed = message::seal_parallel(sealer, source, output.as_sink(), self.workers);
+        let totals = sealed.map_err(failed)?;
+        output.ends_at(totals.message_bytes);
         Ok(Totals {
             format: "message",
             plaintext_bytes: totals.plaintext_bytes,

@@ -19,6 +19,7 @@ use crate::progress::Progress;
 use crate::report::{Done, Report};
 use crate::tree::{self, Layout, Naming};
 use crate::world::World;
+use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -84,12 +85,27 @@ fn over_files(
     session: &Session,
     work: &Work<'_>,
 ) -> Result<(), Failure> {
-    let into_directory = files.output.as_deref().is_some_and(is_directory);
-    let one = files.inputs.len() < 2 && !files.recursive && files.suffix.is_none();
-    if one && !into_directory {
+    if is_one(files) {
         return one_file(files, content, session, work);
     }
     many_files(files, content, naming, session, work)
+}
+
+/// Whether there is one input and one output.
+fn is_one(files: &Files) -> bool {
+    let into_directory = files.output.as_deref().is_some_and(is_directory);
+    let one = files.inputs.len() < 2 && !files.recursive && files.suffix.is_none();
+    one && !into_directory
+}
+
+/// Threads for one file: as many as there are cores (`None`) unless others are asked for. Of many
+/// files each has one, because several are worked on at once.
+fn workers(files: &Files) -> Option<NonZeroUsize> {
+    match (is_one(files), files.jobs) {
+        (true, None) => None,
+        (true, Some(jobs)) => NonZeroUsize::new(usize::from(jobs)),
+        (false, _) => Some(NonZeroUsize::MIN),
+    }
 }
 
 fn one_file(
@@ -176,7 +192,7 @@ fn through(
     work: &Work<'_>,
 ) -> Result<Done, Failure> {
     let (file, name) = (input.label.clone(), output.label.clone());
-    let input = input.wrapped(|reader| progress.watch(reader));
+    let input = input.watched(progress);
     let totals = work(input, &mut output)?;
     output.commit()?;
     Ok(Done {

@@ -4,7 +4,7 @@ use super::error::OpenError;
 use super::frame::FrameCipher;
 use super::header::{self, Header, PUBLIC_KEY_NAME, Parsed};
 use super::opener::Body;
-use super::{Limits, OpenOptions, keys};
+use super::{Limits, OpenOptions, Release, keys};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::io::{self, Read};
@@ -107,6 +107,14 @@ impl<R> Opener<R> {
     /// What the header says. It is authentic.
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// Nothing of a signed message is verified before its end.
+    pub(super) fn refuse_release(&self, release: Release) -> Result<(), OpenError> {
+        match self.header.suite().is_signed() && release == Release::Verified {
+            true => Err(OpenError::SignedRelease),
+            false => Ok(()),
+        }
     }
 }
 
