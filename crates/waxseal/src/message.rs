@@ -20,15 +20,19 @@ mod error;
 mod frame;
 mod header;
 mod incoming;
+mod intake;
 mod keys;
 mod opener;
 mod opening;
+mod pipeline;
+mod positioned;
 mod range;
 mod reader;
 mod sealer;
 mod sealing;
 mod stream;
 mod suite;
+mod window;
 mod writer;
 
 #[cfg(feature = "tokio")]
@@ -38,6 +42,8 @@ pub use header::Header;
 pub(crate) use header::PUBLIC_KEY_NAME;
 pub use incoming::{Incoming, Opener};
 pub use opening::{HeaderIntake, Opening};
+pub use pipeline::{Sink, Source, seal_parallel};
+pub use positioned::{ReadAt, WriteAt};
 pub use range::{RangeReader, SignedRange};
 pub use reader::{OpenReader, SealReader};
 pub use sealer::Sealer;
