@@ -41,6 +41,9 @@ Keys (-k, repeated for several recipients):
   aws-kms-rsa:///ARN?padding=oaep-sha256&public-key=FILE
                                 an RSA key, wrapping with its public half: from a PEM file, or
                                 asked of KMS; padding oaep-sha256 (the default) or oaep-sha1
+  aws-kms-ecdh:///ARN?peer=FILE
+                                a key that shares a secret with the peer's public key, in PEM form;
+                                without peer, to open: whatever anybody encrypted for it
   raw-aes:FILE?namespace=NS&name=NAME
                                 a file of 16, 24 or 32 raw bytes, or their hex or base64;
                                 namespace is 'waxseal' and name the file's own name unless given

@@ -5,7 +5,7 @@
 //! | `raw-aes:FILE?…`, `raw-rsa:FILE?…`, `raw-ecdh:FILE?…` | a local key |
 //! | `hierarchy:DIR?branch=ID…` | a branch key in a folder, wrapped by another of these keys |
 //! | `aws-kms:///ARN` (or id, alias) | Amazon KMS, or what `AWS_ENDPOINT_URL_KMS` names |
-//! | `aws-kms-mrk:`, `aws-kms-discovery:`, `aws-kms-rsa:` | the same, see `keys/aws.rs` |
+//! | `aws-kms-mrk:`, `aws-kms-discovery:`, `aws-kms-rsa:`, `aws-kms-ecdh:` | the same, see `keys/aws.rs` |
 //! | an ARN of another account or Region than the embedded KMS has | the same |
 //! | id, `alias/NAME`, any ARN with `--kms aws` | the same |
 //! | id, `alias/NAME`, an ARN of the embedded KMS | the embedded KMS |

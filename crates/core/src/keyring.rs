@@ -292,8 +292,11 @@ fn is_raw_namespace(namespace: &str) -> bool {
     (1..=65_535).contains(&namespace.len()) && namespace != PROVIDER_AWS_KMS
 }
 
-/// A random data key, or why there is none.
-fn fresh_data_key(
+/// A random data key for keyrings that draw it here. `label` names the wrapping key in errors.
+///
+/// # Errors
+/// [`KeyringError::Service`] when `entropy` gives no bytes.
+pub fn fresh_data_key(
     key_bytes: usize,
     entropy: &dyn Entropy,
     label: impl Fn() -> String,
