@@ -418,7 +418,7 @@ impl Window {
         Self {
             buffer,
             first: 0,
-            texts: vec![0..text.len()],
+            texts: std::iter::once(0..text.len()).collect(),
         }
     }
 
