@@ -1,5 +1,6 @@
 //! Configuration, loaded once, and a client for each Region.
 
+use crate::ecdh::{AwsKmsEcdhKeyring, Role};
 use crate::failure::{Failure, failure};
 use crate::keyring::AwsKmsKeyring;
 use crate::rsa::{AwsKmsRsaKeyring, KmsRsaAlgorithm};
@@ -19,6 +20,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
+use waxseal_core::crypto::ecdh::EcdhPublicKey;
 use waxseal_core::crypto::random::Entropy;
 use waxseal_core::crypto::rsa::RsaPublicKey;
 use waxseal_core::keyring::MultiKeyring;
@@ -104,6 +106,28 @@ impl AwsKms {
         entropy: Arc<dyn Entropy>,
     ) -> AwsKmsRsaKeyring {
         AwsKmsRsaKeyring::new(self.clone(), key, algorithm, public, entropy)
+    }
+
+    /// A keyring that wraps and unwraps under the secret that `key` shares with `peer`. The public
+    /// half of `key` is asked of the service on first use unless it is given as `own`.
+    pub fn ecdh_keyring(
+        self: &Arc<Self>,
+        key: KeyArn,
+        peer: EcdhPublicKey,
+        own: Option<EcdhPublicKey>,
+        entropy: Arc<dyn Entropy>,
+    ) -> AwsKmsEcdhKeyring {
+        AwsKmsEcdhKeyring::new(self.clone(), key, own, Role::WithPeer(peer, entropy))
+    }
+
+    /// A keyring that unwraps what anybody has wrapped for `key`, and cannot wrap. The sender is not
+    /// known then. `own` as for [`AwsKms::ecdh_keyring`].
+    pub fn ecdh_discovery(
+        self: &Arc<Self>,
+        key: KeyArn,
+        own: Option<EcdhPublicKey>,
+    ) -> AwsKmsEcdhKeyring {
+        AwsKmsEcdhKeyring::new(self.clone(), key, own, Role::Discovery)
     }
 
     /// Sends one request to the key service of `region` (the configured one when `None`) and waits

@@ -224,7 +224,20 @@ fn answering_key(
     }
 }
 
-pub(crate) fn answering_arn(label: &str, answered: Option<&str>) -> Result<KeyArn, KeyringError> {
+/// Refuses an answer of another key than `asked`.
+pub(crate) fn check_answering_key(
+    asked: &KeyArn,
+    answered: Option<&str>,
+) -> Result<(), KeyringError> {
+    let label = asked.to_string();
+    let arn = answering_arn(&label, answered)?;
+    match arn == *asked {
+        true => Ok(()),
+        false => Err(wrong_answer(&label, &format!("the key {arn}"))),
+    }
+}
+
+fn answering_arn(label: &str, answered: Option<&str>) -> Result<KeyArn, KeyringError> {
     answered
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| wrong_answer(label, "no key ARN"))

@@ -12,7 +12,7 @@
 //! specification only knows the latter.
 
 use crate::connection::AwsKms;
-use crate::keyring::{BLOB_BYTES, answering_arn, checked, secret, wrong_answer};
+use crate::keyring::{BLOB_BYTES, check_answering_key, checked, secret, wrong_answer};
 use crate::scope::{is_related, named_key};
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{EncryptionAlgorithmSpec, KeyUsageType};
@@ -22,7 +22,8 @@ use tokio::sync::OnceCell;
 use waxseal_core::crypto::hash;
 use waxseal_core::crypto::random::Entropy;
 use waxseal_core::crypto::rsa::{RsaPadding, RsaPublicKey};
-use waxseal_core::keyring::{BoxFuture, Generated, Unwrapped};
+use waxseal_core::keyring::{BoxFuture, Generated, Unwrapped, fresh_data_key};
+use waxseal_core::secret::ct_eq;
 use waxseal_core::{
     DataKey, EncryptedDataKey, EncryptionContext, KeyArn, Keyring, KeyringError, SecretBytes,
 };
@@ -114,13 +115,8 @@ impl AwsKmsRsaKeyring {
         key_bytes: usize,
         context: &EncryptionContext,
     ) -> Result<Generated, KeyringError> {
-        let mut secret = SecretBytes::zeroed(key_bytes);
-        let filled = self.entropy.fill(secret.expose_mut());
-        filled.map_err(|error| KeyringError::Service {
-            key: self.key.to_string(),
-            reason: error.to_string(),
-        })?;
-        let key = DataKey::new(secret);
+        let label = || self.key.to_string();
+        let key = fresh_data_key(key_bytes, self.entropy.as_ref(), label)?;
         let encrypted = self.wrap_now(&key, context).await?;
         Ok(Generated { key, encrypted })
     }
@@ -167,7 +163,7 @@ impl AwsKmsRsaKeyring {
         if !is_related(&self.key, &named_key(&encrypted.provider_info, &label)?) {
             return Ok(Unwrapped::NotMine);
         }
-        let digest = self.digest(context)?;
+        let canonical = self.digest(context)?;
         checked(encrypted.ciphertext.len(), BLOB_BYTES, "a blob", &label)?;
         let request = |client: aws_sdk_kms::Client| {
             client
@@ -180,11 +176,15 @@ impl AwsKmsRsaKeyring {
         let region = Some(self.key.home.region.as_str());
         let answer = self.kms.send(region, &label, request).await?;
         let plaintext = secret(answer.plaintext, &label)?;
-        self.check_answering_key(answer.key_id.as_deref())?;
+        check_answering_key(&self.key, answer.key_id.as_deref())?;
+        // Some writers sorted the context otherwise, and hashed it so.
+        let stored = context.stored().map(|bytes| hash::sha384(&[bytes]));
+        let is_bound = |digest: &[u8]| {
+            let mut forms = std::iter::once(&canonical).chain(&stored);
+            forms.any(|form| ct_eq(digest, form))
+        };
         match plaintext.expose().split_at_checked(DIGEST_BYTES) {
-            Some((bound, key))
-                if waxseal_core::secret::ct_eq(bound, &digest) && !key.is_empty() =>
-            {
+            Some((digest, key)) if is_bound(digest) && !key.is_empty() => {
                 Ok(Unwrapped::Key(DataKey::new(SecretBytes::copy_of(key))))
             }
             _ => Err(KeyringError::Unauthentic { key: label }),
@@ -218,7 +218,7 @@ impl AwsKmsRsaKeyring {
             |client: aws_sdk_kms::Client| client.get_public_key().key_id(label.clone()).send();
         let region = Some(self.key.home.region.as_str());
         let answer = self.kms.send(region, &label, request).await?;
-        self.check_answering_key(answer.key_id.as_deref())?;
+        check_answering_key(&self.key, answer.key_id.as_deref())?;
         let algorithms = answer.encryption_algorithms.unwrap_or_default();
         if answer.key_usage != Some(KeyUsageType::EncryptDecrypt)
             || !algorithms.contains(&self.algorithm.spec())
@@ -231,15 +231,6 @@ impl AwsKmsRsaKeyring {
         let der = answer.public_key.map(Blob::into_inner).unwrap_or_default();
         RsaPublicKey::from_spki(&der)
             .map_err(|error| wrong_answer(&label, &format!("no public key: {error}")))
-    }
-
-    fn check_answering_key(&self, answered: Option<&str>) -> Result<(), KeyringError> {
-        let label = self.key.to_string();
-        let arn = answering_arn(&label, answered)?;
-        match arn == self.key {
-            true => Ok(()),
-            false => Err(wrong_answer(&label, &format!("the key {arn}"))),
-        }
     }
 }
 

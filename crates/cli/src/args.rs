@@ -1,5 +1,6 @@
 //! What was typed, and nothing more: no file is opened and no key looked up here.
 
+use crate::tree::filter::Pattern;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -41,9 +42,25 @@ Keys (-k, repeated for several recipients):
   aws-kms-rsa:///ARN?padding=oaep-sha256&public-key=FILE
                                 an RSA key, wrapping with its public half: from a PEM file, or
                                 asked of KMS; padding oaep-sha256 (the default) or oaep-sha1
+  aws-kms-ecdh:///ARN?peer=FILE
+                                a key that shares a secret with the peer's public key, in PEM form;
+                                without peer, to open: whatever anybody encrypted for it
   raw-aes:FILE?namespace=NS&name=NAME
                                 a file of 16, 24 or 32 raw bytes, or their hex or base64;
                                 namespace is 'waxseal' and name the file's own name unless given
+  raw-rsa:FILE.pem?namespace=NS&name=NAME&padding=oaep-sha256
+                                an RSA key: a public one encrypts, a private one decrypts, a
+                                file with both does both; padding is pkcs1 or oaep-sha1, -sha256
+                                (the default), -sha384, -sha512; name is the key's fingerprint
+                                unless given
+  raw-ecdh:PUBLIC.pem           an EC key (P-256, P-384, P-521) to encrypt to
+  raw-ecdh:PRIVATE.pem          the same, to decrypt what anybody encrypted to it
+  raw-ecdh:PRIVATE.pem?peer=PUBLIC.pem
+                                your key and another's: either end opens what the other sealed
+  hierarchy:DIR?branch=ID&wrap=KEY&ttl=SECONDS
+                                a branch key in a folder (waxseal branch-key create), itself
+                                wrapped by KEY (alias/default unless given), which is used once
+                                in SECONDS (600) instead of once a message
 
 Embedded data live in $WAXSEAL_HOME, else $XDG_DATA_HOME/waxseal, else ~/.local/share/waxseal.
 
@@ -65,7 +82,8 @@ With several files the code is that of the first file that failed.";
 pub(crate) struct Global {
     /// Print one JSON line a file or item; errors are JSON lines on stderr.
     ///
-    /// The lines go to stdout, or to stderr when stdout carries the data.
+    /// The lines go to stdout, or to stderr when stdout carries the data. The last line on stderr
+    /// of a run over many files has a member "summary" with its counts.
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// No progress and no notes; errors are still told.
@@ -99,6 +117,9 @@ pub(crate) enum Command {
     /// Manage the keys of the embedded KMS
     #[command(subcommand)]
     Key(Key),
+    /// Manage branch keys in a folder, for -k hierarchy:DIR?branch=ID
+    #[command(subcommand)]
+    BranchKey(BranchKey),
     /// Read the log of all key usage of the embedded KMS
     #[command(subcommand)]
     Audit(Audit),
@@ -141,7 +162,7 @@ pub(crate) struct Encrypt {
 /// How to seal.
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct Sealing {
-    /// Key: id, alias/NAME, ARN, aws-kms:///ARN or raw-aes:FILE; repeat for several recipients
+    /// Key: id, alias/NAME, ARN, or a local key as in 'Keys' of --help; repeat for several recipients
     /// [default: alias/default of the embedded KMS]
     #[arg(short, long = "key", value_name = "KEY")]
     pub(crate) keys: Vec<String>,
@@ -335,9 +356,47 @@ pub(crate) struct Files {
     /// '-o -'; ciphertext never does.
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
-    /// Walk into directories. Symbolic links in them are not followed
+    /// Walk into directories, and rebuild them under -o. Symbolic links in them are not followed
+    ///
+    /// What is below IN/ goes to OUT/IN/, empty directories too; new directories have mode 0700.
+    /// Links, devices, sockets and pipes in a tree are left out and counted; a link that is named
+    /// as IN is followed. Without -o, outputs are written beside the inputs, and files that end
+    /// with the suffix are not encrypted again.
     #[arg(short, long)]
     pub(crate) recursive: bool,
+    /// With -r: only files that match, or lie in a directory that matches; repeatable
+    ///
+    /// GLOB is held against names below IN, as they are read. Without a '/' it is a name at any
+    /// depth: '*.jpg'. With one it is a path from IN on: '/a/*.jpg', 'a/**/b'. With one at the end
+    /// it matches directories only: 'cache/'. '*', '?' and '[a-z]' match within a name, leading
+    /// dots too, '**' any number of directories, '{a,b}' either. Directories in which nothing
+    /// matches are not rebuilt.
+    #[arg(long, value_name = "GLOB", requires = "recursive")]
+    pub(crate) include: Vec<Pattern>,
+    /// With -r: not what matches, whatever --include says; directories are not entered; repeatable
+    #[arg(long, value_name = "GLOB", requires = "recursive")]
+    pub(crate) exclude: Vec<Pattern>,
+    /// Leave alone what an earlier run has done: 'quick' or, byte for byte, 'verify'
+    ///
+    /// For instance after an interruption: outputs appear only when they are complete. 'quick'
+    /// (also --skip-done alone) takes an output for done when it was written after the input last
+    /// changed, its header is authentic under the keys and context given, and the lengths fit to
+    /// the byte. 'verify' decrypts all of it and compares. What is not proved done is done again.
+    /// Messages in base64, direct and secretbox are always compared.
+    #[arg(
+        long,
+        value_name = "HOW",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "quick"
+    )]
+    pub(crate) skip_done: Option<SkipDone>,
+    /// Only tell which files would be written: one line, or with --json one object, a file
+    ///
+    /// Nothing is made, written or asked of a key service, except to open headers for
+    /// --skip-done. The exit code is that of the run where it can be known before.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Files worked on at once, 1 to 64 [default: the number of cores, at most 16]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) jobs: Option<u16>,
@@ -347,6 +406,15 @@ pub(crate) struct Files {
     /// Do not wait until outputs are on the disk: faster, but a power cut may lose them
     #[arg(long)]
     pub(crate) no_sync: bool,
+}
+
+/// `--skip-done`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SkipDone {
+    /// Written after the input changed, header authentic, lengths right
+    Quick,
+    /// Decrypted and compared
+    Verify,
 }
 
 /// Show everything a header says, without any key
@@ -421,6 +489,39 @@ pub(crate) enum Key {
     Disable {
         /// Id, alias/NAME or ARN
         key: String,
+    },
+}
+
+/// `waxseal branch-key`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BranchKey {
+    /// Make a branch key with its first version
+    Create {
+        /// Folder to keep it in; made if it is not there
+        #[arg(long, value_name = "DIR")]
+        store: PathBuf,
+        /// Key that wraps it, written as for -k; repeat for several [default: alias/default]
+        #[arg(long, value_name = "KEY")]
+        wrap: Vec<String>,
+        /// Id [default: a fresh UUID]
+        id: Option<String>,
+    },
+    /// Make a new active version; what older ones wrapped still opens
+    Rotate {
+        /// Folder that it is in
+        #[arg(long, value_name = "DIR")]
+        store: PathBuf,
+        /// Key that wraps it, written as for -k; repeat for several [default: alias/default]
+        #[arg(long, value_name = "KEY")]
+        wrap: Vec<String>,
+        /// Id
+        id: String,
+    },
+    /// List the branch keys in a folder and their versions; needs no key
+    List {
+        /// The folder
+        #[arg(long, value_name = "DIR")]
+        store: PathBuf,
     },
 }
 

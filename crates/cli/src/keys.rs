@@ -2,9 +2,10 @@
 //!
 //! | typed | means |
 //! |---|---|
-//! | `raw-aes:FILE?…` | a local key |
+//! | `raw-aes:FILE?…`, `raw-rsa:FILE?…`, `raw-ecdh:FILE?…` | a local key |
+//! | `hierarchy:DIR?branch=ID…` | a branch key in a folder, wrapped by another of these keys |
 //! | `aws-kms:///ARN` (or id, alias) | Amazon KMS, or what `AWS_ENDPOINT_URL_KMS` names |
-//! | `aws-kms-mrk:`, `aws-kms-discovery:`, `aws-kms-rsa:` | the same, see `keys/aws.rs` |
+//! | `aws-kms-mrk:`, `aws-kms-discovery:`, `aws-kms-rsa:`, `aws-kms-ecdh:` | the same, see `keys/aws.rs` |
 //! | an ARN of another account or Region than the embedded KMS has | the same |
 //! | id, `alias/NAME`, any ARN with `--kms aws` | the same |
 //! | id, `alias/NAME`, an ARN of the embedded KMS | the embedded KMS |
@@ -12,7 +13,13 @@
 //! | nothing, opening | any key of the embedded KMS; with `--kms aws`, any of Amazon KMS |
 
 mod aws;
+pub(crate) mod branch_files;
+mod file;
+mod hierarchy;
 mod raw_aes;
+mod raw_ecdh;
+mod raw_rsa;
+mod uri;
 
 use crate::args::KmsChoice;
 use crate::embedded;
@@ -24,6 +31,9 @@ use waxseal_core::keyring::{BoxFuture, Generated, Keyring, MultiKeyring, Unwrapp
 use waxseal_core::{DataKey, EncryptedDataKey, EncryptionContext, KeyRef, KeyringError};
 use waxseal_kms::EngineKeyring;
 use waxseal_kms::home::DEFAULT_ALIAS;
+
+/// The namespace of raw keys that name none.
+const NAMESPACE_DEFAULT: &str = "waxseal";
 
 /// The keys as they were typed.
 #[derive(Debug, Clone)]
@@ -118,19 +128,25 @@ impl<'w> Resolver<'w> {
     }
 
     fn one(&self, typed: &str) -> Result<Arc<dyn Keyring>, Failure> {
-        if let Some(uri) = typed.strip_prefix("raw-aes:") {
-            return Ok(Arc::new(raw_aes::keyring(uri, self.world)?));
-        }
         if aws::is_key(typed) {
             return aws::keyring(typed, self.aws(), self.world);
         }
-        if let Some((scheme, _)) = typed.split_once(':')
-            && scheme != "arn"
-        {
-            return Err(Failure::usage(
-                format!("'{scheme}:' is no kind of key"),
-                "write an id, alias/NAME, an ARN, aws-kms:///ARN or raw-aes:FILE",
-            ));
+        let world = self.world;
+        match typed.split_once(':').map(|(scheme, _)| scheme) {
+            Some("raw-aes") => return Ok(Arc::new(raw_aes::keyring(typed, world)?)),
+            Some("raw-rsa") => return Ok(Arc::new(raw_rsa::keyring(typed, world)?)),
+            Some("raw-ecdh") => return Ok(Arc::new(raw_ecdh::keyring(typed, world)?)),
+            Some("hierarchy") => {
+                let wrapping = |typed: &str| self.one(typed);
+                return Ok(Arc::new(hierarchy::keyring(typed, world, &wrapping)?));
+            }
+            None | Some("arn") => {}
+            Some(scheme) => {
+                return Err(Failure::usage(
+                    format!("'{scheme}:' is no kind of key"),
+                    KINDS_OF_KEY,
+                ));
+            }
         }
         let name: KeyRef = typed.parse().map_err(wrong_name)?;
         let elsewhere = name.home().is_some_and(|home| *home != embedded::place());
@@ -163,11 +179,10 @@ impl<'w> Resolver<'w> {
 }
 
 fn wrong_name(error: waxseal_core::arn::NameError) -> Failure {
-    Failure::usage(
-        error.to_string(),
-        "write an id, alias/NAME, an ARN, aws-kms:///ARN or raw-aes:FILE",
-    )
+    Failure::usage(error.to_string(), KINDS_OF_KEY)
 }
+
+const KINDS_OF_KEY: &str = "write an id, alias/NAME, an ARN, aws-kms:///ARN, raw-aes:FILE, raw-rsa:FILE, raw-ecdh:FILE or hierarchy:DIR; see waxseal --help, Keys";
 
 /// A keyring without a key: nothing is its own.
 struct Nobody;

@@ -4,12 +4,18 @@
 //! Terms and bytes are those of the AWS Encryption SDK specification
 //! (`framework/keyring-interface.md`, `framework/structures.md`).
 
+pub mod branch_key;
+mod hierarchical;
 pub mod key_agreement;
 mod multi;
 mod raw_aes;
 mod raw_ecdh;
 mod raw_rsa;
 
+pub use hierarchical::{
+    BranchKeyOf, ChooseBranchKey, Elapsed, HierarchicalError, HierarchicalKeyring,
+    PROVIDER_AWS_KMS_HIERARCHY,
+};
 pub use multi::MultiKeyring;
 pub use raw_aes::{RawAesError, RawAesKeyring};
 pub use raw_ecdh::{CurveMismatch, RawEcdhKeyring};
@@ -286,8 +292,11 @@ fn is_raw_namespace(namespace: &str) -> bool {
     (1..=65_535).contains(&namespace.len()) && namespace != PROVIDER_AWS_KMS
 }
 
-/// A random data key, or why there is none.
-fn fresh_data_key(
+/// A random data key for keyrings that draw it here. `label` names the wrapping key in errors.
+///
+/// # Errors
+/// [`KeyringError::Service`] when `entropy` gives no bytes.
+pub fn fresh_data_key(
     key_bytes: usize,
     entropy: &dyn Entropy,
     label: impl Fn() -> String,

@@ -8,6 +8,7 @@
 )]
 
 mod configuration;
+mod ecdh;
 mod failures;
 mod requests;
 mod rsa;

@@ -1,20 +1,21 @@
 //! `waxseal encrypt`.
 
 use super::caching::{self, Manager};
-use super::{Session, Totals, context_of, is_many, over_files};
+use super::done::{Direction, Opening};
+use super::files::{self, Task};
+use super::{Session, Totals, context_of};
 use crate::args::{Caching, Encrypt, Format, Sealing};
 use crate::failure::Failure;
 use crate::input::{Input, Whole};
 use crate::keys;
 use crate::output::{Content, Output};
-use crate::tree::Naming;
 use pollster::block_on;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 use waxseal::direct;
 use waxseal::materials::DefaultManager;
-use waxseal::message::{self, SealError, SealOptions, Sealer, Suite};
+use waxseal::message::{self, OpenOptions, SealError, SealOptions, Sealer, Suite};
 use waxseal::secretbox;
 use waxseal_core::crypto::random::Entropy;
 use waxseal_core::keyring::Keyring;
@@ -25,8 +26,11 @@ const RESERVED_PREFIX: &str = "aws-crypto-";
 
 /// Runs the command.
 pub(super) fn run(args: Encrypt, session: &Session) -> Result<(), Failure> {
+    if args.files.dry_run && args.files.skip_done.is_none() {
+        return files::plan(&args.files, session, Direction::Seal, None);
+    }
     let mut recipe = Recipe::new(args.format, &args.sealing, session)?;
-    if is_many(&args.files) {
+    if files::is_many(&args.files) {
         recipe.cache(&args.caching)?;
     }
     let content = match args.base64 {
@@ -34,7 +38,13 @@ pub(super) fn run(args: Encrypt, session: &Session) -> Result<(), Failure> {
         false => Content::Ciphertext,
     };
     let work = |input: Input, output: &mut Output| recipe.seal(input, output);
-    let done = over_files(&args.files, content, Naming::Add, session, &work);
+    let task = Task {
+        content,
+        way: Direction::Seal,
+        work: &work,
+        opening: recipe.opening(),
+    };
+    let done = files::over_files(&args.files, session, &task);
     recipe.tell(session);
     done
 }
@@ -127,6 +137,23 @@ impl Recipe {
             plaintext_bytes: totals.plaintext_bytes,
             ciphertext_bytes: totals.message_bytes,
         })
+    }
+
+    /// How what is there already is opened, to see whether it is what would be written.
+    fn opening(&self) -> Opening<'_> {
+        Opening {
+            manager: &self.manager,
+            keyring: self.keyring.as_ref(),
+            options: OpenOptions {
+                required_context: self.options.context.clone(),
+                commitment: self.options.commitment,
+                ..OpenOptions::default()
+            },
+            context: &self.options.context,
+            secretbox_limits: self.secretbox_limits.clone(),
+            format: Some(self.format),
+            suite: Some(self.options.suite),
+        }
     }
 
     /// One data key for many files.

@@ -55,7 +55,7 @@ pub(super) fn run(args: &Decrypt, span: Span, session: &Session) -> Result<(), F
         plaintext_bytes,
         ciphertext_bytes: sealed.bytes,
     };
-    output.commit()?;
+    output.complete()?.commit()?;
     session.report.done(&done);
     Ok(())
 }

@@ -7,14 +7,15 @@
 //! Nothing gets a name before the old message has verified to its end, its signature included.
 
 use super::caching::{self, Manager};
+use super::done::{Direction, Opening};
 use super::encrypt::Recipe as Sealing;
-use super::{Session, Totals, context_of, decrypt, inspect, many_files, over_files};
+use super::files::{self, Task};
+use super::{Session, Totals, context_of, decrypt, inspect};
 use crate::args::{Caching, Files, Format, Reencrypt};
 use crate::failure::Failure;
 use crate::input::{Input, Whole};
 use crate::keys;
 use crate::output::{Content, Output};
-use crate::tree::Naming;
 use pollster::block_on;
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -37,17 +38,21 @@ pub(super) fn run(args: Reencrypt, session: &Session) -> Result<(), Failure> {
         true => Content::Base64,
         false => Content::Ciphertext,
     };
+    let task = Task {
+        content,
+        way: Direction::Again,
+        work: &work,
+        opening: recipe.opening(),
+    };
     let done = match one_in_place(&args.files) {
-        Some(files) if args.in_place => over_files(&files, content, keep, session, &work),
-        None if args.in_place => many_files(&args.files, content, keep, session, &work),
-        _ => over_files(&args.files, content, keep, session, &work),
+        Some(files) if args.in_place => files::over_files(&files, session, &task),
+        None if args.in_place && !args.files.dry_run => {
+            files::many_files(&args.files, session, &task)
+        }
+        _ => files::over_files(&args.files, session, &task),
     };
     recipe.sealing.tell(session);
     done
-}
-
-fn keep(_suffix: String) -> Naming {
-    Naming::Keep
 }
 
 /// What cannot be done, and what was not said clearly enough to be done to files that are there.
@@ -56,6 +61,12 @@ fn refuse(args: &Reencrypt) -> Result<(), Failure> {
         return Err(Failure::policy(
             "a message cannot get other recipients without being encrypted again: a second header under its key gives the key of all its tags away",
             "leave out --rewrap: reencrypt makes a new data key in one pass; or rotate the KMS key, which changes no message",
+        ));
+    }
+    if args.files.skip_done.is_some() {
+        return Err(Failure::usage(
+            "--skip-done cannot tell what was encrypted again from what was not",
+            "reencrypt all of it, or the files that are left by name",
         ));
     }
     if args.sealing.keys.is_empty() {
@@ -132,6 +143,18 @@ impl Recipe {
     fn cache(&mut self, args: &Caching) -> Result<(), Failure> {
         self.from_manager = caching::manager(self.from.clone(), args)?;
         self.sealing.cache(args)
+    }
+
+    fn opening(&self) -> Opening<'_> {
+        Opening {
+            manager: &self.from_manager,
+            keyring: self.from.as_ref(),
+            options: self.from_options.clone(),
+            context: &self.from_context,
+            secretbox_limits: self.secretbox_limits.clone(),
+            format: None,
+            suite: None,
+        }
     }
 
     fn reencrypt(&self, mut input: Input, output: &mut Output) -> Result<Totals, Failure> {

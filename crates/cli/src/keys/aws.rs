@@ -6,6 +6,7 @@
 //! | `aws-kms-mrk:///ARN` | a multi-Region key; it also opens what its replicas have wrapped |
 //! | `aws-kms-discovery:?account=N&partition=aws&region=R` | opening: whatever keys the accounts have, all if none is given; in the Regions, all if none is given |
 //! | `aws-kms-rsa:///ARN?padding=oaep-sha256&public-key=FILE` | an RSA key; its public half is asked of KMS unless a PEM file is given |
+//! | `aws-kms-ecdh:///ARN?peer=FILE&public-key=FILE` | a key that agrees with the peer's public key on a secret; without peer, opening: from any sender. Its own public half is asked of KMS unless a PEM file is given |
 //!
 //! The slashes may be left out.
 
@@ -16,7 +17,8 @@ use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
 use waxseal_aws::{AwsKms, DiscoveryFilter, KmsRsaAlgorithm, assert_unique};
-use waxseal_core::crypto::pem::PEM_BYTES_MAX;
+use waxseal_core::crypto::ecdh::EcdhPublicKey;
+use waxseal_core::crypto::pem::{KeyError, PEM_BYTES_MAX};
 use waxseal_core::crypto::rsa::{RsaPadding, RsaPublicKey};
 use waxseal_core::keyring::{Keyring, MultiKeyring};
 use waxseal_core::{KeyArn, KeyRef};
@@ -31,6 +33,7 @@ enum Kind {
     MultiRegion,
     Discovery,
     Rsa,
+    Ecdh,
 }
 
 impl Kind {
@@ -42,6 +45,7 @@ impl Kind {
             "aws-kms-mrk" => Self::MultiRegion,
             "aws-kms-discovery" => Self::Discovery,
             "aws-kms-rsa" => Self::Rsa,
+            "aws-kms-ecdh" => Self::Ecdh,
             _ => return None,
         };
         Some((kind, rest))
@@ -55,7 +59,7 @@ pub(super) fn is_key(typed: &str) -> bool {
 
 /// Whether a key of this form opens blobs that name their key themselves.
 pub(super) fn opens_blobs(typed: &str) -> bool {
-    Kind::of(typed).is_some_and(|(kind, _)| kind != Kind::Rsa)
+    Kind::of(typed).is_some_and(|(kind, _)| !matches!(kind, Kind::Rsa | Kind::Ecdh))
 }
 
 /// The keyring that is typed in one of the forms above.
@@ -70,6 +74,7 @@ pub(super) fn keyring(
         Kind::MultiRegion => Arc::new(aws.multi_region_keyring(uri.key()?)),
         Kind::Discovery => discovery(&uri, aws)?,
         Kind::Rsa => rsa(&uri, aws, world)?,
+        Kind::Ecdh => ecdh(&uri, aws, world)?,
     })
 }
 
@@ -126,21 +131,35 @@ fn rsa(uri: &Uri<'_>, aws: &Arc<AwsKms>, world: &World) -> Result<Arc<dyn Keyrin
         .ok()
         .and_then(|padding| KmsRsaAlgorithm::try_from(padding).ok())
         .ok_or_else(|| uri.malformed("KMS has the paddings oaep-sha256 and oaep-sha1"))?;
-    let public = uri.value("public-key")?.map(public_key).transpose()?;
-    let entropy = world.entropy.clone();
-    Ok(Arc::new(aws.rsa_keyring(
-        uri.arn()?,
-        algorithm,
-        public,
-        entropy,
-    )))
+    let public = uri.value("public-key")?;
+    let public = public.map(|path| key_of_file(path, RsaPublicKey::from_pem));
+    let (arn, entropy) = (uri.arn()?, world.entropy.clone());
+    let keyring = aws.rsa_keyring(arn, algorithm, public.transpose()?, entropy);
+    Ok(Arc::new(keyring))
 }
 
-fn public_key(path: &str) -> Result<RsaPublicKey, Failure> {
-    RsaPublicKey::from_pem(&pem_of_file(path)?).map_err(|error| {
+fn ecdh(uri: &Uri<'_>, aws: &Arc<AwsKms>, world: &World) -> Result<Arc<dyn Keyring>, Failure> {
+    uri.allow(&["peer", "public-key"])?;
+    let key = |name| {
+        let path = uri.value(name)?;
+        path.map(|path| key_of_file(path, EcdhPublicKey::from_pem))
+            .transpose()
+    };
+    let (arn, own) = (uri.arn()?, key("public-key")?);
+    Ok(match key("peer")? {
+        Some(peer) => Arc::new(aws.ecdh_keyring(arn, peer, own, world.entropy.clone())),
+        None => Arc::new(aws.ecdh_discovery(arn, own)),
+    })
+}
+
+fn key_of_file<K>(
+    path: &str,
+    parse: impl FnOnce(&[u8]) -> Result<K, KeyError>,
+) -> Result<K, Failure> {
+    parse(&pem_of_file(path)?).map_err(|error| {
         Failure::configuration(
-            format!("{path} holds no RSA public key: {error}"),
-            "save it with: aws kms get-public-key, or leave out public-key=",
+            format!("{path} holds no such public key: {error}"),
+            "save it in PEM form; aws kms get-public-key prints the base64 of it",
         )
     })
 }

@@ -216,7 +216,7 @@ impl EcdhPrivateKey {
     /// [`Unauthentic`] when `peer` is on another curve.
     pub fn shared_secret(&self, peer: &EcdhPublicKey) -> Result<SecretBytes, Unauthentic> {
         let theirs = UnparsedPublicKey::new(peer.curve.agreement(), &peer.spki);
-        agree(&self.key, &theirs, Unauthentic, |secret| {
+        agree(&self.key, theirs, Unauthentic, |secret| {
             Ok(SecretBytes::copy_of(secret))
         })
     }

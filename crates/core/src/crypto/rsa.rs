@@ -5,6 +5,7 @@
 //! has no place to hand it in.
 
 use super::Unauthentic;
+use super::hash::sha256;
 use super::pem::{self, KeyError, Label, Section};
 use crate::secret::SecretBytes;
 use aws_lc_rs::encoding::AsDer;
@@ -252,6 +253,17 @@ impl RsaKeys {
             }
             _ => Ok(keys),
         }
+    }
+}
+
+impl RsaKeys {
+    /// SHA-256 of the public key's `SubjectPublicKeyInfo`: the same for both halves of a pair.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let derived = self.private.as_ref().map(RsaPrivateKey::public_key);
+        let public = self.public.as_ref().or(derived.as_ref());
+        // A key that was read can be printed.
+        let spki = public.and_then(|key| Some(key.0.as_der().ok()?.as_ref().to_vec()));
+        sha256(&[&spki.unwrap_or_default()])
     }
 }
 
