@@ -6,7 +6,9 @@
 //!
 //! Order of opening: [`Incoming`] holds a header that nobody vouches for; [`Incoming::open`]
 //! unwraps the data key, compares the commitment, verifies the header and gives an [`Opener`];
-//! [`Opener::open_stream`] releases plaintext. There is no other way to a plaintext byte.
+//! [`Opener::open_stream`] releases plaintext, as do the other ways from an `Opener`:
+//! [`into_reader`](Opener::into_reader), [`into_opening`](Opener::into_opening) and
+//! [`into_range_reader`](Opener::into_range_reader). There is no other way to a plaintext byte.
 //! Data keys come from a keyring, or from a [materials manager](crate::materials).
 //!
 //! Sizes: a message of n plaintext bytes in frames of L bytes has `header | n | 32 a frame | 8 |

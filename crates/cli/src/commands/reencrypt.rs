@@ -156,7 +156,7 @@ impl Recipe {
             keyring: self.from.as_ref(),
             options: self.from_options.clone(),
             context: &self.from_context,
-            secretbox_limits: self.secretbox_limits.clone(),
+            secretbox_limits: self.secretbox_limits,
             format: None,
             suite: None,
         }

@@ -71,6 +71,13 @@ impl<R> Incoming<R> {
         Incoming::of(reader, self.header, self.ahead, self.limits)
     }
 
+    /// Takes the reader away, for a caller who will read on and
+    /// [push](super::Opening::push) what follows.
+    pub fn without_reader(self) -> (Incoming<()>, R) {
+        let rest = Incoming::of((), self.header, self.ahead, self.limits);
+        (rest, self.reader)
+    }
+
     /// What the header claims.
     pub fn header(&self) -> &Header {
         &self.header
