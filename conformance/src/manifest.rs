@@ -66,13 +66,19 @@ impl Manifest {
         let (kind, version) = (&root["manifest"]["type"], &root["manifest"]["version"]);
         assert_eq!(*kind, "awses-decrypt", "{}", file.display());
         let version = version.as_u64().expect("a version");
-        assert!((1..=5).contains(&version), "{}: version {version}", file.display());
+        assert!(
+            (1..=5).contains(&version),
+            "{}: version {version}",
+            file.display()
+        );
         let keys = json(&uri(folder, &root["keys"]));
         let tests = root["tests"].as_object().expect("tests by name");
-        let cases = tests.iter().map(|(name, test)| match test.get("decryption-scenario") {
-            Some(scenario) => scenario_case(name, scenario, folder, &keys["keys"]),
-            None => classic_case(name, test, folder, &keys["keys"]),
-        });
+        let cases = tests
+            .iter()
+            .map(|(name, test)| match test.get("decryption-scenario") {
+                Some(scenario) => scenario_case(name, scenario, folder, &keys["keys"]),
+                None => classic_case(name, test, folder, &keys["keys"]),
+            });
         let mut cases: Vec<_> = cases.collect();
         cases.sort_by(|a, b| a.name.cmp(&b.name));
         Self { version, cases }
@@ -83,8 +89,15 @@ fn file_of(path: &Path) -> PathBuf {
     if path.is_file() {
         return path.to_owned();
     }
-    let names = ["decrypt-manifest.json", "decrypt_message.json", "manifest.json"];
-    let found = names.iter().map(|name| path.join(name)).find(|path| path.is_file());
+    let names = [
+        "decrypt-manifest.json",
+        "decrypt_message.json",
+        "manifest.json",
+    ];
+    let found = names
+        .iter()
+        .map(|name| path.join(name))
+        .find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("{} holds none of {names:?}", path.display()))
 }
 
@@ -92,7 +105,11 @@ fn file_of(path: &Path) -> PathBuf {
 fn classic_case(name: &str, test: &Value, folder: &Path, keys: &Value) -> Case {
     let (local, elsewhere) = keys::all(&test["master-keys"], keys);
     let result = &test["result"];
-    let plaintext = match (test.get("plaintext"), result.get("output"), result.get("error")) {
+    let plaintext = match (
+        test.get("plaintext"),
+        result.get("output"),
+        result.get("error"),
+    ) {
         (Some(plaintext), None, None) => Some(uri(folder, plaintext)),
         (None, Some(output), None) => Some(uri(folder, &output["plaintext"])),
         (None, None, Some(_)) => None,
@@ -120,7 +137,10 @@ fn scenario_case(name: &str, scenario: &Value, folder: &Path, keys: &Value) -> C
     let (local, elsewhere) = keys::all(&Value::Array(vec![description.clone()]), keys);
     let result = &scenario["result"];
     let plaintext = match scenario["type"].as_str().expect("a type") {
-        "positive-esdk" => Some(uri(folder, result.get("output").map_or(result, |o| &o["plaintext"]))),
+        "positive-esdk" => Some(uri(
+            folder,
+            result.get("output").map_or(result, |o| &o["plaintext"]),
+        )),
         kind if kind.starts_with("negative") => None,
         kind => panic!("{name}: a scenario of type {kind}"),
     };
@@ -144,12 +164,16 @@ fn pairs(object: &Value) -> Vec<(String, String)> {
 /// `file://` and a path from the folder of the manifest.
 fn uri(folder: &Path, value: &Value) -> PathBuf {
     let uri = text(value);
-    let path = uri.strip_prefix("file://").unwrap_or_else(|| panic!("{uri} is no file"));
+    let path = uri
+        .strip_prefix("file://")
+        .unwrap_or_else(|| panic!("{uri} is no file"));
     folder.join(path)
 }
 
 fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_else(|| panic!("text, not {value}"))
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("text, not {value}"))
 }
 
 /// A JSON file.

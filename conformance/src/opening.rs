@@ -19,7 +19,8 @@ use waxseal_core::crypto::ecdh::{EcdhPrivateKey, EcdhPublicKey};
 use waxseal_core::crypto::rsa::{RsaKeys, RsaPadding};
 use waxseal_core::keyring::branch_key::{BranchKey, StaticBranchKeys, WrappedBranchKey};
 use waxseal_core::keyring::{
-    BoxFuture, BranchKeyOf, Generated, HierarchicalKeyring, RawEcdhKeyring, RawRsaKeyring, Unwrapped,
+    BoxFuture, BranchKeyOf, Generated, HierarchicalKeyring, RawEcdhKeyring, RawRsaKeyring,
+    Unwrapped,
 };
 
 /// How [`through_library`] and [`through_command`] open.
@@ -103,15 +104,25 @@ pub fn keyring(keys: &[Key]) -> Arc<dyn Keyring> {
 
 fn one(key: &Key) -> Arc<dyn Keyring> {
     match key {
-        Key::Aes { namespace, name, key } => {
+        Key::Aes {
+            namespace,
+            name,
+            key,
+        } => {
             let key = SecretBytes::copy_of(key);
             let entropy = Arc::new(SystemEntropy);
             Arc::new(RawAesKeyring::new(namespace, name, &key, entropy).expect("an AES key"))
         }
-        Key::Rsa { namespace, name, pem, padding } => {
+        Key::Rsa {
+            namespace,
+            name,
+            pem,
+            padding,
+        } => {
             let padding = padding.parse::<RsaPadding>().expect("a padding");
             let keys = RsaKeys::from_pem(pem.as_bytes()).expect("an RSA key");
-            let keyring = RawRsaKeyring::new(namespace, name, padding, keys, Arc::new(SystemEntropy));
+            let keyring =
+                RawRsaKeyring::new(namespace, name, padding, keys, Arc::new(SystemEntropy));
             Arc::new(keyring.expect("an RSA keyring"))
         }
         Key::Ecdh(ecdh) => Arc::new(agreed(ecdh)),
@@ -149,10 +160,19 @@ fn hierarchical(branch: &Branch) -> HierarchicalKeyring {
 fn spelled(world: &World, file: &str, key: &Key) -> String {
     let written = |bytes: &[u8]| display(&world.write(file, bytes));
     match key {
-        Key::Aes { namespace, name, key } => {
+        Key::Aes {
+            namespace,
+            name,
+            key,
+        } => {
             format!("raw-aes:{}?namespace={namespace}&name={name}", written(key))
         }
-        Key::Rsa { namespace, name, pem, padding } => {
+        Key::Rsa {
+            namespace,
+            name,
+            pem,
+            padding,
+        } => {
             let file = written(pem.as_bytes());
             format!("raw-rsa:{file}?namespace={namespace}&name={name}&padding={padding}")
         }

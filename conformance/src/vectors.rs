@@ -30,5 +30,7 @@ pub fn shared(path: &str, cases: usize) -> Option<PathBuf> {
 
 /// A file or folder of the vectors in the repository.
 pub fn own(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("vectors")
+        .join(path)
 }

@@ -33,7 +33,10 @@ struct Stage {
 /// A command that replaces `there/out`.
 const COMMANDS: [(&str, &[&str]); 2] = [
     ("encrypt", &["encrypt", "-k", KEY, "-o", "there/out", "in"]),
-    ("decrypt", &["decrypt", "-k", KEY, "-o", "there/out", "signed"]),
+    (
+        "decrypt",
+        &["decrypt", "-k", KEY, "-o", "there/out", "signed"],
+    ),
 ];
 
 impl Stage {
@@ -43,7 +46,10 @@ impl Stage {
         world.write("key", [7; 32]);
         world.write("in", &plaintext);
         world.ok(&["encrypt", "-k", KEY, "-o", "sealed", "in"], b"");
-        world.ok(&["encrypt", "-k", KEY, "--signed", "-o", "signed", "in"], b"");
+        world.ok(
+            &["encrypt", "-k", KEY, "--signed", "-o", "signed", "in"],
+            b"",
+        );
         fs::create_dir(world.path("there")).unwrap();
         Self { world, plaintext }
     }
@@ -58,7 +64,11 @@ impl Stage {
             "encrypt" => self.world.ok(&["decrypt", "-k", KEY, "there/out"], b""),
             _ => now,
         };
-        assert!(opened == self.plaintext, "{command}: a torn file of {} bytes", opened.len());
+        assert!(
+            opened == self.plaintext,
+            "{command}: a torn file of {} bytes",
+            opened.len()
+        );
         true
     }
 
@@ -82,7 +92,11 @@ impl Stage {
 
 fn signalled(stage: &Stage, args: &[&str], signal: Signal, moment: Duration) -> ExitStatus {
     let mut command = stage.world.command(args);
-    let mut child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     std::thread::sleep(moment);
     kill_process(Pid::from_child(&child), signal).unwrap();
     child.wait().unwrap()
@@ -108,7 +122,10 @@ fn signals_at_any_moment() {
                 new += usize::from(is_new);
                 finished += usize::from(status.success());
                 let leftovers = stage.world.leftovers("there").len();
-                assert!(leftovers == 0 || signal == Signal::KILL, "SIGINT left a file behind");
+                assert!(
+                    leftovers == 0 || signal == Signal::KILL,
+                    "SIGINT left a file behind"
+                );
                 left += leftovers;
                 if leftovers > 0 {
                     stage.next_run(args);
@@ -117,10 +134,15 @@ fn signals_at_any_moment() {
             stage.next_run(args);
         }
         let cuts = old + new;
-        assert!(old > cuts / 10 && finished < cuts * 9 / 10, "the signals came too late");
+        assert!(
+            old > cuts / 10 && finished < cuts * 9 / 10,
+            "the signals came too late"
+        );
         promise(
             &format!("cuts-{name}"),
-            format!("{cuts} cuts (seed {seed}): {old} old, {new} new ({finished} after the end), 0 torn, {left} temporary files left, gone on the next run"),
+            format!(
+                "{cuts} cuts (seed {seed}): {old} old, {new} new ({finished} after the end), 0 torn, {left} temporary files left, gone on the next run"
+            ),
         );
     }
 }
@@ -143,20 +165,37 @@ fn readers_that_go_away() {
         // More than a pipe holds stays unread.
         let taken = dice.below(PLAINTEXT_BYTES as u64 - (2 << 20));
         let mut command = stage.world.command(args);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let mut got = Vec::new();
-        child.stdout.take().unwrap().take(taken).read_to_end(&mut got).unwrap();
+        child
+            .stdout
+            .take()
+            .unwrap()
+            .take(taken)
+            .read_to_end(&mut got)
+            .unwrap();
         let status = child.wait().unwrap();
         assert!(!status.success(), "{args:?}: success after {taken} bytes");
-        assert!(status.code() == Some(74) || status.signal() == Some(Signal::PIPE.as_raw()), "{status}");
+        assert!(
+            status.code() == Some(74) || status.signal() == Some(Signal::PIPE.as_raw()),
+            "{status}"
+        );
         if decrypting {
             assert!(stage.plaintext.starts_with(&got));
         }
         cut += 1;
     }
     // With an output file, a closed stdout is no reason to leave half of one.
-    promise("cuts-SIGPIPE", format!("{cut} cuts (seed {seed}): never exit 0, nothing but the beginning of the plaintext"));
+    promise(
+        "cuts-SIGPIPE",
+        format!(
+            "{cut} cuts (seed {seed}): never exit 0, nothing but the beginning of the plaintext"
+        ),
+    );
 }
 
 /// The disk is full after a random number of bytes.
@@ -177,7 +216,10 @@ fn disks_that_fill() {
         };
         // The last quarter has room for all of it.
         let kib = 16 + dice.below(PLAINTEXT_BYTES as u64 / 1024 * 4 / 3);
-        let run = format!("\"$waxseal\" {} -k '{KEY}' || code=$?", arguments.replace("OUT", "small/out"));
+        let run = format!(
+            "\"$waxseal\" {} -k '{KEY}' || code=$?",
+            arguments.replace("OUT", "small/out")
+        );
         let script = match tmpfs {
             true => format!(
                 "set -e; mount -t tmpfs -o size={kib}k tmpfs small; printf %s '{OLD}' > small/out; \
@@ -202,11 +244,25 @@ fn disks_that_fill() {
         let ran = Ran::of(command_line, b"");
         assert_eq!(ran.text(), "out\n", "left behind by {arguments}");
         let is_new = stage.is_new(command);
-        assert_eq!(ran.code, Some(if is_new { 0 } else { 74 }), "{arguments}: {}", ran.stderr);
+        assert_eq!(
+            ran.code,
+            Some(if is_new { 0 } else { 74 }),
+            "{arguments}: {}",
+            ran.stderr
+        );
         old += usize::from(!is_new);
         new += usize::from(is_new);
     }
     assert!(old > cuts / 4 && new > 0, "{old} old, {new} new");
-    let where_ = if tmpfs { "a small tmpfs" } else { "a file size limit (no right to mount here)" };
-    promise("cuts-full-disk", format!("{cuts} cuts on {where_} (seed {seed}): {old} old with exit 74, {new} new, 0 torn, 0 temporary files"));
+    let where_ = if tmpfs {
+        "a small tmpfs"
+    } else {
+        "a file size limit (no right to mount here)"
+    };
+    promise(
+        "cuts-full-disk",
+        format!(
+            "{cuts} cuts on {where_} (seed {seed}): {old} old with exit 74, {new} new, 0 torn, 0 temporary files"
+        ),
+    );
 }

@@ -17,8 +17,8 @@ use waxseal::message::{
     self, CommitmentPolicy, Incoming, Limits, OpenError, OpenOptions, Release, SealOptions, Suite,
 };
 use waxseal::{
-    DataKey, EncryptedDataKey, EncryptionContext, Keyring, KeyringError, RawAesKeyring, SecretBytes,
-    SystemEntropy,
+    DataKey, EncryptedDataKey, EncryptionContext, Keyring, KeyringError, RawAesKeyring,
+    SecretBytes, SystemEntropy,
 };
 use waxseal_conformance::manifest::json;
 use waxseal_conformance::opening::GivenKey;
@@ -55,9 +55,18 @@ fn open(
 }
 
 /// The altered message does not open, and what left before that is part of the plaintext.
-fn refused(keyring: &dyn Keyring, altered: &[u8], plaintext: &[u8], what: impl Fn() -> String) -> OpenError {
+fn refused(
+    keyring: &dyn Keyring,
+    altered: &[u8],
+    plaintext: &[u8],
+    what: impl Fn() -> String,
+) -> OpenError {
     let (out, ended) = open(keyring, altered, &lenient());
-    assert!(plaintext.starts_with(&out), "{}: something else left", what());
+    assert!(
+        plaintext.starts_with(&out),
+        "{}: something else left",
+        what()
+    );
     ended.expect_err(&what())
 }
 
@@ -117,7 +126,9 @@ fn every_bit_and_every_truncation() {
         let mut altered = base.sealed.clone();
         for bit in 0..altered.len() * 8 {
             altered[bit / 8] ^= 1 << (bit % 8);
-            refused(&keyring, &altered, &base.plaintext, || format!("{}, bit {bit}", base.name));
+            refused(&keyring, &altered, &base.plaintext, || {
+                format!("{}, bit {bit}", base.name)
+            });
             altered[bit / 8] ^= 1 << (bit % 8);
         }
         for len in 0..altered.len() {
@@ -133,7 +144,10 @@ fn every_bit_and_every_truncation() {
     assert_eq!((bits, truncations), (BITS, BITS / 8));
     promise(
         "hostile-flips",
-        format!("{bits} flipped bits and {truncations} truncations of 22 messages: 0 opened; {:.1?}", begin.elapsed()),
+        format!(
+            "{bits} flipped bits and {truncations} truncations of 22 messages: 0 opened; {:.1?}",
+            begin.elapsed()
+        ),
     );
 }
 
@@ -191,7 +205,13 @@ fn sealed_by(keyring: &dyn Keyring, suite: Suite, plaintext: &[u8]) -> Vec<u8> {
         commitment,
         ..SealOptions::default()
     };
-    pollster::block_on(message::encrypt(keyring, plaintext, options, &SystemEntropy)).unwrap()
+    pollster::block_on(message::encrypt(
+        keyring,
+        plaintext,
+        options,
+        &SystemEntropy,
+    ))
+    .unwrap()
 }
 
 /// Frames swapped, repeated, dropped, renumbered, and taken from another message under the same
@@ -201,15 +221,24 @@ fn frames_out_of_place() {
     let plaintext: Vec<u8> = (0..3 * FRAME_BYTES as u8 + 8).collect();
     let mut tried = 0;
     for suite in Suite::all() {
-        let keyring = SameDataKey { wrapping: raw_aes("ns", "name", vec![7; 32]), byte: 9 };
+        let keyring = SameDataKey {
+            wrapping: raw_aes("ns", "name", vec![7; 32]),
+            byte: 9,
+        };
         let sealed = sealed_by(&keyring, suite, &plaintext);
         let other = sealed_by(&keyring, suite, &plaintext);
-        let body = Incoming::read(&sealed[..], &Limits::default()).unwrap().header().header_bytes();
+        let body = Incoming::read(&sealed[..], &Limits::default())
+            .unwrap()
+            .header()
+            .header_bytes();
         assert_eq!(open(&keyring, &sealed, &lenient()).0, plaintext);
         let header = &sealed[..body];
         let frame = |at: usize| &sealed[body + at * SLOT_BYTES..][..SLOT_BYTES];
         let foreign = |at: usize| &other[body + at * SLOT_BYTES..][..SLOT_BYTES];
-        let (last, foreign_last) = (&sealed[body + 3 * SLOT_BYTES..], &other[body + 3 * SLOT_BYTES..]);
+        let (last, foreign_last) = (
+            &sealed[body + 3 * SLOT_BYTES..],
+            &other[body + 3 * SLOT_BYTES..],
+        );
         let numbered = |frame: &[u8], number: u32, iv: bool| {
             let mut frame = frame.to_vec();
             frame[..4].copy_from_slice(&number.to_be_bytes());
@@ -221,39 +250,96 @@ fn frames_out_of_place() {
         let swapped = |iv| [numbered(frame(1), 1, iv), numbered(frame(0), 2, iv)];
         for (what, parts) in [
             ("swapped", vec![header, frame(1), frame(0), frame(2), last]),
-            ("swapped and renumbered", vec![header, &swapped(false)[0], &swapped(false)[1], frame(2), last]),
-            ("swapped, renumbered, other IVs", vec![header, &swapped(true)[0], &swapped(true)[1], frame(2), last]),
-            ("repeated", vec![header, frame(0), frame(0), frame(1), frame(2), last]),
-            ("repeated in place", vec![header, frame(0), frame(0), frame(2), last]),
-            ("repeated and renumbered", vec![header, frame(0), &numbered(frame(0), 2, true), frame(2), last]),
+            (
+                "swapped and renumbered",
+                vec![
+                    header,
+                    &swapped(false)[0],
+                    &swapped(false)[1],
+                    frame(2),
+                    last,
+                ],
+            ),
+            (
+                "swapped, renumbered, other IVs",
+                vec![header, &swapped(true)[0], &swapped(true)[1], frame(2), last],
+            ),
+            (
+                "repeated",
+                vec![header, frame(0), frame(0), frame(1), frame(2), last],
+            ),
+            (
+                "repeated in place",
+                vec![header, frame(0), frame(0), frame(2), last],
+            ),
+            (
+                "repeated and renumbered",
+                vec![
+                    header,
+                    frame(0),
+                    &numbered(frame(0), 2, true),
+                    frame(2),
+                    last,
+                ],
+            ),
             ("first dropped", vec![header, frame(1), frame(2), last]),
             ("middle dropped", vec![header, frame(0), frame(2), last]),
-            ("last full one dropped", vec![header, frame(0), frame(1), last]),
+            (
+                "last full one dropped",
+                vec![header, frame(0), frame(1), last],
+            ),
             ("final dropped", vec![header, frame(0), frame(1), frame(2)]),
             ("final alone", vec![header, last]),
-            ("final twice", vec![header, frame(0), frame(1), frame(2), last, last]),
-            ("first from another message", vec![header, foreign(0), frame(1), frame(2), last]),
-            ("middle from another message", vec![header, frame(0), foreign(1), frame(2), last]),
-            ("final from another message", vec![header, frame(0), frame(1), frame(2), foreign_last]),
-            ("header from another message", vec![&other[..body], frame(0), frame(1), frame(2), last]),
+            (
+                "final twice",
+                vec![header, frame(0), frame(1), frame(2), last, last],
+            ),
+            (
+                "first from another message",
+                vec![header, foreign(0), frame(1), frame(2), last],
+            ),
+            (
+                "middle from another message",
+                vec![header, frame(0), foreign(1), frame(2), last],
+            ),
+            (
+                "final from another message",
+                vec![header, frame(0), frame(1), frame(2), foreign_last],
+            ),
+            (
+                "header from another message",
+                vec![&other[..body], frame(0), frame(1), frame(2), last],
+            ),
         ] {
-            refused(&keyring, &parts.concat(), &plaintext, || format!("{suite:?}: {what}"));
+            refused(&keyring, &parts.concat(), &plaintext, || {
+                format!("{suite:?}: {what}")
+            });
             tried += 1;
         }
     }
     assert_eq!(tried, 11 * 16);
-    promise("hostile-frames", format!("{tried} splices under one data key: 0 opened"));
+    promise(
+        "hostile-frames",
+        format!("{tried} splices under one data key: 0 opened"),
+    );
 }
 
 /// A signature by another key pair, and none.
 #[test]
 fn signatures_of_others() {
     for suite in Suite::all().filter(|suite| suite.is_signed()) {
-        let keyring = SameDataKey { wrapping: raw_aes("ns", "name", vec![7; 32]), byte: 9 };
+        let keyring = SameDataKey {
+            wrapping: raw_aes("ns", "name", vec![7; 32]),
+            byte: 9,
+        };
         let sealed = sealed_by(&keyring, suite, b"signed by one");
         let other = sealed_by(&keyring, suite, b"signed by two");
         assert_eq!(sealed.len(), other.len());
-        let footer_bytes = if suite.id() == 0x0214 { 2 + 71 } else { 2 + 103 };
+        let footer_bytes = if suite.id() == 0x0214 {
+            2 + 71
+        } else {
+            2 + 103
+        };
         let cut = sealed.len() - footer_bytes;
         for parts in [
             vec![&sealed[..cut], &other[cut..]],
@@ -329,7 +415,9 @@ impl Gcm {
     /// The tag of a ciphertext: any is some plaintext's.
     fn tag(&self, nonce: [u8; 12], aad: &[u8], ciphertext: &[u8]) -> u128 {
         let blocks = blocks(aad, ciphertext);
-        let hash = blocks.iter().fold(0, |hash, block| field::times(hash ^ block, self.h));
+        let hash = blocks
+            .iter()
+            .fold(0, |hash, block| field::times(hash ^ block, self.h));
         hash ^ self.mask(nonce)
     }
 
@@ -363,9 +451,15 @@ fn collision(keys: [&Gcm; 2], nonce: [u8; 12], aad: &[u8], ciphertext: &[u8], fr
 
 #[test]
 fn the_field_and_the_hash_are_right() {
-    let (a, b) = (0x0388_dace_60b6_a392_f328_c2b9_71b2_fe78, 0x66e9_4bd4_ef8a_2c3b_884c_fa59_ca34_2b2e);
+    let (a, b) = (
+        0x0388_dace_60b6_a392_f328_c2b9_71b2_fe78,
+        0x66e9_4bd4_ef8a_2c3b_884c_fa59_ca34_2b2e,
+    );
     // SP 800-38D's authors' test case 2: one product of GHASH.
-    assert_eq!(field::times(a, b), 0x5e2e_c746_9170_6288_2c85_b068_5353_deb7);
+    assert_eq!(
+        field::times(a, b),
+        0x5e2e_c746_9170_6288_2c85_b068_5353_deb7
+    );
     assert_eq!(field::times(a, field::inverse(a)), field::ONE);
     let gcm = Gcm::new(&[3; 32]);
     let mut text = [5; 40];
@@ -402,7 +496,11 @@ fn salamander(suite: Suite, keyrings: [&RawAesKeyring; 2]) -> Vec<u8> {
     header.extend([0, 0]);
     header.extend(u16::try_from(edks.len()).unwrap().to_be_bytes());
     for edk in &edks {
-        for field in [edk.provider_id.as_bytes(), &edk.provider_info, &edk.ciphertext] {
+        for field in [
+            edk.provider_id.as_bytes(),
+            &edk.provider_info,
+            &edk.ciphertext,
+        ] {
             header.extend(u16::try_from(field.len()).unwrap().to_be_bytes());
             header.extend(field);
         }
@@ -417,7 +515,10 @@ fn salamander(suite: Suite, keyrings: [&RawAesKeyring; 2]) -> Vec<u8> {
 
     // Two blocks that the first key reads, two for the second, one free.
     let mut text = [0; 80];
-    for (gcm, (words, at)) in gcms.iter().zip([(b"pay 100 EUR to alice, as agreed.", 0), (b"pay 999 EUR to mallory, at once.", 32)]) {
+    for (gcm, (words, at)) in gcms.iter().zip([
+        (b"pay 100 EUR to alice, as agreed.", 0),
+        (b"pay 999 EUR to mallory, at once.", 32),
+    ]) {
         let mut stream = [0; 80];
         gcm.xor_stream(FRAME_IV, &mut stream);
         for (place, word) in words.iter().enumerate() {
@@ -453,7 +554,8 @@ fn message_key(suite: Suite, data_key: &[u8], message_id: &[u8]) -> Vec<u8> {
     assert_eq!(suite.id(), 0x0178);
     let mut key = vec![0; 32];
     let prk = extract(HkdfHash::Sha256, &[0; 32], data_key);
-    prk.expand(&[&suite.id().to_be_bytes(), message_id], &mut key).unwrap();
+    prk.expand(&[&suite.id().to_be_bytes(), message_id], &mut key)
+        .unwrap();
     key
 }
 
@@ -461,10 +563,16 @@ fn message_key(suite: Suite, data_key: &[u8], message_id: &[u8]) -> Vec<u8> {
 fn salamanders() {
     let world = World::new();
     let keys = [vec![0xa1; 32], vec![0xb2; 32]];
-    let keyrings = [raw_aes("ns", "one", keys[0].clone()), raw_aes("ns", "two", keys[1].clone())];
+    let keyrings = [
+        raw_aes("ns", "one", keys[0].clone()),
+        raw_aes("ns", "two", keys[1].clone()),
+    ];
     let typed = ["one", "two"].map(|name| {
         let key = if name == "one" { &keys[0] } else { &keys[1] };
-        format!("raw-aes:{}?namespace=ns&name={name}", world.write(name, key).display())
+        format!(
+            "raw-aes:{}?namespace=ns&name={name}",
+            world.write(name, key).display()
+        )
     });
     for id in [0x0078, 0x0178] {
         let suite = Suite::by_id(id).unwrap();
@@ -473,21 +581,36 @@ fn salamanders() {
             let (out, ended) = open(keyring, &message, &lenient());
             ended.expect("it verifies under both keys");
             let (_, ended) = open(keyring, &message, &OpenOptions::default());
-            assert!(matches!(ended, Err(OpenError::Commitment { .. })), "{ended:?}");
+            assert!(
+                matches!(ended, Err(OpenError::Commitment { .. })),
+                "{ended:?}"
+            );
             out
         });
         assert!(opened[0].starts_with(b"pay 100 EUR to alice, as agreed."));
         assert_eq!(&opened[1][32..64], b"pay 999 EUR to mallory, at once.");
         world.write("salamander", &message);
         for key in &typed {
-            let ran = world.run(&["decrypt", "-k", key, "salamander"], b"").exits(8);
+            let ran = world
+                .run(&["decrypt", "-k", key, "salamander"], b"")
+                .exits(8);
             assert_told(&ran);
             assert_eq!(ran.stdout, b"");
-            let lenient = ["decrypt", "-k", key, "--commitment-policy", "require-encrypt-allow-decrypt", "salamander"];
+            let lenient = [
+                "decrypt",
+                "-k",
+                key,
+                "--commitment-policy",
+                "require-encrypt-allow-decrypt",
+                "salamander",
+            ];
             assert_eq!(world.ok(&lenient, b"").len(), 80);
         }
     }
-    promise("hostile-salamanders", "2 messages that verify under two keys: refused by policy, library and command (exit 8)");
+    promise(
+        "hostile-salamanders",
+        "2 messages that verify under two keys: refused by policy, library and command (exit 8)",
+    );
 }
 
 /// With commitment there is no second key: neither another's data key beside the right one, nor a
@@ -495,34 +618,53 @@ fn salamanders() {
 #[test]
 fn swapped_commitments() {
     const COMMITMENT_BYTES: usize = 32;
-    let keyring = SameDataKey { wrapping: raw_aes("ns", "name", vec![7; 32]), byte: 9 };
+    let keyring = SameDataKey {
+        wrapping: raw_aes("ns", "name", vec![7; 32]),
+        byte: 9,
+    };
     for suite in [Suite::COMMITTING, Suite::COMMITTING_SIGNED] {
         let sealed = sealed_by(&keyring, suite, b"committed");
-        let header = Incoming::read(&sealed[..], &Limits::default()).unwrap().header().clone();
+        let header = Incoming::read(&sealed[..], &Limits::default())
+            .unwrap()
+            .header()
+            .clone();
         let at = header.header_bytes() - 16 - COMMITMENT_BYTES;
         assert_eq!(&sealed[at..][..COMMITMENT_BYTES], header.commitment());
         // Another data key is offered for the same message: whoever unwraps it learns nothing.
         let (out, ended) = open(&GivenKey(vec![8; 32]), &sealed, &lenient());
-        assert!(out.is_empty() && matches!(ended, Err(OpenError::Unauthentic)), "{ended:?}");
+        assert!(
+            out.is_empty() && matches!(ended, Err(OpenError::Unauthentic)),
+            "{ended:?}"
+        );
         // The commitment of that other data key, and a header tag that fits it.
         let prk = extract(HkdfHash::Sha512, header.message_id(), &[8; 32]);
         let (mut commitment, mut key) = ([0; COMMITMENT_BYTES], [0; 32]);
         prk.expand(&[b"COMMITKEY"], &mut commitment).unwrap();
-        prk.expand(&[&suite.id().to_be_bytes(), b"DERIVEKEY"], &mut key).unwrap();
+        prk.expand(&[&suite.id().to_be_bytes(), b"DERIVEKEY"], &mut key)
+            .unwrap();
         let mut forged = sealed.clone();
         forged[at..][..COMMITMENT_BYTES].copy_from_slice(&commitment);
-        let tag = AesGcm::new(&key).unwrap().seal([0; 12], &forged[..at + COMMITMENT_BYTES], &mut []).unwrap();
+        let tag = AesGcm::new(&key)
+            .unwrap()
+            .seal([0; 12], &forged[..at + COMMITMENT_BYTES], &mut [])
+            .unwrap();
         forged[at + COMMITMENT_BYTES..][..16].copy_from_slice(&tag);
         for keyring in [&keyring as &dyn Keyring, &GivenKey(vec![8; 32])] {
             let (out, ended) = open(keyring, &forged, &lenient());
-            assert!(out.is_empty() && matches!(ended, Err(OpenError::Unauthentic)), "{ended:?}");
+            assert!(
+                out.is_empty() && matches!(ended, Err(OpenError::Unauthentic)),
+                "{ended:?}"
+            );
         }
         // The commitment of another message under the same data key.
         let other = sealed_by(&keyring, suite, b"committed");
         let mut forged = sealed.clone();
         forged[at..][..COMMITMENT_BYTES].copy_from_slice(&other[at..][..COMMITMENT_BYTES]);
         let (out, ended) = open(&keyring, &forged, &lenient());
-        assert!(out.is_empty() && matches!(ended, Err(OpenError::Unauthentic)), "{ended:?}");
+        assert!(
+            out.is_empty() && matches!(ended, Err(OpenError::Unauthentic)),
+            "{ended:?}"
+        );
     }
     promise("hostile-commitments", "6 swapped commitments: 0 opened");
 }

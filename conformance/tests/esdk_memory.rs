@@ -24,7 +24,12 @@ struct Claim {
 
 impl Claim {
     fn plain() -> Self {
-        Self { encrypted_data_keys: 1, present: 1, content: 2, frame_bytes: 4096 }
+        Self {
+            encrypted_data_keys: 1,
+            present: 1,
+            content: 2,
+            frame_bytes: 4096,
+        }
     }
 
     /// The header, and its tag, which verifies.
@@ -86,7 +91,10 @@ impl<R: Read> Read for Counted<R> {
 
 /// Opens; gives what came of it, and how much was read.
 fn open(message: impl Read, limits: &Limits) -> (Result<Vec<u8>, OpenError>, u64) {
-    let mut counted = Counted { inner: message, taken: 0 };
+    let mut counted = Counted {
+        inner: message,
+        taken: 0,
+    };
     let options = OpenOptions {
         commitment: CommitmentPolicy::RequireEncryptAllowDecrypt,
         ..OpenOptions::default()
@@ -102,7 +110,10 @@ fn open(message: impl Read, limits: &Limits) -> (Result<Vec<u8>, OpenError>, u64
 /// Peak resident size of this process so far, in bytes (proc(5), `VmHWM`).
 fn peak_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
     let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     kib * 1024
 }
@@ -120,22 +131,40 @@ fn claims_cost_nothing() {
     // 65,535 data keys, of which none, one or many follow, and then zeros for ever.
     let mut read_most = 0;
     for present in [0, 1, 1000] {
-        let header = Claim { encrypted_data_keys: u16::MAX, present, ..Claim::plain() }.header();
+        let header = Claim {
+            encrypted_data_keys: u16::MAX,
+            present,
+            ..Claim::plain()
+        }
+        .header();
         let endless = (&header[..]).chain(std::io::repeat(0));
         let (opened, taken) = open(endless, &Limits::default());
-        assert!(matches!(opened, Err(OpenError::Limit { .. })), "{:?}", opened.err());
+        assert!(
+            matches!(opened, Err(OpenError::Limit { .. })),
+            "{:?}",
+            opened.err()
+        );
         read_most = read_most.max(taken);
         // With the count permitted, the length of the header still is limited.
-        let limits = Limits { encrypted_data_keys_max: 65_535, ..Limits::default() };
+        let limits = Limits {
+            encrypted_data_keys_max: 65_535,
+            ..Limits::default()
+        };
         let endless = (&header[..]).chain(std::io::repeat(0));
         let (opened, taken) = open(endless, &limits);
         assert!(opened.is_err());
         assert!(taken <= 2 * limits.header_bytes_max as u64, "read {taken}");
     }
-    assert!(read_most <= 64 * 1024, "read {read_most} bytes of a header that is over the limit");
+    assert!(
+        read_most <= 64 * 1024,
+        "read {read_most} bytes of a header that is over the limit"
+    );
 
     // Frames of 4 GiB − 1: the message is short, and opens.
-    let large = Claim { frame_bytes: u32::MAX, ..Claim::plain() };
+    let large = Claim {
+        frame_bytes: u32::MAX,
+        ..Claim::plain()
+    };
     let message = [large.header(), final_frame(b"text")].concat();
     assert_eq!(open(&message[..], &Limits::default()).0.unwrap(), b"text");
     // One that begins and ends at once; and a final frame that says it is as long.
@@ -147,14 +176,27 @@ fn claims_cost_nothing() {
     let at = claimed.len() - 16 - 4 - 4;
     claimed[at..at + 4].copy_from_slice(&u32::MAX.to_be_bytes());
     let (opened, _) = open((&claimed[..]).chain(std::io::repeat(0)), &Limits::default());
-    assert!(matches!(opened, Err(OpenError::Limit { .. })), "{:?}", opened.err());
+    assert!(
+        matches!(opened, Err(OpenError::Limit { .. })),
+        "{:?}",
+        opened.err()
+    );
 
     // A body without frames of 64 GiB, and of 2⁶⁴ − 1 bytes.
-    let unframed = Claim { content: 1, frame_bytes: 0, ..Claim::plain() }.header();
+    let unframed = Claim {
+        content: 1,
+        frame_bytes: 0,
+        ..Claim::plain()
+    }
+    .header();
     for bytes in [(1_u64 << 36) - 32, u64::MAX] {
         let claimed = [&unframed[..], &IV, &bytes.to_be_bytes()].concat();
         let (opened, taken) = open((&claimed[..]).chain(std::io::repeat(0)), &Limits::default());
-        assert!(matches!(opened, Err(OpenError::Limit { .. })), "{:?}", opened.err());
+        assert!(
+            matches!(opened, Err(OpenError::Limit { .. })),
+            "{:?}",
+            opened.err()
+        );
         // One buffer.
         assert!(taken <= 2 << 20, "read {taken}");
     }
@@ -162,7 +204,10 @@ fn claims_cost_nothing() {
     assert!(grown < NOT_MUCH_BYTES, "the peak grew by {grown} bytes");
     promise(
         "memory-claims",
-        format!("65,535 data keys, frames of 4 GiB, bodies of 64 GiB and 16 EiB: the peak grew by {} KiB", grown / 1024),
+        format!(
+            "65,535 data keys, frames of 4 GiB, bodies of 64 GiB and 16 EiB: the peak grew by {} KiB",
+            grown / 1024
+        ),
     );
 }
 
@@ -176,25 +221,62 @@ fn claims_cost_the_command_nothing() {
     world.ok(&["encrypt", "-k", key, "-o", "small", "plain"], b"");
     let under = |mib: u64, input: &str| {
         let script = format!("ulimit -v {}; exec \"$0\" \"$@\"", mib << 10);
-        let args = ["decrypt", "-k", key, "--commitment-policy", "require-encrypt-allow-decrypt", input];
+        let args = [
+            "decrypt",
+            "-k",
+            key,
+            "--commitment-policy",
+            "require-encrypt-allow-decrypt",
+            input,
+        ];
         Ran::of(world.command_behind(&["sh", "-c", &script], &args), b"")
     };
-    let mib = (1..=64).map(|step| step * 16).find(|mib| under(*mib, "small").code == Some(0));
+    let mib = (1..=64)
+        .map(|step| step * 16)
+        .find(|mib| under(*mib, "small").code == Some(0));
     let mib = mib.expect("a small message opens in 1 GiB") + 16;
-    assert!(mib <= 512, "a small message needs {mib} MiB of address space");
-    let keys = Claim { encrypted_data_keys: u16::MAX, present: 100, ..Claim::plain() }.header();
-    let frames = Claim { frame_bytes: u32::MAX, ..Claim::plain() }.header();
-    let unframed = Claim { content: 1, frame_bytes: 0, ..Claim::plain() }.header();
+    assert!(
+        mib <= 512,
+        "a small message needs {mib} MiB of address space"
+    );
+    let keys = Claim {
+        encrypted_data_keys: u16::MAX,
+        present: 100,
+        ..Claim::plain()
+    }
+    .header();
+    let frames = Claim {
+        frame_bytes: u32::MAX,
+        ..Claim::plain()
+    }
+    .header();
+    let unframed = Claim {
+        content: 1,
+        frame_bytes: 0,
+        ..Claim::plain()
+    }
+    .header();
     let body = ((1_u64 << 36) - 32).to_be_bytes();
     for (name, message) in [
         ("keys", keys),
-        ("frames", [&frames[..], &[0, 0, 0, 1], &IV, &[0; 64]].concat()),
+        (
+            "frames",
+            [&frames[..], &[0, 0, 0, 1], &IV, &[0; 64]].concat(),
+        ),
         ("unframed", [&unframed[..], &IV, &body, &[0; 64]].concat()),
     ] {
         world.write(name, message);
         let ran = under(mib, name);
-        assert!(matches!(ran.code, Some(3 | 4 | 8)), "{name}: {:?} {}", ran.code, ran.stderr);
+        assert!(
+            matches!(ran.code, Some(3 | 4 | 8)),
+            "{name}: {:?} {}",
+            ran.code,
+            ran.stderr
+        );
         assert_eq!(ran.stdout, b"");
     }
-    promise("memory-command", format!("the same claims within {mib} MiB of address space: refused, not aborted"));
+    promise(
+        "memory-command",
+        format!("the same claims within {mib} MiB of address space: refused, not aborted"),
+    );
 }

@@ -35,49 +35,91 @@ fn python_4_0_7() {
     let folder = vectors::own("esdk-python-raw-aes");
     let manifest = json(&folder.join("manifest.json"));
     let key = Key::Aes {
-        namespace: manifest["wrapping"]["namespace"].as_str().unwrap().to_owned(),
+        namespace: manifest["wrapping"]["namespace"]
+            .as_str()
+            .unwrap()
+            .to_owned(),
         name: manifest["wrapping"]["name"].as_str().unwrap().to_owned(),
         key: hex::decode(manifest["wrapping"]["key-hex"].as_str().unwrap()).unwrap(),
     };
     let world = World::new();
-    let cases: Vec<_> = manifest["tests"].as_array().unwrap().iter().map(|test| {
-        let name = test["file"].as_str().unwrap();
-        let plaintext = hex::decode(test["plaintext-hex"].as_str().unwrap()).unwrap();
-        let context = test["encryption-context"].as_object().unwrap();
-        Case {
-            name: name.to_owned(),
-            sealed: folder.join(name),
-            keys: vec![key.clone()],
-            elsewhere: Vec::new(),
-            context: context.iter().map(|(n, v)| (n.clone(), v.as_str().unwrap().to_owned())).collect(),
-            plaintext: Some(world.write(&format!("{name}.plain"), plaintext)),
-            unsigned_stream_only: false,
-        }
-    }).collect();
+    let cases: Vec<_> = manifest["tests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|test| {
+            let name = test["file"].as_str().unwrap();
+            let plaintext = hex::decode(test["plaintext-hex"].as_str().unwrap()).unwrap();
+            let context = test["encryption-context"].as_object().unwrap();
+            Case {
+                name: name.to_owned(),
+                sealed: folder.join(name),
+                keys: vec![key.clone()],
+                elsewhere: Vec::new(),
+                context: context
+                    .iter()
+                    .map(|(n, v)| (n.clone(), v.as_str().unwrap().to_owned()))
+                    .collect(),
+                plaintext: Some(world.write(&format!("{name}.plain"), plaintext)),
+                unsigned_stream_only: false,
+            }
+        })
+        .collect();
     let ran = run(&cases, How::default());
-    assert_eq!(ran, Ran { opened: 198, refused: 0, elsewhere: 0 });
+    assert_eq!(
+        ran,
+        Ran {
+            opened: 198,
+            refused: 0,
+            elsewhere: 0
+        }
+    );
     promise("vectors-python-4.0.7", ran.told());
 }
 
 #[test]
 fn net_4_0_1() {
-    let Some(folder) = vectors::shared("esdk/v4-Net-4.0.1", 99) else { return };
+    let Some(folder) = vectors::shared("esdk/v4-Net-4.0.1", 99) else {
+        return;
+    };
     let manifest = Manifest::read(&folder);
     assert_eq!(manifest.version, 4);
-    assert_eq!(count(&manifest.cases, |key| matches!(key, Key::Aes { .. })), 33);
-    assert_eq!(count(&manifest.cases, |key| matches!(key, Key::Rsa { .. })), 66);
+    assert_eq!(
+        count(&manifest.cases, |key| matches!(key, Key::Aes { .. })),
+        33
+    );
+    assert_eq!(
+        count(&manifest.cases, |key| matches!(key, Key::Rsa { .. })),
+        66
+    );
     let ran = run(&manifest.cases, How::default());
-    assert_eq!(ran, Ran { opened: 99, refused: 0, elsewhere: 33 });
+    assert_eq!(
+        ran,
+        Ran {
+            opened: 99,
+            refused: 0,
+            elsewhere: 33
+        }
+    );
     promise("vectors-net-4.0.1", ran.told());
 }
 
 #[test]
 fn net_4_0_0_valid() {
-    let Some(folder) = vectors::shared("esdk/valid-Net-4.0.0", 5) else { return };
+    let Some(folder) = vectors::shared("esdk/valid-Net-4.0.0", 5) else {
+        return;
+    };
     let cases = Manifest::read(&folder).cases;
     for net_4_0_0 in [false, true] {
         let ran = run(&cases, How { net_4_0_0 });
-        assert_eq!(ran, Ran { opened: 5, refused: 0, elsewhere: 0 });
+        assert_eq!(
+            ran,
+            Ran {
+                opened: 5,
+                refused: 0,
+                elsewhere: 0
+            }
+        );
         promise("vectors-net-4.0.0-valid", ran.told());
     }
 }
@@ -85,22 +127,40 @@ fn net_4_0_0_valid() {
 /// Readable behind an option, and refused without it.
 #[test]
 fn net_4_0_0_invalid() {
-    let Some(folder) = vectors::shared("esdk/invalid-Net-4.0.0", 28) else { return };
+    let Some(folder) = vectors::shared("esdk/invalid-Net-4.0.0", 28) else {
+        return;
+    };
     let mut cases = Manifest::read(&folder).cases;
     let ran = run(&cases, How { net_4_0_0: true });
-    assert_eq!(ran, Ran { opened: 28, refused: 0, elsewhere: 0 });
+    assert_eq!(
+        ran,
+        Ran {
+            opened: 28,
+            refused: 0,
+            elsewhere: 0
+        }
+    );
     promise("vectors-net-4.0.0-invalid, option given", ran.told());
     for case in &mut cases {
         case.plaintext = None;
     }
     let ran = run(&cases, How::default());
-    assert_eq!(ran, Ran { opened: 0, refused: 28, elsewhere: 0 });
+    assert_eq!(
+        ran,
+        Ran {
+            opened: 0,
+            refused: 28,
+            elsewhere: 0
+        }
+    );
     promise("vectors-net-4.0.0-invalid, without it", ran.told());
 }
 
 #[test]
 fn dafny_4_1_0() {
-    let Some(folder) = vectors::shared("esdk/dafny-4.1.0", 297) else { return };
+    let Some(folder) = vectors::shared("esdk/dafny-4.1.0", 297) else {
+        return;
+    };
     let manifest = Manifest::read(&folder);
     assert_eq!(manifest.version, 5);
     let cases = manifest.cases;
@@ -120,7 +180,11 @@ fn dafny_4_1_0() {
     assert_eq!(elsewhere, BTreeMap::from(kinds));
     let one = |key: fn(&Key) -> bool, context: bool| {
         let alone = |case: &&Case| case.keys.len() == 1 && key(&case.keys[0]);
-        cases.iter().filter(alone).filter(|case| case.context.is_empty() != context).count()
+        cases
+            .iter()
+            .filter(alone)
+            .filter(|case| case.context.is_empty() != context)
+            .count()
     };
     // Half of the multi-keyrings have one key: 33 + 22, and 22 with two.
     assert_eq!(one(|key| matches!(key, Key::Aes { .. }), false), 33 + 22);
@@ -130,17 +194,29 @@ fn dafny_4_1_0() {
     assert_eq!(one(|key| matches!(key, Key::Branch(_)), false), 11);
     assert_eq!(one(|_| true, true), 55, "required encryption context");
     let ran = run(&cases, How::default());
-    assert_eq!(ran, Ran { opened: 297, refused: 0, elsewhere: 190 });
+    assert_eq!(
+        ran,
+        Ran {
+            opened: 297,
+            refused: 0,
+            elsewhere: 190
+        }
+    );
     promise("vectors-dafny-4.1.0", ran.told());
 }
 
 #[test]
 fn others_that_are_named() {
-    let Ok(named) = std::env::var("WAXSEAL_MANIFEST") else { return };
+    let Ok(named) = std::env::var("WAXSEAL_MANIFEST") else {
+        return;
+    };
     for path in named.split(':').filter(|path| !path.is_empty()) {
         let manifest = Manifest::read(Path::new(path));
         let ran = run(&manifest.cases, How::default());
-        assert!(ran.opened + ran.refused > 0, "{path} has no case that runs without a KMS");
+        assert!(
+            ran.opened + ran.refused > 0,
+            "{path} has no case that runs without a KMS"
+        );
         promise(path, ran.told());
     }
 }
@@ -148,20 +224,31 @@ fn others_that_are_named() {
 /// The data key is given. The command cannot be told one, and is not run.
 #[test]
 fn commitment() {
-    let Some(file) = vectors::shared("esdk/commitment-test-vectors.json", 46) else { return };
+    let Some(file) = vectors::shared("esdk/commitment-test-vectors.json", 46) else {
+        return;
+    };
     let vectors = json(&file);
     let (mut good, mut bad) = (0, 0);
     for vector in vectors["tests"].as_array().unwrap() {
         let comment = vector["comment"].as_str().unwrap();
         let keyring = GivenKey(base64(&vector["decrypted-dek"]));
         let sealed = base64(&vector["ciphertext"]);
-        let opened = open(&keyring, &sealed, &OpenOptions::default(), Release::Unverified);
+        let opened = open(
+            &keyring,
+            &sealed,
+            &OpenOptions::default(),
+            Release::Unverified,
+        );
         if vector["status"] == Value::Bool(false) {
             assert!(matches!(opened, Err(OpenError::Unauthentic)), "{comment}");
             bad += 1;
         } else {
             let plaintext = opened.unwrap_or_else(|error| panic!("{comment}: {error}"));
-            assert_eq!(String::from_utf8(plaintext).unwrap(), frames(vector), "{comment}");
+            assert_eq!(
+                String::from_utf8(plaintext).unwrap(),
+                frames(vector),
+                "{comment}"
+            );
             good += 1;
         }
     }
@@ -175,13 +262,19 @@ fn frames(vector: &Value) -> String {
         Value::String(python) => serde_json::from_str(&python.replace('\'', "\"")).unwrap(),
         other => other.clone(),
     };
-    list.as_array().unwrap().iter().map(|frame| frame.as_str().unwrap()).collect()
+    list.as_array()
+        .unwrap()
+        .iter()
+        .map(|frame| frame.as_str().unwrap())
+        .collect()
 }
 
 /// A data key of zeros, or of 1, 2, 3…; the header lists what nobody can unwrap.
 #[test]
 fn decrypt_oracle() {
-    let Some(file) = vectors::shared("esdk/python-decrypt-oracle-vectors.json", 18) else { return };
+    let Some(file) = vectors::shared("esdk/python-decrypt-oracle-vectors.json", 18) else {
+        return;
+    };
     let options = OpenOptions {
         commitment: CommitmentPolicy::ForbidEncryptAllowDecrypt,
         ..OpenOptions::default()
@@ -208,8 +301,14 @@ fn decrypt_oracle() {
         assert_eq!(opened, base64(&vector["plaintext"]), "{kind} {suite}");
     }
     let counts = [("aws-kms", 9), ("null", 9), ("test_counting", 9)];
-    assert_eq!(ran, counts.map(|(kind, count)| (kind.to_owned(), count)).into());
-    promise("vectors-decrypt-oracle", "18 opened (library); 9 of KMS keys not run");
+    assert_eq!(
+        ran,
+        counts.map(|(kind, count)| (kind.to_owned(), count)).into()
+    );
+    promise(
+        "vectors-decrypt-oracle",
+        "18 opened (library); 9 of KMS keys not run",
+    );
 }
 
 fn base64(value: &Value) -> Vec<u8> {
@@ -234,7 +333,10 @@ impl Ran {
 }
 
 fn count(cases: &[Case], key: fn(&Key) -> bool) -> usize {
-    cases.iter().filter(|case| case.keys.first().is_some_and(key)).count()
+    cases
+        .iter()
+        .filter(|case| case.keys.first().is_some_and(key))
+        .count()
 }
 
 /// Runs all cases that need no KMS, on all cores. Fails with every case that failed.
@@ -251,7 +353,10 @@ fn run(cases: &[Case], how: How) -> Ran {
             match checked(&world, case, how) {
                 Ok(()) if case.plaintext.is_some() => ran.lock().unwrap().opened += 1,
                 Ok(()) => ran.lock().unwrap().refused += 1,
-                Err(why) => failures.lock().unwrap().push(format!("{}: {why}", case.name)),
+                Err(why) => failures
+                    .lock()
+                    .unwrap()
+                    .push(format!("{}: {why}", case.name)),
             }
         }
     };
@@ -261,12 +366,20 @@ fn run(cases: &[Case], how: How) -> Ran {
         }
     });
     let failures = failures.into_inner().unwrap();
-    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} failed:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
     ran.into_inner().unwrap()
 }
 
 fn checked(world: &World, case: &Case, how: How) -> Result<(), String> {
-    let expected = case.plaintext.as_ref().map(|path| fs::read(path).expect("a plaintext"));
+    let expected = case
+        .plaintext
+        .as_ref()
+        .map(|path| fs::read(path).expect("a plaintext"));
     match (through_library(case, how), &expected) {
         (Ok(opened), Some(plaintext)) if opened == *plaintext => {}
         (Ok(_), Some(_)) => return Err("library: another plaintext".into()),

@@ -66,13 +66,22 @@ pub struct NotLocal(pub String);
 /// managers are taken apart: what is inside them is tried in their order.
 pub(super) fn all(descriptions: &Value, keys: &Value) -> (Vec<Key>, Vec<NotLocal>) {
     let (mut local, mut elsewhere) = (Vec::new(), Vec::new());
-    let mut left: Vec<&Value> = descriptions.as_array().expect("a list of keys").iter().rev().collect();
+    let mut left: Vec<&Value> = descriptions
+        .as_array()
+        .expect("a list of keys")
+        .iter()
+        .rev()
+        .collect();
     while let Some(description) = left.pop() {
         match text(&description["type"]) {
             "multi-keyring" => {
                 let children = description["childKeyrings"].as_array();
                 left.extend(children.into_iter().flatten().rev());
-                left.extend(description.get("generator").filter(|generator| !generator.is_null()));
+                left.extend(
+                    description
+                        .get("generator")
+                        .filter(|generator| !generator.is_null()),
+                );
             }
             "required-encryption-context-cmm" => left.push(&description["underlying"]),
             "raw" => local.push(raw(description, keys)),
@@ -82,7 +91,10 @@ pub(super) fn all(descriptions: &Value, keys: &Value) -> (Vec<Key>, Vec<NotLocal
                 None => elsewhere.push(NotLocal("aws-kms-hierarchy".to_owned())),
             },
             other => {
-                assert!(other.starts_with("aws-kms"), "a key of type {other}: {description}");
+                assert!(
+                    other.starts_with("aws-kms"),
+                    "a key of type {other}: {description}"
+                );
                 elsewhere.push(NotLocal(other.to_owned()));
             }
         }
@@ -107,7 +119,10 @@ fn raw(description: &Value, keys: &Value) -> Key {
             namespace,
             name,
             pem: joined(entry),
-            padding: match (text(&description["padding-algorithm"]), description.get("padding-hash")) {
+            padding: match (
+                text(&description["padding-algorithm"]),
+                description.get("padding-hash"),
+            ) {
                 ("pkcs1", _) => "pkcs1".to_owned(),
                 ("oaep-mgf1", Some(hash)) => format!("oaep-{}", text(hash)),
                 other => panic!("padding {other:?}"),
