@@ -1,5 +1,6 @@
 //! What was typed, and nothing more: no file is opened and no key looked up here.
 
+use crate::tree::filter::Pattern;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -81,7 +82,8 @@ With several files the code is that of the first file that failed.";
 pub(crate) struct Global {
     /// Print one JSON line a file or item; errors are JSON lines on stderr.
     ///
-    /// The lines go to stdout, or to stderr when stdout carries the data.
+    /// The lines go to stdout, or to stderr when stdout carries the data. The last line on stderr
+    /// of a run over many files has a member "summary" with its counts.
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// No progress and no notes; errors are still told.
@@ -109,6 +111,7 @@ pub(crate) enum KmsChoice {
 pub(crate) enum Command {
     Encrypt(Encrypt),
     Decrypt(Decrypt),
+    Reencrypt(Reencrypt),
     Inspect(Inspect),
     Demo(Demo),
     /// Manage the keys of the embedded KMS
@@ -256,6 +259,19 @@ pub(crate) struct Decrypt {
     /// Let the plaintext of a signed message out before its signature was verified
     #[arg(long)]
     pub(crate) release_unverified: bool,
+    /// Only these bytes of the plaintext: START..END, START.., ..END or START..+LENGTH
+    ///
+    /// For example 1MiB..2MiB or 4096..+20. The first byte is 0, END is not included, and an END
+    /// beyond the end is the end. Only the frames that cover the range are read, and the final one,
+    /// which proves the length. The input must be a file, with a message in binary.
+    #[arg(long, value_name = "RANGE", value_parser = span)]
+    pub(crate) range: Option<Span>,
+    /// Read a range of a signed message without checking its signature
+    ///
+    /// Only a pass over the whole message can check it. What is read is still authentic to those
+    /// who can open the message, each of whom could have written it.
+    #[arg(long, requires = "range")]
+    pub(crate) signature_unchecked: bool,
     #[command(flatten)]
     pub(crate) policy: Policy,
     /// Also open what a faulty writer wrote
@@ -266,6 +282,62 @@ pub(crate) struct Decrypt {
     /// Largest secretbox payload, which is held in memory whole [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) max_size: Option<u64>,
+    #[command(flatten)]
+    pub(crate) files: Files,
+}
+
+/// Bytes of a plaintext.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start: u64,
+    end: Option<u64>,
+}
+
+impl Span {
+    /// Where it ends in a plaintext of so many bytes.
+    pub(crate) fn end(self, plaintext_bytes: u64) -> u64 {
+        self.end.unwrap_or(plaintext_bytes)
+    }
+}
+
+/// Encrypt again: a new data key, other recipients, another suite or frame length, in one pass
+///
+/// The new message is for the keys given with -k and no others. The encryption context is kept;
+/// -c adds pairs, and replaces those of the same name. Anything that decrypt reads becomes a
+/// message of the default suite, unless told otherwise; suites without commitment are read under
+/// --commitment-policy require-encrypt-allow-decrypt. The old message is verified to its end,
+/// its signature included, before the new one has its name; what fails is left as it was.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Reencrypt {
+    #[command(flatten)]
+    pub(crate) sealing: Sealing,
+    /// Key that may open the old data; repeat for several [default: as in decrypt]
+    #[arg(long = "from-key", value_name = "KEY")]
+    pub(crate) from_keys: Vec<String>,
+    /// Pair that the old message must have; for direct and secretbox, the whole context that was
+    /// given when encrypting
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) from_context: Vec<(String, String)>,
+    /// Also open what a faulty writer wrote
+    #[arg(long, value_name = "WRITER")]
+    pub(crate) compat: Option<Compat>,
+    #[command(flatten)]
+    pub(crate) caching: Caching,
+    /// Largest secretbox payload that is read, which is held in memory whole [default: 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) from_max_size: Option<u64>,
+    /// Replace each file by its new message
+    ///
+    /// At once and only when it is complete: whatever happens, a file is the old message or the
+    /// new one. It keeps its permissions.
+    #[arg(long, conflicts_with = "output")]
+    pub(crate) in_place: bool,
+    /// Write base64 in lines instead of bytes
+    #[arg(long)]
+    pub(crate) base64: bool,
+    /// Refused: a message cannot get other recipients without being encrypted again
+    #[arg(long, hide = true)]
+    pub(crate) rewrap: bool,
     #[command(flatten)]
     pub(crate) files: Files,
 }
@@ -284,9 +356,47 @@ pub(crate) struct Files {
     /// '-o -'; ciphertext never does.
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
-    /// Walk into directories. Symbolic links in them are not followed
+    /// Walk into directories, and rebuild them under -o. Symbolic links in them are not followed
+    ///
+    /// What is below IN/ goes to OUT/IN/, empty directories too; new directories have mode 0700.
+    /// Links, devices, sockets and pipes in a tree are left out and counted; a link that is named
+    /// as IN is followed. Without -o, outputs are written beside the inputs, and files that end
+    /// with the suffix are not encrypted again.
     #[arg(short, long)]
     pub(crate) recursive: bool,
+    /// With -r: only files that match, or lie in a directory that matches; repeatable
+    ///
+    /// GLOB is held against names below IN, as they are read. Without a '/' it is a name at any
+    /// depth: '*.jpg'. With one it is a path from IN on: '/a/*.jpg', 'a/**/b'. With one at the end
+    /// it matches directories only: 'cache/'. '*', '?' and '[a-z]' match within a name, leading
+    /// dots too, '**' any number of directories, '{a,b}' either. Directories in which nothing
+    /// matches are not rebuilt.
+    #[arg(long, value_name = "GLOB", requires = "recursive")]
+    pub(crate) include: Vec<Pattern>,
+    /// With -r: not what matches, whatever --include says; directories are not entered; repeatable
+    #[arg(long, value_name = "GLOB", requires = "recursive")]
+    pub(crate) exclude: Vec<Pattern>,
+    /// Leave alone what an earlier run has done: 'quick' or, byte for byte, 'verify'
+    ///
+    /// For instance after an interruption: outputs appear only when they are complete. 'quick'
+    /// (also --skip-done alone) takes an output for done when it was written after the input last
+    /// changed, its header is authentic under the keys and context given, and the lengths fit to
+    /// the byte. 'verify' decrypts all of it and compares. What is not proved done is done again.
+    /// Messages in base64, direct and secretbox are always compared.
+    #[arg(
+        long,
+        value_name = "HOW",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "quick"
+    )]
+    pub(crate) skip_done: Option<SkipDone>,
+    /// Only tell which files would be written: one line, or with --json one object, a file
+    ///
+    /// Nothing is made, written or asked of a key service, except to open headers for
+    /// --skip-done. The exit code is that of the run where it can be known before.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Files worked on at once, 1 to 64 [default: the number of cores, at most 16]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) jobs: Option<u16>,
@@ -296,6 +406,15 @@ pub(crate) struct Files {
     /// Do not wait until outputs are on the disk: faster, but a power cut may lose them
     #[arg(long)]
     pub(crate) no_sync: bool,
+}
+
+/// `--skip-done`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SkipDone {
+    /// Written after the input changed, header authentic, lengths right
+    Quick,
+    /// Decrypted and compared
+    Verify,
 }
 
 /// Show everything a header says, without any key
@@ -449,6 +568,23 @@ fn suffix(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// `START..END`, either of them left out, or `START..+LENGTH`.
+fn span(text: &str) -> Result<Span, String> {
+    const FORM: &str = "write START..END, START.., ..END or START..+LENGTH, as in 1MiB..+20";
+    let (start, end) = text.split_once("..").ok_or(FORM)?;
+    let bytes = |text: &str| size(text).map_err(|_| FORM.to_owned());
+    let start = if start.is_empty() { 0 } else { bytes(start)? };
+    let end = match (end, end.strip_prefix('+')) {
+        ("", _) => None,
+        (_, Some(length)) => Some(start.saturating_add(bytes(length)?)),
+        (end, None) => Some(bytes(end)?),
+    };
+    if end.is_some_and(|end| end < start) {
+        return Err("the range ends before it begins".into());
+    }
+    Ok(Span { start, end })
+}
+
 fn frame_bytes(text: &str) -> Result<NonZeroU32, String> {
     let bytes = u32::try_from(size(text)?).ok().and_then(NonZeroU32::new);
     bytes.ok_or_else(|| "a frame has 1 to 4,294,967,295 bytes".into())
@@ -503,6 +639,21 @@ mod tests {
         assert!(frame_bytes("4GiB").is_err());
         assert!(frame_bytes("0").is_err());
         assert_eq!(frame_bytes("4294967295").map(NonZeroU32::get), Ok(u32::MAX));
+    }
+
+    #[test]
+    fn ranges_have_ends_or_lengths() {
+        let span = |text: &str| span(text).map(|span| (span.start, span.end));
+        assert_eq!(span("1..2"), Ok((1, Some(2))));
+        assert_eq!(span("5.."), Ok((5, None)));
+        assert_eq!(span("..7"), Ok((0, Some(7))));
+        assert_eq!(span(".."), Ok((0, None)));
+        assert_eq!(span("3..3"), Ok((3, Some(3))));
+        assert_eq!(span("1KiB..+1MiB"), Ok((1024, Some(1024 + (1 << 20)))));
+        assert_eq!(span("9..+18446744073709551615"), Ok((9, Some(u64::MAX))));
+        for wrong in ["", "1", "2..1", "-1..", "..-1", "1..+", "a..b", "1..2..3"] {
+            assert!(span(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

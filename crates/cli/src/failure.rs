@@ -139,6 +139,11 @@ impl Failure {
                 what,
                 "such a message is refused before it costs memory or calls to a key service",
             ),
+            OpenError::SignedRange => Self::usage(
+                what,
+                "say --signature-unchecked, or decrypt all of it and cut the range out",
+            ),
+            OpenError::RangeStart { .. } => Self::usage(what, "begin within the plaintext"),
             OpenError::SignedRelease => {
                 Self::usage(what, "write to a file with -o, or say --release-unverified")
             }

@@ -27,6 +27,8 @@ pub(crate) struct Input {
     pub(crate) label: String,
     /// Length of a regular file in bytes; `None` where the end is not known beforehand.
     pub(crate) bytes: Option<u64>,
+    /// Permissions of a regular file.
+    pub(crate) mode: Option<u32>,
     /// The file behind it, where there is one that could also be written to.
     pub(crate) identity: Option<Identity>,
     prefix: Vec<u8>,
@@ -68,6 +70,7 @@ impl Input {
             name,
             label,
             bytes: regular.then(|| u64::try_from(stat.st_size).unwrap_or(0)),
+            mode: regular.then_some(stat.st_mode & 0o777),
             identity: regular.then_some((stat.st_dev, stat.st_ino)),
             prefix: Vec::new(),
             reader: Box::new(file),
@@ -208,6 +211,7 @@ mod tests {
             name: "test".into(),
             label: "test".into(),
             bytes: None,
+            mode: None,
             identity: None,
             prefix: Vec::new(),
             reader: Box::new(Cursor::new(bytes)),

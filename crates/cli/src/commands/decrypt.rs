@@ -1,13 +1,14 @@
 //! `waxseal decrypt`.
 
 use super::caching::{self, Manager};
-use super::{Session, Totals, context_of, inspect, is_many, over_files};
-use crate::args::{Compat, Decrypt, Format};
+use super::done::{Direction, Opening};
+use super::files::{self, Task};
+use super::{Session, Totals, context_of, inspect, range};
+use crate::args::{Compat, Decrypt, Format, Policy};
 use crate::failure::Failure;
 use crate::input::{Input, Whole};
 use crate::keys;
 use crate::output::{Content, Output};
-use crate::tree::Naming;
 use pollster::block_on;
 use std::cell::RefCell;
 use std::io::{self, Read, Seek, Write};
@@ -27,18 +28,24 @@ const SPOOL_MEMORY_BYTES: usize = 4 << 20;
 
 /// Runs the command.
 pub(super) fn run(args: Decrypt, session: &Session) -> Result<(), Failure> {
+    if let Some(span) = args.range {
+        return range::run(&args, span, session);
+    }
+    if args.files.dry_run && args.files.skip_done.is_none() {
+        return files::plan(&args.files, session, Direction::Open, None);
+    }
     let mut recipe = Recipe::new(&args, session)?;
-    if is_many(&args.files) {
+    if files::is_many(&args.files) {
         recipe.manager = caching::manager(recipe.keyring.clone(), &args.caching)?;
     }
     let work = |input: Input, output: &mut Output| recipe.open(input, output, session);
-    let done = over_files(
-        &args.files,
-        Content::Plaintext,
-        Naming::Strip,
-        session,
-        &work,
-    );
+    let task = Task {
+        content: Content::Plaintext,
+        way: Direction::Open,
+        work: &work,
+        opening: recipe.opening(),
+    };
+    let done = files::over_files(&args.files, session, &task);
     caching::tell(&recipe.manager, session);
     done
 }
@@ -69,11 +76,7 @@ impl Recipe {
         Ok(Self {
             format: args.format,
             opaque_blobs: keys.name_amazon(),
-            open_options: OpenOptions {
-                required_context: context.clone(),
-                commitment: args.policy.commitment_policy,
-                net_4_0_0: args.compat == Some(Compat::Net400),
-            },
+            open_options: open_options(context.clone(), args.policy, args.compat),
             context,
             secretbox_limits,
             release_unverified: args.release_unverified,
@@ -103,6 +106,19 @@ impl Recipe {
             Format::Message => self.message(sealed, output),
             Format::Direct => self.direct(sealed, output),
             Format::Secretbox => self.secretbox(sealed, output),
+        }
+    }
+
+    /// How it is seen whether an output that is there already is what would be written.
+    fn opening(&self) -> Opening<'_> {
+        Opening {
+            manager: &self.manager,
+            keyring: self.keyring.as_ref(),
+            options: self.open_options.clone(),
+            context: &self.context,
+            secretbox_limits: self.secretbox_limits.clone(),
+            format: self.format,
+            suite: None,
         }
     }
 
@@ -179,6 +195,19 @@ impl Recipe {
             plaintext_bytes: totals.plaintext_bytes,
             ciphertext_bytes: totals.message_bytes,
         })
+    }
+}
+
+/// What is demanded of a message.
+pub(super) fn open_options(
+    required_context: EncryptionContext,
+    policy: Policy,
+    compat: Option<Compat>,
+) -> OpenOptions {
+    OpenOptions {
+        required_context,
+        commitment: policy.commitment_policy,
+        net_4_0_0: compat == Some(Compat::Net400),
     }
 }
 

@@ -1,37 +1,51 @@
 //! `waxseal encrypt`.
 
 use super::caching::{self, Manager};
-use super::{Session, Totals, context_of, is_many, over_files};
-use crate::args::{Encrypt, Format, Sealing};
+use super::done::{Direction, Opening};
+use super::files::{self, Task};
+use super::{Session, Totals, context_of};
+use crate::args::{Caching, Encrypt, Format, Sealing};
 use crate::failure::Failure;
 use crate::input::{Input, Whole};
 use crate::keys;
 use crate::output::{Content, Output};
-use crate::tree::Naming;
 use pollster::block_on;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 use waxseal::direct;
 use waxseal::materials::DefaultManager;
-use waxseal::message::{self, SealOptions, Sealer, Suite};
+use waxseal::message::{self, OpenOptions, SealError, SealOptions, Sealer, Suite};
 use waxseal::secretbox;
 use waxseal_core::crypto::random::Entropy;
 use waxseal_core::keyring::Keyring;
 use waxseal_core::{EncryptionContext, SecretBytes};
 
+/// Names in a context with this prefix belong to the format.
+const RESERVED_PREFIX: &str = "aws-crypto-";
+
 /// Runs the command.
 pub(super) fn run(args: Encrypt, session: &Session) -> Result<(), Failure> {
+    if args.files.dry_run && args.files.skip_done.is_none() {
+        return files::plan(&args.files, session, Direction::Seal, None);
+    }
     let mut recipe = Recipe::new(args.format, &args.sealing, session)?;
-    if is_many(&args.files) {
-        recipe.manager = caching::manager(recipe.keyring.clone(), &args.caching)?;
+    if files::is_many(&args.files) {
+        recipe.cache(&args.caching)?;
     }
     let content = match args.base64 {
         true => Content::Base64,
         false => Content::Ciphertext,
     };
     let work = |input: Input, output: &mut Output| recipe.seal(input, output);
-    let done = over_files(&args.files, content, Naming::Add, session, &work);
-    caching::tell(&recipe.manager, session);
+    let task = Task {
+        content,
+        way: Direction::Seal,
+        work: &work,
+        opening: recipe.opening(),
+    };
+    let done = files::over_files(&args.files, session, &task);
+    recipe.tell(session);
     done
 }
 
@@ -123,6 +137,57 @@ impl Recipe {
             plaintext_bytes: totals.plaintext_bytes,
             ciphertext_bytes: totals.message_bytes,
         })
+    }
+
+    /// How what is there already is opened, to see whether it is what would be written.
+    fn opening(&self) -> Opening<'_> {
+        Opening {
+            manager: &self.manager,
+            keyring: self.keyring.as_ref(),
+            options: OpenOptions {
+                required_context: self.options.context.clone(),
+                commitment: self.options.commitment,
+                ..OpenOptions::default()
+            },
+            context: &self.options.context,
+            secretbox_limits: self.secretbox_limits.clone(),
+            format: Some(self.format),
+            suite: Some(self.options.suite),
+        }
+    }
+
+    /// One data key for many files.
+    pub(super) fn cache(&mut self, args: &Caching) -> Result<(), Failure> {
+        self.manager = caching::manager(self.keyring.clone(), args)?;
+        Ok(())
+    }
+
+    /// Says how many calls were saved, if any.
+    pub(super) fn tell(&self, session: &Session) {
+        caching::tell(&self.manager, session);
+    }
+
+    /// A sealer whose context has the pairs of `kept` too, those aside that the format adds itself
+    /// and those that were given anew. The names in `unstored` stay out of the header.
+    pub(super) fn sealer(
+        &self,
+        kept: &EncryptionContext,
+        unstored: &BTreeSet<String>,
+        plaintext_bytes: Option<u64>,
+    ) -> Result<Result<Sealer, SealError>, Failure> {
+        let mut options = self.options.clone();
+        for (name, value) in kept.iter() {
+            if name.starts_with(RESERVED_PREFIX) || options.context.value(name).is_some() {
+                continue;
+            }
+            options.context.insert(name, value)?;
+            if unstored.contains(name) {
+                options.required_names.insert(name.to_owned());
+            }
+        }
+        let entropy = self.entropy.as_ref();
+        let sealer = Sealer::with(&self.manager, options, plaintext_bytes, entropy);
+        Ok(block_on(sealer))
     }
 
     /// A direct blob.
