@@ -26,7 +26,10 @@ fuzz_target!(|input: &[u8]| {
     let which = usize::from(which % 2);
     let message = MESSAGES[which];
     let (front, own) = message.split_at(message.len() - FOOTER_BYTES[which]);
-    let options = OpenOptions { commitment: CommitmentPolicy::ForbidEncryptAllowDecrypt, ..OpenOptions::default() };
+    let options = OpenOptions {
+        commitment: CommitmentPolicy::ForbidEncryptAllowDecrypt,
+        ..OpenOptions::default()
+    };
     let altered = [front, footer].concat();
     let incoming = Incoming::read(&altered[..], &Limits::default()).unwrap();
     let opener = pollster::block_on(incoming.open(&*KEYRING, &options)).unwrap();

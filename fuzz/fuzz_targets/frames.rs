@@ -27,10 +27,16 @@ fuzz_target!(|script: &[u8]| {
     let (Some(length), Some(framed)) = (next(), next()) else {
         return;
     };
-    let frame_bytes = if framed % 4 == 0 { 0 } else { u32::from(length % 32) + 1 };
+    let frame_bytes = if framed % 4 == 0 {
+        0
+    } else {
+        u32::from(length % 32) + 1
+    };
     let mut message = header(frame_bytes);
     let mut model = Model::new(frame_bytes);
-    while let (Some(kind), Some(step), Some(length), Some(spoilt)) = (next(), next(), next(), next()) {
+    while let (Some(kind), Some(step), Some(length), Some(spoilt)) =
+        (next(), next(), next(), next())
+    {
         let number = model.expected.wrapping_add(u32::from(step % 8 / 6));
         // Mostly the right length.
         let length = match length {
@@ -43,18 +49,45 @@ fuzz_target!(|script: &[u8]| {
         let iv = [spoilt % 3; 12];
         match kind % 8 {
             0..=4 => {
-                frame(&mut message, &number.to_be_bytes(), b"AWSKMSEncryptionClient Frame", number, iv, &[], &text, good);
+                frame(
+                    &mut message,
+                    &number.to_be_bytes(),
+                    b"AWSKMSEncryptionClient Frame",
+                    number,
+                    iv,
+                    &[],
+                    &text,
+                    good,
+                );
                 model.regular(number, &text, good);
             }
             5 => {
                 let head = [[0xff; 4], number.to_be_bytes()].concat();
                 let stated = length.to_be_bytes();
-                frame(&mut message, &head, b"AWSKMSEncryptionClient Final Frame", number, iv, &stated, &text, good);
+                frame(
+                    &mut message,
+                    &head,
+                    b"AWSKMSEncryptionClient Final Frame",
+                    number,
+                    iv,
+                    &stated,
+                    &text,
+                    good,
+                );
                 model.last(number, &text, good);
             }
             6 => {
                 let stated = u64::from(length).to_be_bytes();
-                frame(&mut message, &[], b"AWSKMSEncryptionClient Single Block", 1, iv, &stated, &text, good);
+                frame(
+                    &mut message,
+                    &[],
+                    b"AWSKMSEncryptionClient Single Block",
+                    1,
+                    iv,
+                    &stated,
+                    &text,
+                    good,
+                );
                 model.single(&text, good);
             }
             _ => {
@@ -64,7 +97,10 @@ fuzz_target!(|script: &[u8]| {
         }
     }
 
-    let options = OpenOptions { commitment: CommitmentPolicy::ForbidEncryptAllowDecrypt, ..OpenOptions::default() };
+    let options = OpenOptions {
+        commitment: CommitmentPolicy::ForbidEncryptAllowDecrypt,
+        ..OpenOptions::default()
+    };
     let incoming = Incoming::read(&message[..], &Limits::default()).unwrap();
     let opener = pollster::block_on(incoming.open(&Given, &options)).unwrap();
     let mut out = Vec::new();
@@ -105,7 +141,12 @@ enum State {
 
 impl Model {
     fn new(frame_bytes: u32) -> Self {
-        Self { frame_bytes, expected: 1, text: Vec::new(), state: State::Open }
+        Self {
+            frame_bytes,
+            expected: 1,
+            text: Vec::new(),
+            state: State::Open,
+        }
     }
 
     /// Whether something may still follow; what follows the end is one byte too many.
@@ -167,7 +208,16 @@ impl Model {
 }
 
 #[allow(clippy::too_many_arguments)]
-fn frame(out: &mut Vec<u8>, head: &[u8], kind: &[u8], number: u32, iv: [u8; 12], stated: &[u8], text: &[u8], good: bool) {
+fn frame(
+    out: &mut Vec<u8>,
+    head: &[u8],
+    kind: &[u8],
+    number: u32,
+    iv: [u8; 12],
+    stated: &[u8],
+    text: &[u8],
+    good: bool,
+) {
     let mut aad = MESSAGE_ID.to_vec();
     aad.extend(kind);
     aad.extend(number.to_be_bytes());
@@ -201,15 +251,31 @@ fn header(frame_bytes: u32) -> Vec<u8> {
 struct Given;
 
 impl Keyring for Given {
-    fn generate<'a>(&'a self, _: usize, _: &'a EncryptionContext) -> BoxFuture<'a, Result<Generated, KeyringError>> {
+    fn generate<'a>(
+        &'a self,
+        _: usize,
+        _: &'a EncryptionContext,
+    ) -> BoxFuture<'a, Result<Generated, KeyringError>> {
         unreachable!("nothing is sealed")
     }
 
-    fn wrap<'a>(&'a self, _: &'a DataKey, _: &'a EncryptionContext) -> BoxFuture<'a, Result<Vec<EncryptedDataKey>, KeyringError>> {
+    fn wrap<'a>(
+        &'a self,
+        _: &'a DataKey,
+        _: &'a EncryptionContext,
+    ) -> BoxFuture<'a, Result<Vec<EncryptedDataKey>, KeyringError>> {
         unreachable!("nothing is sealed")
     }
 
-    fn unwrap<'a>(&'a self, _: &'a EncryptedDataKey, _: &'a EncryptionContext) -> BoxFuture<'a, Result<Unwrapped, KeyringError>> {
-        Box::pin(async { Ok(Unwrapped::Key(DataKey::new(SecretBytes::copy_of(&DATA_KEY)))) })
+    fn unwrap<'a>(
+        &'a self,
+        _: &'a EncryptedDataKey,
+        _: &'a EncryptionContext,
+    ) -> BoxFuture<'a, Result<Unwrapped, KeyringError>> {
+        Box::pin(async {
+            Ok(Unwrapped::Key(DataKey::new(SecretBytes::copy_of(
+                &DATA_KEY,
+            ))))
+        })
     }
 }

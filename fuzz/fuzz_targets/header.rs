@@ -51,7 +51,12 @@ fn print(header: &Header, stored_context: &[u8]) -> Vec<u8> {
     if header.version() == 1 {
         out.extend([0, 0, 0, 0, 12]);
     }
-    out.extend(header.frame_bytes().map_or(0, |bytes| bytes.get()).to_be_bytes());
+    out.extend(
+        header
+            .frame_bytes()
+            .map_or(0, |bytes| bytes.get())
+            .to_be_bytes(),
+    );
     out.extend(header.commitment());
     out
 }

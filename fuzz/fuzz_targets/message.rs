@@ -4,7 +4,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::sync::{Arc, LazyLock};
-use waxseal::message::{CommitmentPolicy, Incoming, Limits, OpenOptions, Sealer, SealOptions, decrypt};
+use waxseal::message::{
+    CommitmentPolicy, Incoming, Limits, OpenOptions, SealOptions, Sealer, decrypt,
+};
 use waxseal::{RawAesKeyring, SecretBytes, SystemEntropy};
 
 static KEYRING: LazyLock<RawAesKeyring> = LazyLock::new(|| {
@@ -32,7 +34,12 @@ fuzz_target!(|bytes: &[u8]| {
             false => CommitmentPolicy::ForbidEncryptAllowDecrypt,
         };
         let suite = header.suite();
-        let options = SealOptions { suite, frame_bytes, commitment, ..SealOptions::default() };
+        let options = SealOptions {
+            suite,
+            frame_bytes,
+            commitment,
+            ..SealOptions::default()
+        };
         let sealer = pollster::block_on(Sealer::new(&*KEYRING, options, &SystemEntropy)).unwrap();
         assert!(sealer.message_bytes(plaintext.len() as u64).is_some());
     }

@@ -70,6 +70,7 @@ function compare(job, header) {
   }
 }
 
+process.stdout.write("ready\n");
 for await (const line of createInterface({ input: process.stdin })) {
   const job = JSON.parse(line);
   let answer = "ok";

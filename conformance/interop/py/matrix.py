@@ -136,6 +136,10 @@ class Peer:
         self.name = name
         self.process = subprocess.Popen(command.split(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.seconds = 0.0
+        for line in self.process.stdout:
+            if line == b"ready\n":
+                return
+        sys.exit(f"{name} does not start")
 
     def ask(self, job):
         begin = time.monotonic()

@@ -1,6 +1,7 @@
 """A peer of the matrix: one process that seals and opens many messages.
 
-Each line of stdin is a job in JSON, each line of stdout its answer, `ok` or `FAIL why`:
+A peer says `ready` on a line of stdout; what stands before it is no answer. Then each line of stdin
+is a job in JSON, and each line of stdout its answer, `ok` or `FAIL why`:
 
     op         "encrypt" or "decrypt"
     in, out    files
@@ -46,6 +47,7 @@ def compare(job, suite_id, frame, context):
 
 def serve(encrypt, decrypt):
     """Answers until stdin ends."""
+    print("ready", flush=True)
     for line in sys.stdin:
         job = json.loads(line)
         try:

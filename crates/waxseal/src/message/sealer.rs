@@ -131,12 +131,16 @@ impl Sealer {
 
     /// The exact length of the whole message for a plaintext of this length; `None` when that
     /// would take more than 2³² − 1 frames.
+    ///
+    /// The final frame is shorter than the others, and empty when these hold all of the plaintext.
+    /// The format also permits a final frame that is full, and every reader takes an empty one;
+    /// but the SDK for Python before version 4, and with it aws-encryption-cli, refuses a full one.
     pub fn message_bytes(&self, plaintext_bytes: u64) -> Option<u64> {
-        let frames = plaintext_bytes
-            .div_ceil(u64::from(self.frame_bytes.get()))
-            .max(1);
-        u32::try_from(frames).ok()?;
-        let regular = (frames - 1) * frame::OVERHEAD_BYTES as u64;
+        let regular_frames = plaintext_bytes / u64::from(self.frame_bytes.get());
+        if regular_frames >= u64::from(frame::FINAL_MARK) {
+            return None;
+        }
+        let regular = regular_frames * frame::OVERHEAD_BYTES as u64;
         let around = self.header.bytes().len() + frame::FINAL_OVERHEAD_BYTES + self.footer_bytes();
         // At most 2⁶⁴ for the longest frames: the sum is checked.
         plaintext_bytes
@@ -262,10 +266,10 @@ mod tests {
     fn lengths_end_where_frames_do() {
         let (one, ten) = (sealer(1), sealer(10));
         let most = u64::from(u32::MAX);
-        assert!(one.message_bytes(most).is_some());
-        assert_eq!(one.message_bytes(most + 1), None);
-        assert!(ten.message_bytes(most * 10).is_some());
-        assert_eq!(ten.message_bytes(most * 10 + 1), None);
+        assert!(one.message_bytes(most - 1).is_some());
+        assert_eq!(one.message_bytes(most), None);
+        assert!(ten.message_bytes(most * 10 - 1).is_some());
+        assert_eq!(ten.message_bytes(most * 10), None);
         assert_eq!(ten.message_bytes(u64::MAX), None);
     }
 }

@@ -11,9 +11,9 @@ use super::{Totals, buffer};
 /// or event loop. [`seal_stream`](super::seal_stream), [`SealWriter`](super::SealWriter) and
 /// [`SealReader`](super::SealReader) are for those who have `std::io`.
 ///
-/// What is pushed in comes out as whole frames. The last frame is held back until
-/// [`finish`](Self::finish), because only then is it known to be the last; so each plaintext has
-/// one message, however it was cut into pieces. What was pushed out is never needed again.
+/// What is pushed in comes out as whole frames, and what is left of a frame at
+/// [`finish`](Self::finish); so each plaintext has one message, however it was cut into pieces.
+/// What was pushed out is never needed again.
 ///
 /// Memory: one frame of plaintext, and what the caller leaves in the output. That one grows by
 /// the plaintext pushed, so push pieces and take the output away between them.
@@ -43,7 +43,7 @@ use super::{Totals, buffer};
 #[derive(Debug)]
 pub struct Sealing {
     sealer: Sealer,
-    /// Plaintext of a frame that is not full, or that is full and perhaps the last.
+    /// Plaintext of a frame that is not full.
     pending: Buffer,
     pending_bytes: usize,
     plaintext_bytes: u64,
@@ -81,11 +81,8 @@ impl Sealing {
         let frame_bytes = self.frame_bytes();
         let mut rest = plaintext;
         while !rest.is_empty() {
-            if self.pending_bytes == frame_bytes {
-                self.seal_pending(message)?;
-            }
-            if self.pending_bytes == 0 && rest.len() > frame_bytes {
-                // A whole frame with more behind it goes straight to its place.
+            if self.pending_bytes == 0 && rest.len() >= frame_bytes {
+                // A whole frame goes straight to its place.
                 let (text, more) = rest.split_at(frame_bytes);
                 self.seal(text, message)?;
                 rest = more;
@@ -95,6 +92,9 @@ impl Sealing {
             let (now, later) = rest.split_at(fits);
             self.keep(now);
             rest = later;
+            if self.pending_bytes == frame_bytes {
+                self.seal_pending(message)?;
+            }
         }
         self.plaintext_bytes += plaintext.len() as u64;
         Ok(())
