@@ -37,11 +37,14 @@ impl Progress {
         }))
     }
 
-    /// Counts what is read through the returned reader.
-    pub(crate) fn watch<R: Read>(&self, reader: R) -> Watched<R> {
+    /// Counts what is read through the returned reader. `file_bytes` is the length of a regular
+    /// file: its end is known from a read that stops there, and not asked for again.
+    pub(crate) fn watch<R: Read>(&self, reader: R, file_bytes: Option<u64>) -> Watched<R> {
         Watched {
             reader,
             progress: self.clone(),
+            left_bytes: file_bytes,
+            at_end: false,
         }
     }
 
@@ -123,18 +126,39 @@ fn bar(total_bytes: Option<u64>, started: Instant) -> ProgressBar {
 pub(crate) struct Watched<R> {
     reader: R,
     progress: Progress,
+    /// What a regular file had when it was opened and was not read yet.
+    left_bytes: Option<u64>,
+    at_end: bool,
+}
+
+impl<R> Watched<R> {
+    /// A regular file that gives less than there is room for has come to its end (read(2)).
+    fn count(&mut self, bytes: usize, room_bytes: usize) {
+        self.left_bytes = self
+            .left_bytes
+            .and_then(|left| left.checked_sub(bytes as u64));
+        self.at_end = self.left_bytes == Some(0) && bytes < room_bytes;
+        self.progress.advance(bytes as u64);
+    }
 }
 
 impl<R: Read> Read for Watched<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at_end {
+            return Ok(0);
+        }
         let bytes = self.reader.read(buffer)?;
-        self.progress.advance(bytes as u64);
+        self.count(bytes, buffer.len());
         Ok(bytes)
     }
 
     fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        if self.at_end {
+            return Ok(0);
+        }
         let bytes = self.reader.read_vectored(buffers)?;
-        self.progress.advance(bytes as u64);
+        let room_bytes = buffers.iter().map(|buffer| buffer.len()).sum();
+        self.count(bytes, room_bytes);
         Ok(bytes)
     }
 }
@@ -142,6 +166,42 @@ impl<R: Read> Read for Watched<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Gives its pieces one a read, and fails when it is asked once more.
+    struct Pieces(Vec<&'static [u8]>);
+
+    impl Read for Pieces {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.0.is_empty() {
+                return Err(io::ErrorKind::Other.into());
+            }
+            let piece = self.0.remove(0);
+            buffer[..piece.len()].copy_from_slice(piece);
+            Ok(piece.len())
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_file_is_not_asked_for_twice() {
+        let all = |pieces: &[&'static [u8]], file_bytes| {
+            let mut read = 0;
+            let progress = Progress::new(false, None);
+            let mut reader = progress.watch(Pieces(pieces.to_vec()), file_bytes);
+            loop {
+                match reader.read(&mut [0; 4])? {
+                    0 => return io::Result::Ok(read),
+                    bytes => read += bytes,
+                }
+            }
+        };
+        assert_eq!(all(&[b"abcd", b"ab"], Some(6)).unwrap(), 6);
+        // A full read may have more behind it, and a file may have grown or shrunk.
+        assert!(all(&[b"abcd"], Some(4)).is_err());
+        assert_eq!(all(&[b"abcd", b""], Some(4)).unwrap(), 4);
+        assert_eq!(all(&[b"abcd", b"abc", b""], Some(6)).unwrap(), 7);
+        assert_eq!(all(&[b"ab", b""], Some(6)).unwrap(), 2);
+        assert_eq!(all(&[b"ab", b""], None).unwrap(), 2);
+    }
 
     #[test]
     fn the_pace_is_the_mean_since_the_start() {

@@ -448,7 +448,8 @@ fn through(
     work: &Work<'_>,
 ) -> Result<(Done, Complete), Failure> {
     let (file, name) = (input.label.clone(), output.label.clone());
-    let input = input.wrapped(|reader| progress.watch(reader));
+    let file_bytes = input.bytes;
+    let input = input.wrapped(|reader| progress.watch(reader, file_bytes));
     let totals = work(input, &mut output)?;
     let complete = output.complete()?;
     let done = Done {
