@@ -397,7 +397,8 @@ pub(crate) struct Files {
     /// --skip-done. The exit code is that of the run where it can be known before.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Files worked on at once, 1 to 64 [default: the number of cores, at most 16]
+    /// Files worked on at once, or threads for one file, 1 to 64 [default: the number of cores,
+    /// at most 16]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) jobs: Option<u16>,
     /// What is added to names when encrypting and taken off when decrypting [default: .wax]

@@ -1,20 +1,28 @@
 //! What is read: a file or stdin, as it is or out of base64.
 
 use crate::failure::Failure;
+use crate::progress::{Progress, Watched};
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::read::DecoderReader;
 use rustix::fs::FileType;
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufReader, Cursor, IoSliceMut, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
+use waxseal::message::ReadAt;
 use waxseal_core::SecretBytes;
 
 /// How much base64 is read at a time, and by how much room for a whole input grows at least.
 const BUFFER_BYTES: usize = 128 * 1024;
 /// How much of the beginning is looked at to recognise the format.
 const PREFIX_BYTES: usize = 4096;
+
+/// What files have at least that are read by their places.
+const REGION_BYTES_MIN: u64 = 256 * 1024;
+/// What pipes are made to hold: the most that Linux allows to everybody.
+const PIPE_BYTES: usize = 1 << 20;
 
 /// Which file a descriptor stands for: device and inode.
 pub(crate) type Identity = (u64, u64);
@@ -33,6 +41,9 @@ pub(crate) struct Input {
     pub(crate) identity: Option<Identity>,
     prefix: Vec<u8>,
     reader: Box<dyn Read + Send>,
+    /// What is left of a regular file, to be read by its places.
+    region: Option<Region>,
+    progress: Progress,
 }
 
 impl Input {
@@ -65,15 +76,22 @@ impl Input {
                 "walk into directories with -r",
             ));
         }
-        let regular = kind == FileType::RegularFile;
+        if kind == FileType::Fifo {
+            widen_pipe(&file);
+        }
+        let file = Arc::new(file);
+        let region =
+            (kind == FileType::RegularFile).then(|| Region::of(file.clone(), stat.st_size));
         Ok(Self {
             name,
             label,
-            bytes: regular.then(|| u64::try_from(stat.st_size).unwrap_or(0)),
-            mode: regular.then_some(stat.st_mode & 0o777),
-            identity: regular.then_some((stat.st_dev, stat.st_ino)),
+            mode: region.as_ref().map(|_| stat.st_mode & 0o777),
+            bytes: region.as_ref().map(|region| region.bytes),
+            identity: region.as_ref().map(|_| (stat.st_dev, stat.st_ino)),
             prefix: Vec::new(),
             reader: Box::new(file),
+            region,
+            progress: Progress::none(),
         })
     }
 
@@ -89,13 +107,21 @@ impl Input {
         Ok(&self.prefix)
     }
 
-    /// Passes what is read through `wrap`, for instance to count it.
-    pub(crate) fn wrapped<R: Read + Send + 'static>(
-        mut self,
-        wrap: impl FnOnce(Box<dyn Read + Send>) -> R,
-    ) -> Self {
-        self.reader = Box::new(wrap(self.reader));
+    /// Shows how much was read.
+    pub(crate) fn watched(mut self, progress: &Progress) -> Self {
+        self.reader = Box::new(progress.watch(self.reader));
+        self.progress = progress.clone();
         self
+    }
+
+    /// A file long enough to be read by several threads, from its first byte on. What was read
+    /// through the reader is read again.
+    pub(crate) fn region(&self) -> Option<Watched<Region>> {
+        let region = self.region.as_ref();
+        let long = region.filter(|region| region.bytes >= REGION_BYTES_MIN)?;
+        // What was read to recognise the format was counted.
+        self.progress.discount(self.prefix.len() as u64);
+        Some(self.progress.watch(long.clone()))
     }
 
     /// Everything from the first byte on. There is no buffer: the library reads in large pieces.
@@ -113,6 +139,40 @@ impl Input {
         let decoded = DecoderReader::new(text, &LENIENT);
         Box::new(BufReader::with_capacity(BUFFER_BYTES, decoded))
     }
+}
+
+/// What is left of a regular file behind the place where it was given to this process.
+#[derive(Clone)]
+pub(crate) struct Region {
+    file: Arc<File>,
+    from: u64,
+    bytes: u64,
+}
+
+impl Region {
+    fn of(file: Arc<File>, file_bytes: i64) -> Self {
+        // A shell may have read some of stdin before.
+        let from = rustix::fs::tell(&file).unwrap_or(0);
+        let bytes = u64::try_from(file_bytes).unwrap_or(0).saturating_sub(from);
+        Self { file, from, bytes }
+    }
+}
+
+impl ReadAt for Region {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        ReadAt::read_at(&*self.file, buffer, self.from.saturating_add(offset))
+    }
+
+    fn read_vectored_at(&self, buffers: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<usize> {
+        self.file
+            .read_vectored_at(buffers, self.from.saturating_add(offset))
+    }
+}
+
+/// Lets more bytes wait in a pipe, so that its two sides wake each other less often. What is no
+/// pipe, or may not grow, stays as it is.
+pub(crate) fn widen_pipe(pipe: &File) {
+    let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
 }
 
 /// A whole input in memory that is wiped.
@@ -215,6 +275,8 @@ mod tests {
             identity: None,
             prefix: Vec::new(),
             reader: Box::new(Cursor::new(bytes)),
+            region: None,
+            progress: Progress::none(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What is written: stdout, a device, or a file that appears under its name when it is complete.
 
 use crate::failure::Failure;
-use crate::input::Identity;
+use crate::input::{Identity, widen_pipe};
 use crate::world::World;
 use rustix::fs::FileType;
 use std::fs::File;
@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use waxseal::message::Sink;
 use waxseal_core::SecretBytes;
 
 mod base64_lines;
@@ -46,10 +47,10 @@ pub(crate) struct Output {
     /// For JSON: the path, or `-`.
     pub(crate) label: String,
     base64: Option<Base64Lines>,
-    sink: Sink,
+    sink: Target,
 }
 
-enum Sink {
+enum Target {
     /// What is written cannot be taken back.
     Open(BufWriter<File>),
     /// A terminal gets all or nothing.
@@ -82,10 +83,10 @@ impl Output {
         let base64 = base64_for(content);
         let failed = |error| Failure::io("write", &name, &error);
         let sink = match place(path).map_err(failed)? {
-            Place::Special(metadata) => Sink::Open(special(path, &name, &metadata)?),
+            Place::Special(metadata) => Target::Open(special(path, &name, &metadata)?),
             Place::File(target) => {
                 let staged = Staged::create(target, sync, world.entropy.clone());
-                Sink::Staged(BufWriter::with_capacity(
+                Target::Staged(BufWriter::with_capacity(
                     BUFFER_BYTES,
                     staged.map_err(failed)?,
                 ))
@@ -123,7 +124,7 @@ impl Output {
             label: name.clone(),
             name,
             base64: base64_for(content),
-            sink: Sink::Staged(BufWriter::with_capacity(BUFFER_BYTES, staged)),
+            sink: Target::Staged(BufWriter::with_capacity(BUFFER_BYTES, staged)),
         })
     }
 
@@ -142,6 +143,7 @@ impl Output {
         let owned = io::stdout().as_fd().try_clone_to_owned();
         let file = File::from(owned.map_err(|error| failed(&error))?);
         refuse_own_input(&file, source)?;
+        widen_pipe(&file);
         let file = BufWriter::with_capacity(BUFFER_BYTES, file);
         let held = world.stdout_is_terminal && content == Content::Plaintext && !asked_for;
         Ok(Self {
@@ -149,20 +151,20 @@ impl Output {
             label: "-".into(),
             base64: base64_for(content),
             sink: match held {
-                true => Sink::Terminal(file, Held::new()),
-                false => Sink::Open(file),
+                true => Target::Terminal(file, Held::new()),
+                false => Target::Open(file),
             },
         })
     }
 
     /// Whether nothing of what is written is seen by anybody before [`Output::complete`].
     pub(crate) fn withholds(&self) -> bool {
-        !matches!(self.sink, Sink::Open(_))
+        !matches!(self.sink, Target::Open(_))
     }
 
     /// Gives a file other permissions than 0600.
     pub(crate) fn set_mode(&mut self, mode: Option<u32>) -> Result<(), Failure> {
-        let (Sink::Staged(staged), Some(mode)) = (&mut self.sink, mode) else {
+        let (Target::Staged(staged), Some(mode)) = (&mut self.sink, mode) else {
             return Ok(());
         };
         let set = staged.get_mut().set_mode(mode);
@@ -171,11 +173,32 @@ impl Output {
 
     /// Reserves room for a file of so many bytes, so that a full disk is found out first.
     pub(crate) fn expect(&mut self, bytes: u64) -> Result<(), Failure> {
-        let (Sink::Staged(staged), None) = (&mut self.sink, &self.base64) else {
+        let (Target::Staged(staged), None) = (&mut self.sink, &self.base64) else {
             return Ok(());
         };
         let reserved = staged.get_mut().reserve(bytes);
         reserved.map_err(|error| Failure::io("write", &self.name, &error))
+    }
+
+    /// Where a message or plaintext goes whose parts may come from several threads. After
+    /// anything was written, [`Output::ends_at`] must follow.
+    pub(crate) fn as_sink(&mut self) -> Sink<'_> {
+        let gathered = matches!(&self.sink, Target::Staged(file) if !file.buffer().is_empty());
+        if self.base64.is_some() || gathered {
+            return Sink::Stream(self);
+        }
+        match &mut self.sink {
+            Target::Staged(file) => Sink::Withheld(file.get_ref()),
+            Target::Open(file) => Sink::Stream(file),
+            Target::Terminal(_, held) => Sink::Stream(held),
+        }
+    }
+
+    /// So many bytes went through [`Output::as_sink`]: a file has no more.
+    pub(crate) fn ends_at(&mut self, bytes: u64) {
+        if let (None, Target::Staged(staged)) = (&self.base64, &mut self.sink) {
+            staged.get_mut().ends_at(bytes);
+        }
     }
 
     /// Nothing more is written. A file has yet to get its name.
@@ -186,14 +209,14 @@ impl Output {
             lines.finish(&mut self.sink).map_err(failed)?;
         }
         let staged = match self.sink {
-            Sink::Open(mut file) => file.flush().map(|()| None),
-            Sink::Terminal(mut file, held) => {
+            Target::Open(mut file) => file.flush().map(|()| None),
+            Target::Terminal(mut file, held) => {
                 let text = held.text()?;
                 file.write_all(text)
                     .and_then(|()| file.flush())
                     .map(|()| None)
             }
-            Sink::Staged(file) => match file.into_inner() {
+            Target::Staged(file) => match file.into_inner() {
                 Ok(staged) => Ok(Some(staged)),
                 Err(error) => Err(error.into_error()),
             },
@@ -284,7 +307,7 @@ impl Write for Output {
     }
 }
 
-impl Write for Sink {
+impl Write for Target {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Open(file) => file.write(bytes),
@@ -310,7 +333,7 @@ impl Write for Sink {
     }
 }
 
-impl Sink {
+impl Target {
     fn is_terminal(&self) -> bool {
         match self {
             Self::Open(file) => io::IsTerminal::is_terminal(file.get_ref()),
@@ -390,6 +413,7 @@ fn special(
     }
     let file = File::options().write(true).open(path);
     let file = file.map_err(|error| Failure::io("write", name, &error))?;
+    widen_pipe(&file);
     Ok(BufWriter::with_capacity(BUFFER_BYTES, file))
 }
 

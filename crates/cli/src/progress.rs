@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
+use waxseal::message::ReadAt;
 
 /// Nothing is shown before so many bytes have been read…
 const BYTES_MIN: u64 = 8 << 20;
@@ -24,6 +25,11 @@ struct Shown {
 }
 
 impl Progress {
+    /// Shows nothing.
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
     /// `total_bytes` is what will be read, where it is known.
     pub(crate) fn new(visible: bool, total_bytes: Option<u64>) -> Self {
         let small = total_bytes.is_some_and(|bytes| bytes < BYTES_MIN);
@@ -38,10 +44,20 @@ impl Progress {
     }
 
     /// Counts what is read through the returned reader.
-    pub(crate) fn watch<R: Read>(&self, reader: R) -> Watched<R> {
+    pub(crate) fn watch<R>(&self, reader: R) -> Watched<R> {
         Watched {
             reader,
             progress: self.clone(),
+        }
+    }
+
+    /// So many bytes will be read a second time.
+    pub(crate) fn discount(&self, bytes: u64) {
+        if let Some(shown) = &self.0 {
+            let read = &shown.read_bytes;
+            let _ = read.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |read| {
+                Some(read.saturating_sub(bytes))
+            });
         }
     }
 
@@ -134,6 +150,20 @@ impl<R: Read> Read for Watched<R> {
 
     fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let bytes = self.reader.read_vectored(buffers)?;
+        self.progress.advance(bytes as u64);
+        Ok(bytes)
+    }
+}
+
+impl<R: ReadAt> ReadAt for Watched<R> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let bytes = self.reader.read_at(buffer, offset)?;
+        self.progress.advance(bytes as u64);
+        Ok(bytes)
+    }
+
+    fn read_vectored_at(&self, buffers: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<usize> {
+        let bytes = self.reader.read_vectored_at(buffers, offset)?;
         self.progress.advance(bytes as u64);
         Ok(bytes)
     }

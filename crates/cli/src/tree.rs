@@ -91,8 +91,8 @@ pub(crate) fn items(
             .sort_by_file_name()
             .into_iter()
             .filter_entry(move |entry| {
-                let below = below(&from, entry.path());
-                !kept.leaves_out(below, entry.file_type().is_dir())
+                let below = || below(&from, entry.path());
+                (kept.is_empty() || !kept.leaves_out(below(), entry.file_type().is_dir()))
                     && (out.is_none() || directory_identity(entry) != out)
             });
         let walked = Walked {

@@ -1,4 +1,5 @@
 //! `reencrypt`: new data key, other recipients, same plaintext; the old file or the new one.
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 mod support;
 

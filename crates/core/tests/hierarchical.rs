@@ -12,6 +12,8 @@ use std::time::Duration;
 use support::{
     Header, Outcome, context, entropy, file, json, now, round_trip, unwrap, vectors, wrap,
 };
+use waxseal_core::crypto::aead::AesGcm;
+use waxseal_core::crypto::kdf;
 use waxseal_core::crypto::random::SystemEntropy;
 use waxseal_core::keyring::branch_key::{
     BranchKey, BranchKeyRows, BranchKeyStore, BranchKeyVersion, StaticBranchKeys, WrappedBranchKey,
@@ -152,6 +154,32 @@ fn foreign_is_told_from_broken_and_every_bit_counts() {
     store.insert(ID, wrong);
     let wrong = Seconds::default().keyring(Arc::new(store));
     assert_eq!(unwrap(&wrong, &encrypted, &context), Outcome::Unauthentic);
+}
+
+#[test]
+fn a_context_in_another_order_is_tried_as_stored() {
+    let stored = b"\0\x02\0\x01b\0\0\0\x01a\0\0";
+    let read = EncryptionContext::parse(stored).unwrap();
+    let sorted = context(&[("a", ""), ("b", "")]);
+    let keyring = Seconds::default().keyring(static_keys(&[1]));
+    let mut encrypted = wrap(&keyring, &[5; 32], &read);
+    let opened = Outcome::Key(vec![5; 32]);
+    assert_eq!(unwrap(&keyring, &encrypted, &read), opened);
+    assert_eq!(unwrap(&keyring, &encrypted, &sorted), opened);
+
+    // As a writer did that sorted by locale; the layout spelled out once more.
+    let mut key = [0; 32];
+    kdf::sp800_108(&[1; 32], b"aws-kms-hierarchy", &[&[8; 16]], &mut key).unwrap();
+    let aad = [&b"aws-kms-hierarchy"[..], ID.as_bytes(), &[1; 16], stored].concat();
+    let mut sealed = vec![6; 32];
+    let tag = AesGcm::new(&key)
+        .unwrap()
+        .seal([9; 12], &aad, &mut sealed)
+        .unwrap();
+    encrypted.ciphertext = [&[8; 16][..], &[9; 12], &[1; 16], &sealed, &tag].concat();
+    let opened = Outcome::Key(vec![6; 32]);
+    assert_eq!(unwrap(&keyring, &encrypted, &read), opened);
+    assert_eq!(unwrap(&keyring, &encrypted, &sorted), Outcome::Unauthentic);
 }
 
 /// Counts what is asked of a store, and can be cut off.

@@ -9,7 +9,9 @@ use serde_json::Value;
 use support::{
     Header, Outcome, context, entropy, file, json, now, round_trip, unwrap, vectors, wrap,
 };
+use waxseal_core::crypto::aead::AesGcm;
 use waxseal_core::crypto::ecdh::{EcdhCurve, EcdhKeys, EcdhPrivateKey, EcdhPublicKey};
+use waxseal_core::crypto::kdf;
 use waxseal_core::crypto::pem::KeyError;
 use waxseal_core::keyring::RawEcdhKeyring;
 use waxseal_core::keyring::key_agreement::{self, PROVIDER_AWS_KMS_ECDH, Parties};
@@ -252,14 +254,39 @@ fn a_context_in_another_order_is_tried_as_stored() {
     let read = EncryptionContext::parse(stored).unwrap();
     let keyring = pair.with_peer(0);
     let canonical = wrap(&keyring, &[5; 32], &read);
+    let sorted = context(&[("a", ""), ("b", "")]);
+    for context in [&read, &sorted] {
+        assert_eq!(
+            unwrap(&keyring, &canonical, context),
+            Outcome::Key(vec![5; 32])
+        );
+    }
+
+    // As a writer did that sorted by locale; the layout spelled out once more.
+    let (sender, recipient) = (pair.public(0), pair.public(1));
+    let fixed_info = [
+        &b"ecdh-key-derivation\0p256\0HMAC_SHA384\0"[..],
+        sender.compressed(),
+        recipient.compressed(),
+        b"\0\x01\0",
+        stored,
+    ]
+    .concat();
+    let secret = pair.private(1).shared_secret(&sender).unwrap();
+    let mut derived = [0; 64];
+    kdf::sp800_108_sha384(secret.expose(), &fixed_info, &[&[9; 32]], &mut derived).unwrap();
+    let mut sealed = vec![6; 32];
+    let tag = AesGcm::new(&derived[32..])
+        .unwrap()
+        .seal([0; 12], &fixed_info, &mut sealed)
+        .unwrap();
+    let mut unsorted = canonical;
+    unsorted.ciphertext = [&[9; 32], &derived[..32], &sealed, &tag].concat();
     assert_eq!(
-        unwrap(&keyring, &canonical, &read),
-        Outcome::Key(vec![5; 32])
+        unwrap(&keyring, &unsorted, &read),
+        Outcome::Key(vec![6; 32])
     );
-    assert_eq!(
-        unwrap(&keyring, &canonical, &context(&[("a", ""), ("b", "")])),
-        Outcome::Key(vec![5; 32])
-    );
+    assert_eq!(unwrap(&keyring, &unsorted, &sorted), Outcome::Unauthentic);
 }
 
 #[test]

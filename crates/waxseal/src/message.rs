@@ -6,7 +6,9 @@
 //!
 //! Order of opening: [`Incoming`] holds a header that nobody vouches for; [`Incoming::open`]
 //! unwraps the data key, compares the commitment, verifies the header and gives an [`Opener`];
-//! [`Opener::open_stream`] releases plaintext. There is no other way to a plaintext byte.
+//! [`Opener::open_stream`] releases plaintext, as do the other ways from an `Opener`:
+//! [`into_reader`](Opener::into_reader), [`into_opening`](Opener::into_opening) and
+//! [`into_range_reader`](Opener::into_range_reader). There is no other way to a plaintext byte.
 //! Data keys come from a keyring, or from a [materials manager](crate::materials).
 //!
 //! Sizes: a message of n plaintext bytes in frames of L bytes has `header | n | 32 a frame | 8 |
@@ -20,15 +22,19 @@ mod error;
 mod frame;
 mod header;
 mod incoming;
+mod intake;
 mod keys;
 mod opener;
 mod opening;
+mod pipeline;
+mod positioned;
 mod range;
 mod reader;
 mod sealer;
 mod sealing;
 mod stream;
 mod suite;
+mod window;
 mod writer;
 
 #[cfg(feature = "tokio")]
@@ -38,6 +44,8 @@ pub use header::Header;
 pub(crate) use header::PUBLIC_KEY_NAME;
 pub use incoming::{Incoming, Opener};
 pub use opening::{HeaderIntake, Opening};
+pub use pipeline::{Sink, Source, seal_parallel};
+pub use positioned::{ReadAt, WriteAt};
 pub use range::{RangeReader, SignedRange};
 pub use reader::{OpenReader, SealReader};
 pub use sealer::Sealer;

@@ -6,17 +6,17 @@ use super::files::{self, Task};
 use super::{Session, Totals, context_of, inspect, range};
 use crate::args::{Compat, Decrypt, Format, Policy};
 use crate::failure::Failure;
-use crate::input::{Input, Whole};
+use crate::input::{Input, Region, Whole};
 use crate::keys;
 use crate::output::{Content, Output};
+use crate::progress::Watched;
 use pollster::block_on;
-use std::cell::RefCell;
 use std::io::{self, Read, Seek, Write};
-use std::rc::Rc;
-use std::sync::Arc;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tempfile::SpooledTempFile;
 use waxseal::materials::{DefaultManager, MaterialsManager};
-use waxseal::message::{self, Incoming, Limits, OpenOptions, Release};
+use waxseal::message::{self, Incoming, Limits, OpenOptions, ReadAt, Release, Sink};
 use waxseal::{detect, direct, secretbox};
 use waxseal_core::keyring::Keyring;
 use waxseal_core::{EncryptionContext, SecretBytes};
@@ -57,6 +57,8 @@ struct Recipe {
     open_options: OpenOptions,
     secretbox_limits: secretbox::Limits,
     release_unverified: bool,
+    /// Threads for one message; `None` is the number of cores.
+    workers: Option<NonZeroUsize>,
     /// Input that no format is recognised in goes to Amazon KMS as a direct blob: such blobs are
     /// opaque, and every service has its own.
     opaque_blobs: bool,
@@ -80,6 +82,7 @@ impl Recipe {
             context,
             secretbox_limits,
             release_unverified: args.release_unverified,
+            workers: files::workers(&args.files),
             manager: Manager::Asking(DefaultManager::new(keyring.clone())),
             keyring,
         })
@@ -151,7 +154,7 @@ impl Recipe {
         let bytes = sealed.bytes;
         let withheld = output.withholds() || self.release_unverified;
         let spool = Spool::default();
-        let reader: Box<dyn Read> = match withheld {
+        let reader: Box<dyn Read + Send> = match withheld {
             true => sealed.reader,
             false => Box::new(spool.tee(sealed.reader)),
         };
@@ -163,33 +166,42 @@ impl Recipe {
             if let Some(sizes) = sizes {
                 output.expect(sizes.plaintext_bytes)?;
             }
-            return self
-                .release(incoming, &self.manager, output)
-                .map_err(|error| failed(error, output));
+            let region = sealed.region.as_ref();
+            let message = region.map(|region| region as &dyn ReadAt);
+            let released = self.release(incoming, message, &self.manager, output.as_sink());
+            let totals = released.map_err(|error| failed(error, output))?;
+            output.ends_at(totals.plaintext_bytes);
+            return Ok(totals);
         }
         // Nothing leaves before the signature is verified, and what leaves is what was verified:
         // the input itself might be another one the second time.
         let manager = caching::for_two_passes(&self.manager)?;
-        let verified = self.release(incoming, &manager, &mut io::sink());
+        let nowhere = &mut io::sink();
+        let verified = self.release(incoming, None, &manager, Sink::Stream(nowhere));
         verified.map_err(|error| failed(error, output))?;
         let copy = spool.into_reader();
         let copy = copy.map_err(|error| Failure::io("read back", &name, &error))?;
         let again = Incoming::read(io::BufReader::new(copy), &Limits::default());
         again
-            .and_then(|incoming| self.release(incoming, &manager, output))
+            .and_then(|incoming| self.release(incoming, None, &manager, Sink::Stream(output)))
             .map_err(|error| failed(error, output))
     }
 
     /// For a signed message the caller withholds the plaintext, has verified the message before,
-    /// or was told not to wait.
-    fn release<R: Read>(
+    /// or was told not to wait. `region` is the whole message, where it is a file.
+    fn release<R: Read + Send>(
         &self,
         incoming: Incoming<R>,
+        region: Option<&dyn ReadAt>,
         manager: &dyn MaterialsManager,
-        plaintext: &mut dyn Write,
+        plaintext: Sink<'_>,
     ) -> Result<Totals, message::OpenError> {
         let opener = block_on(incoming.open_with(manager, &self.open_options))?;
-        let totals = opener.open_stream(plaintext, Release::Unverified)?;
+        let (release, workers) = (Release::Unverified, self.workers);
+        let totals = match region {
+            Some(region) => opener.open_parallel_at(region, plaintext, release, workers),
+            None => opener.open_parallel(plaintext, release, workers),
+        }?;
         Ok(Totals {
             format: "message",
             plaintext_bytes: totals.plaintext_bytes,
@@ -254,6 +266,8 @@ struct Sealed {
     /// Its length, where it is known.
     bytes: Option<u64>,
     reader: Box<dyn Read + Send>,
+    /// The same once more, where it is a file that is long enough to be read by several threads.
+    region: Option<Watched<Region>>,
 }
 
 impl Sealed {
@@ -261,6 +275,7 @@ impl Sealed {
         Self {
             name: input.name.clone(),
             bytes: input.bytes.filter(|_| !is_base64),
+            region: if is_base64 { None } else { input.region() },
             reader: match is_base64 {
                 true => input.into_base64_reader(),
                 false => input.into_reader(),
@@ -300,11 +315,11 @@ fn written(
 
 /// A copy of what was read, until it turns out not to be needed.
 #[derive(Default)]
-struct Spool(Rc<RefCell<Option<SpooledTempFile>>>);
+struct Spool(Arc<Mutex<Option<SpooledTempFile>>>);
 
 impl Spool {
     fn tee<R: Read>(&self, reader: R) -> Tee<R> {
-        *self.0.borrow_mut() = Some(SpooledTempFile::new(SPOOL_MEMORY_BYTES));
+        *locked(&self.0) = Some(SpooledTempFile::new(SPOOL_MEMORY_BYTES));
         Tee {
             reader,
             copy: self.0.clone(),
@@ -312,27 +327,31 @@ impl Spool {
     }
 
     fn stop(&self) {
-        *self.0.borrow_mut() = None;
+        *locked(&self.0) = None;
     }
 
     fn into_reader(self) -> io::Result<SpooledTempFile> {
-        let copy = self.0.borrow_mut().take();
+        let copy = locked(&self.0).take();
         let mut copy = copy.unwrap_or_else(|| SpooledTempFile::new(SPOOL_MEMORY_BYTES));
         copy.rewind()?;
         Ok(copy)
     }
 }
 
+fn locked(copy: &Mutex<Option<SpooledTempFile>>) -> MutexGuard<'_, Option<SpooledTempFile>> {
+    copy.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A reader that copies what it reads.
 struct Tee<R> {
     reader: R,
-    copy: Rc<RefCell<Option<SpooledTempFile>>>,
+    copy: Arc<Mutex<Option<SpooledTempFile>>>,
 }
 
 impl<R: Read> Read for Tee<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let bytes = self.reader.read(buffer)?;
-        if let Some(copy) = self.copy.borrow_mut().as_mut() {
+        if let Some(copy) = locked(&self.copy).as_mut() {
             copy.write_all(&buffer[..bytes]).map_err(|error| {
                 let what = format!("its temporary copy in $TMPDIR cannot be written: {error}");
                 io::Error::new(error.kind(), what)

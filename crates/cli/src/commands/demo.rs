@@ -22,7 +22,7 @@ const LINE_CHARS: usize = 76;
 
 /// Runs the command.
 pub(super) fn run(args: &Demo, session: &Session) -> Result<(), Failure> {
-    let recipe = Recipe::new(args.format, &args.sealing, session)?;
+    let recipe = Recipe::new(args.format, &args.sealing, None, session)?;
     if session.world.stdin_is_terminal {
         session.report.note("type a text and end it with Ctrl-D");
     }

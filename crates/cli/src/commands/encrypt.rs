@@ -12,10 +12,11 @@ use crate::output::{Content, Output};
 use pollster::block_on;
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use waxseal::direct;
 use waxseal::materials::DefaultManager;
-use waxseal::message::{self, OpenOptions, SealError, SealOptions, Sealer, Suite};
+use waxseal::message::{self, OpenOptions, SealError, SealOptions, Sealer, Source, Suite};
 use waxseal::secretbox;
 use waxseal_core::crypto::random::Entropy;
 use waxseal_core::keyring::Keyring;
@@ -29,7 +30,12 @@ pub(super) fn run(args: Encrypt, session: &Session) -> Result<(), Failure> {
     if args.files.dry_run && args.files.skip_done.is_none() {
         return files::plan(&args.files, session, Direction::Seal, None);
     }
-    let mut recipe = Recipe::new(args.format, &args.sealing, session)?;
+    let mut recipe = Recipe::new(
+        args.format,
+        &args.sealing,
+        files::workers(&args.files),
+        session,
+    )?;
     if files::is_many(&args.files) {
         recipe.cache(&args.caching)?;
     }
@@ -54,6 +60,8 @@ pub(super) struct Recipe {
     format: Format,
     options: SealOptions,
     secretbox_limits: secretbox::Limits,
+    /// Threads for one message; `None` is the number of cores.
+    workers: Option<NonZeroUsize>,
     keyring: Arc<dyn Keyring>,
     manager: Manager,
     entropy: Arc<dyn Entropy>,
@@ -61,7 +69,12 @@ pub(super) struct Recipe {
 
 impl Recipe {
     /// Checks the options against each other and finds the keys.
-    pub(super) fn new(format: Format, args: &Sealing, session: &Session) -> Result<Self, Failure> {
+    pub(super) fn new(
+        format: Format,
+        args: &Sealing,
+        workers: Option<NonZeroUsize>,
+        session: &Session,
+    ) -> Result<Self, Failure> {
         refuse_misplaced(format, args)?;
         let commitment = args.policy.commitment_policy;
         let mut options = SealOptions {
@@ -87,6 +100,7 @@ impl Recipe {
             options,
             secretbox_limits,
             manager: Manager::Asking(DefaultManager::new(keyring.clone())),
+            workers,
             keyring,
             entropy: session.world.entropy.clone(),
         })
@@ -130,8 +144,15 @@ impl Recipe {
         if let Some(bytes) = bytes.and_then(|bytes| sealer.message_bytes(bytes)) {
             output.expect(bytes)?;
         }
+        let region = input.region();
         let mut reader = input.into_reader();
-        let totals = message::seal_stream(sealer, &mut reader, output).map_err(failed)?;
+        let source = match &region {
+            Some(region) => Source::Positioned(region),
+            None => Source::Stream(&mut reader),
+        };
+        let sealed = message::seal_parallel(sealer, source, output.as_sink(), self.workers);
+        let totals = sealed.map_err(failed)?;
+        output.ends_at(totals.message_bytes);
         Ok(Totals {
             format: "message",
             plaintext_bytes: totals.plaintext_bytes,

@@ -22,6 +22,7 @@ use crate::tree::tally::Tally;
 use crate::tree::{self, Item, Job, Layout, Naming};
 use std::collections::BTreeSet;
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,16 @@ pub(super) fn over_files(files: &Files, session: &Session, task: &Task<'_>) -> R
 pub(super) fn is_many(files: &Files) -> bool {
     let one = files.inputs.len() < 2 && !files.recursive && files.suffix.is_none();
     !one || files.output.as_deref().is_some_and(is_directory)
+}
+
+/// Threads for one file: as many as there are cores (`None`) unless others are asked for. Of many
+/// files each has one, because several are worked on at once.
+pub(super) fn workers(files: &Files) -> Option<NonZeroUsize> {
+    match (is_many(files), files.jobs) {
+        (false, None) => None,
+        (false, Some(jobs)) => NonZeroUsize::new(usize::from(jobs)),
+        (true, _) => Some(NonZeroUsize::MIN),
+    }
 }
 
 fn one_file(files: &Files, session: &Session, task: &Task<'_>) -> Result<(), Failure> {
@@ -450,7 +461,7 @@ fn through(
     work: &Work<'_>,
 ) -> Result<(Done, Complete), Failure> {
     let (file, name) = (input.label.clone(), output.label.clone());
-    let input = input.wrapped(|reader| progress.watch(reader));
+    let input = input.watched(progress);
     let totals = work(input, &mut output)?;
     let complete = output.complete()?;
     let done = Done {

@@ -135,7 +135,12 @@ impl Recipe {
             from_options: decrypt::open_options(from_context.clone(), policy, args.compat),
             from_context,
             secretbox_limits,
-            sealing: Sealing::new(Format::Message, &args.sealing, session)?,
+            sealing: Sealing::new(
+                Format::Message,
+                &args.sealing,
+                files::workers(&args.files),
+                session,
+            )?,
         })
     }
 
@@ -151,7 +156,7 @@ impl Recipe {
             keyring: self.from.as_ref(),
             options: self.from_options.clone(),
             context: &self.from_context,
-            secretbox_limits: self.secretbox_limits.clone(),
+            secretbox_limits: self.secretbox_limits,
             format: None,
             suite: None,
         }

@@ -10,15 +10,14 @@
 //!
 //! The slashes may be left out.
 
-use super::wrong_name;
+use super::uri::percent_decoded;
+use super::{file, wrong_name};
 use crate::failure::Failure;
 use crate::world::World;
-use std::fs::File;
-use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 use waxseal_aws::{AwsKms, DiscoveryFilter, KmsRsaAlgorithm, assert_unique};
 use waxseal_core::crypto::ecdh::EcdhPublicKey;
-use waxseal_core::crypto::pem::{KeyError, PEM_BYTES_MAX};
 use waxseal_core::crypto::rsa::{RsaPadding, RsaPublicKey};
 use waxseal_core::keyring::{Keyring, MultiKeyring};
 use waxseal_core::{KeyArn, KeyRef};
@@ -132,7 +131,7 @@ fn rsa(uri: &Uri<'_>, aws: &Arc<AwsKms>, world: &World) -> Result<Arc<dyn Keyrin
         .and_then(|padding| KmsRsaAlgorithm::try_from(padding).ok())
         .ok_or_else(|| uri.malformed("KMS has the paddings oaep-sha256 and oaep-sha1"))?;
     let public = uri.value("public-key")?;
-    let public = public.map(|path| key_of_file(path, RsaPublicKey::from_pem));
+    let public = public.map(|path| file::pem(Path::new(path), RsaPublicKey::from_pem));
     let (arn, entropy) = (uri.arn()?, world.entropy.clone());
     let keyring = aws.rsa_keyring(arn, algorithm, public.transpose()?, entropy);
     Ok(Arc::new(keyring))
@@ -142,7 +141,7 @@ fn ecdh(uri: &Uri<'_>, aws: &Arc<AwsKms>, world: &World) -> Result<Arc<dyn Keyri
     uri.allow(&["peer", "public-key"])?;
     let key = |name| {
         let path = uri.value(name)?;
-        path.map(|path| key_of_file(path, EcdhPublicKey::from_pem))
+        path.map(|path| file::pem(Path::new(path), EcdhPublicKey::from_pem))
             .transpose()
     };
     let (arn, own) = (uri.arn()?, key("public-key")?);
@@ -150,32 +149,6 @@ fn ecdh(uri: &Uri<'_>, aws: &Arc<AwsKms>, world: &World) -> Result<Arc<dyn Keyri
         Some(peer) => Arc::new(aws.ecdh_keyring(arn, peer, own, world.entropy.clone())),
         None => Arc::new(aws.ecdh_discovery(arn, own)),
     })
-}
-
-fn key_of_file<K>(
-    path: &str,
-    parse: impl FnOnce(&[u8]) -> Result<K, KeyError>,
-) -> Result<K, Failure> {
-    parse(&pem_of_file(path)?).map_err(|error| {
-        Failure::configuration(
-            format!("{path} holds no such public key: {error}"),
-            "save it in PEM form; aws kms get-public-key prints the base64 of it",
-        )
-    })
-}
-
-/// At most one byte more than a key in PEM form may have.
-fn pem_of_file(path: &str) -> Result<Vec<u8>, Failure> {
-    let mut text = Vec::new();
-    let read = File::open(path).and_then(|file| {
-        let mut limited = file.take(PEM_BYTES_MAX as u64 + 1);
-        limited.read_to_end(&mut text)
-    });
-    read.map_err(|error| Failure {
-        exit: crate::failure::Exit::Configuration,
-        ..Failure::io("read the key file", path, &error)
-    })?;
-    Ok(text)
 }
 
 /// `SCHEME:[//[/]]PATH[?NAME=VALUE[&NAME=VALUE]…]`, values percent-encoded where they must be.
@@ -253,19 +226,6 @@ fn malformed(typed: &str, why: &str) -> Failure {
         format!("'{typed}' is no key: {why}"),
         "see waxseal --help, Keys",
     )
-}
-
-/// A part of a URI (RFC 3986, section 2.1).
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'%' => out.extend(hex::decode([bytes.next()?, bytes.next()?]).ok()?),
-            _ => out.push(byte),
-        }
-    }
-    String::from_utf8(out).ok()
 }
 
 #[cfg(test)]

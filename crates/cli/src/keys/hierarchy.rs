@@ -14,11 +14,14 @@ use waxseal_kms::home::DEFAULT_ALIAS;
 /// How long a branch key is used before it is read and unwrapped again.
 const TTL_SECONDS_DEFAULT: u64 = 600;
 
+/// From a key as it was typed to its keyring.
+type Resolve<'r> = dyn Fn(&str) -> Result<Arc<dyn Keyring>, Failure> + 'r;
+
 /// The keyring that is typed so; `resolve` makes the keyring of the wrapping key.
 pub(super) fn keyring(
     typed: &str,
     world: &World,
-    resolve: &dyn Fn(&str) -> Result<Arc<dyn Keyring>, Failure>,
+    resolve: &Resolve<'_>,
 ) -> Result<HierarchicalKeyring, Failure> {
     let form = "hierarchy:DIR?branch=ID&wrap=KEY&ttl=SECONDS";
     let uri = Uri::parse(typed, &["branch", "wrap", "ttl"], form)?;

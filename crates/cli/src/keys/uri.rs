@@ -66,7 +66,7 @@ impl<'t> Uri<'t> {
 }
 
 /// A part of a URI (RFC 3986, section 2.1).
-fn percent_decoded(text: &str) -> Option<String> {
+pub(super) fn percent_decoded(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
     while at < bytes.len() {

@@ -28,9 +28,10 @@ use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
+use waxseal::message::WriteAt;
 use waxseal_core::crypto::random::{self, Entropy};
 
 /// What temporary names have after the target's name and before six random letters.
@@ -61,9 +62,12 @@ pub(super) struct Staged {
     /// The temporary name, while the file has it.
     temporary: Option<PathBuf>,
     sync: bool,
-    written_bytes: u64,
+    /// Counted by whoever writes, to see when it is time to write back.
+    written_bytes: AtomicU64,
     reserved_bytes: u64,
-    write_back: Option<WriteBack>,
+    /// Where the file ends, when it was written by places.
+    end: Option<u64>,
+    write_back: OnceLock<WriteBack>,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -114,9 +118,10 @@ impl Staged {
             directory,
             temporary,
             sync,
-            written_bytes: 0,
+            written_bytes: AtomicU64::new(0),
             reserved_bytes: 0,
-            write_back: None,
+            end: None,
+            write_back: OnceLock::new(),
             entropy,
         })
     }
@@ -142,6 +147,11 @@ impl Staged {
         Ok(())
     }
 
+    /// So many bytes count, from the first on; what was written beyond them does not.
+    pub(super) fn ends_at(&mut self, bytes: u64) {
+        self.end = Some(bytes);
+    }
+
     /// Gives the file its name.
     pub(super) fn commit(mut self) -> io::Result<()> {
         self.finish()?;
@@ -154,8 +164,10 @@ impl Staged {
 
     /// Nothing more is written. What was written need not be on the disk.
     pub(super) fn finish(&mut self) -> io::Result<()> {
-        if self.written_bytes < self.reserved_bytes {
-            self.file.set_len(self.written_bytes)?;
+        let written = *self.written_bytes.get_mut();
+        let end = self.end.unwrap_or(written);
+        if written != end || end < self.reserved_bytes {
+            self.file.set_len(end)?;
             self.reserved_bytes = 0;
         }
         match self.write_back.take() {
@@ -235,10 +247,12 @@ impl Staged {
         Ok(())
     }
 
-    fn count(&mut self, written: usize) -> io::Result<usize> {
-        let before = self.written_bytes;
-        self.written_bytes += written as u64;
-        if self.sync && before / WRITE_BACK_BYTES != self.written_bytes / WRITE_BACK_BYTES {
+    fn count(&self, written: usize) -> io::Result<usize> {
+        let before = self
+            .written_bytes
+            .fetch_add(written as u64, Ordering::Relaxed);
+        let after = before + written as u64;
+        if self.sync && before / WRITE_BACK_BYTES != after / WRITE_BACK_BYTES {
             self.start_write_back()?;
         }
         Ok(written)
@@ -246,14 +260,29 @@ impl Staged {
 
     /// Starts writing to the disk while there is more to come, so that the sync at the end has
     /// little left to do.
-    fn start_write_back(&mut self) -> io::Result<()> {
-        if self.write_back.is_none() {
-            self.write_back = Some(WriteBack::start(self.file.try_clone()?)?);
+    fn start_write_back(&self) -> io::Result<()> {
+        if self.write_back.get().is_none() {
+            // Two threads may come here at once: the second one's is not needed.
+            let _ = self
+                .write_back
+                .set(WriteBack::start(self.file.try_clone()?)?);
         }
-        if let Some(write_back) = &self.write_back {
+        if let Some(write_back) = self.write_back.get() {
             write_back.nudge();
         }
         Ok(())
+    }
+}
+
+impl WriteAt for Staged {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let written = WriteAt::write_at(&self.file, bytes, offset)?;
+        self.count(written)
+    }
+
+    fn write_vectored_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let written = self.file.write_vectored_at(parts, offset)?;
+        self.count(written)
     }
 }
 

@@ -125,6 +125,11 @@ impl Filter {
         self.include.is_some()
     }
 
+    /// Whether nothing is left out.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.include.is_none() && self.exclude.is_none()
+    }
+
     /// Whether what is at `below`, counted from the named directory, is left out. That of a
     /// directory is decided before what is in it is looked at.
     pub(crate) fn leaves_out(&self, below: &Path, is_directory: bool) -> bool {

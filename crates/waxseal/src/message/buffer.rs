@@ -24,10 +24,15 @@ pub(crate) struct Chunk {
 
 impl Chunk {
     pub(crate) fn of(frame_bytes: usize, overhead_bytes: usize) -> Self {
+        Self::within(CHUNK_BYTES, frame_bytes, overhead_bytes)
+    }
+
+    /// As many as fit into `bytes`.
+    pub(crate) fn within(bytes: usize, frame_bytes: usize, overhead_bytes: usize) -> Self {
         Self {
             frame_bytes,
             slot_bytes: frame_bytes.saturating_add(overhead_bytes),
-            slots: (CHUNK_BYTES / frame_bytes).clamp(1, SLOTS_MAX),
+            slots: (bytes / frame_bytes).clamp(1, SLOTS_MAX),
         }
     }
 

@@ -5,7 +5,7 @@ use super::frame::FrameCipher;
 use super::header::{self, Header, Parsed, RESERVED_PREFIX};
 use super::keys::{self, Info};
 use super::opener::Body;
-use super::{Limits, OpenOptions};
+use super::{Limits, OpenOptions, Release};
 use crate::materials::{DefaultManager, MaterialsManager, OpeningRequest};
 use std::io::{self, Read};
 use waxseal_core::context::EncryptionContext;
@@ -69,6 +69,13 @@ impl<R> Incoming<R> {
     #[cfg(feature = "tokio")]
     pub(super) fn with_reader<S>(self, reader: S) -> Incoming<S> {
         Incoming::of(reader, self.header, self.ahead, self.limits)
+    }
+
+    /// Takes the reader away, for a caller who will read on and
+    /// [push](super::Opening::push) what follows.
+    pub fn without_reader(self) -> (Incoming<()>, R) {
+        let rest = Incoming::of((), self.header, self.ahead, self.limits);
+        (rest, self.reader)
     }
 
     /// What the header claims.
@@ -144,6 +151,14 @@ impl<R> Opener<R> {
     /// What the header says. It is authentic.
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// Nothing of a signed message is verified before its end.
+    pub(super) fn refuse_release(&self, release: Release) -> Result<(), OpenError> {
+        match self.header.suite().is_signed() && release == Release::Verified {
+            true => Err(OpenError::SignedRelease),
+            false => Ok(()),
+        }
     }
 }
 

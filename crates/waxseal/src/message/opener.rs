@@ -8,16 +8,39 @@ use waxseal_core::crypto::ecdsa::{Hasher, VerifyingKey};
 
 /// The longest signature that could verify: DER of P-384 with two full-length integers.
 pub(crate) const SIGNATURE_BYTES_MAX: usize = 104;
+/// The longest footer that could verify.
+pub(crate) const FOOTER_BYTES_MAX: usize = 2 + SIGNATURE_BYTES_MAX;
+
+/// The frames of a message whose header is authentic: pure functions of bytes and of the number
+/// that belongs to them, which threads may share.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    cipher: FrameCipher,
+    frame_bytes: Option<NonZeroU32>,
+    frame_bytes_max: usize,
+}
+
+/// What the bytes at some place begin with, going by what they say themselves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Shape {
+    /// At least so many bytes are needed.
+    NeedMore(usize),
+    /// A regular frame of so many bytes.
+    Regular(usize),
+    /// The final frame, or a whole body without frames, of so many bytes.
+    Last(usize),
+}
+
+/// The key that a signature is verified with, and the hash of what came before it.
+pub(crate) type Signature = (VerifyingKey, Hasher);
 
 /// The body and footer of a message whose header is authentic.
 #[derive(Debug)]
 pub(crate) struct Body {
-    cipher: FrameCipher,
-    frame_bytes: Option<NonZeroU32>,
-    frame_bytes_max: usize,
+    frames: Frames,
     /// Sequence number of the next frame.
     sequence: u32,
-    signature: Option<(VerifyingKey, Hasher)>,
+    signature: Option<Signature>,
 }
 
 /// What stands at the front of the bytes that were given.
@@ -49,76 +72,67 @@ pub(crate) enum Footer {
     Verified(usize),
 }
 
-impl Body {
-    /// `signature` is the key to verify with, and the hash with the header already in it.
-    pub(crate) fn new(
-        cipher: FrameCipher,
-        frame_bytes: Option<NonZeroU32>,
-        frame_bytes_max: usize,
-        signature: Option<(VerifyingKey, Hasher)>,
-    ) -> Self {
-        Self {
-            cipher,
-            frame_bytes,
-            frame_bytes_max,
-            sequence: 1,
-            signature,
-        }
+impl Frames {
+    /// The frame length; none for a body without frames.
+    pub(crate) fn frame_bytes(&self) -> Option<NonZeroU32> {
+        self.frame_bytes
     }
 
-    /// Opens the part at the front of `bytes` in place.
+    /// How long the frame at the front of `bytes` is, when it has this number.
     ///
     /// # Errors
-    /// [`OpenError`]: out of sequence, over a limit, malformed, not authentic.
-    pub(crate) fn open(&mut self, bytes: &mut [u8]) -> Result<Part, OpenError> {
+    /// [`OpenError`]: out of sequence, over a limit, malformed.
+    pub(crate) fn measure(&self, sequence: u32, bytes: &[u8]) -> Result<Shape, OpenError> {
         let Some(frame_bytes) = self.frame_bytes else {
-            return self.open_unframed(bytes);
+            return self.measure_unframed(bytes);
         };
         match number(bytes, 0) {
-            None => Ok(Part::NeedMore(4)),
-            Some(frame::FINAL_MARK) => self.open_final(frame_bytes, bytes),
-            Some(sequence) => self.open_regular(sequence, frame_bytes, bytes),
+            None => Ok(Shape::NeedMore(4)),
+            Some(frame::FINAL_MARK) => self.measure_final(frame_bytes, sequence, bytes),
+            Some(found) => {
+                check_sequence(sequence, found)?;
+                let text_bytes = self.check_length(u64::from(frame_bytes.get()))?;
+                let slot_bytes = text_bytes + frame::OVERHEAD_BYTES;
+                Ok(whole(bytes, slot_bytes, Shape::Regular))
+            }
         }
     }
 
-    /// The cipher, and the longest frame that may be read, for those who read frames out of order.
-    pub(crate) fn into_cipher(self) -> (FrameCipher, usize) {
-        (self.cipher, self.frame_bytes_max)
-    }
-
-    /// How many frames were opened, once the last one is: its sequence number.
-    pub(crate) fn frames(&self) -> u32 {
-        self.sequence
-    }
-
-    fn open_regular(
-        &mut self,
+    /// Opens the frame at the front of `bytes` in place; `shape` is what it measured. Returns
+    /// where its plaintext stands.
+    ///
+    /// # Errors
+    /// The frame does not verify, or is not all there.
+    pub(crate) fn open(
+        &self,
         sequence: u32,
-        frame_bytes: NonZeroU32,
+        shape: Shape,
         bytes: &mut [u8],
-    ) -> Result<Part, OpenError> {
-        self.check_sequence(sequence)?;
-        let text_bytes = self.check_length(u64::from(frame_bytes.get()))?;
-        let Some(slot) = bytes.get_mut(..text_bytes + frame::OVERHEAD_BYTES) else {
-            return Ok(Part::NeedMore(text_bytes + frame::OVERHEAD_BYTES));
+    ) -> Result<Range<usize>, OpenError> {
+        let (Shape::Regular(slot_bytes) | Shape::Last(slot_bytes)) = shape else {
+            return Err(OpenError::Truncated);
         };
-        self.hash(slot);
-        let text = self.cipher.open(sequence, slot)?;
-        // No overflow: 2³² − 1 marks a final frame and never comes here.
-        self.sequence += 1;
-        Ok(Part::Regular(Opened {
-            bytes: slot.len(),
-            text,
-        }))
+        let slot = bytes.get_mut(..slot_bytes).ok_or(OpenError::Truncated)?;
+        let opened = match (shape, self.frame_bytes) {
+            (_, None) => self.cipher.open_unframed(slot),
+            (Shape::Last(_), Some(_)) => self.cipher.open_final(sequence, slot),
+            (_, Some(_)) => self.cipher.open(sequence, slot),
+        };
+        Ok(opened?)
     }
 
-    fn open_final(&mut self, frame_bytes: NonZeroU32, bytes: &mut [u8]) -> Result<Part, OpenError> {
-        let (Some(sequence), Some(stated)) =
+    fn measure_final(
+        &self,
+        frame_bytes: NonZeroU32,
+        sequence: u32,
+        bytes: &[u8],
+    ) -> Result<Shape, OpenError> {
+        let (Some(found), Some(stated)) =
             (number(bytes, 4), number(bytes, frame::FINAL_HEAD_BYTES - 4))
         else {
-            return Ok(Part::NeedMore(frame::FINAL_HEAD_BYTES));
+            return Ok(Shape::NeedMore(frame::FINAL_HEAD_BYTES));
         };
-        self.check_sequence(sequence)?;
+        check_sequence(sequence, found)?;
         if stated > frame_bytes.get() {
             return Err(OpenError::FinalFrameBytes {
                 bytes: stated,
@@ -126,73 +140,21 @@ impl Body {
             });
         }
         let text_bytes = self.check_length(u64::from(stated))?;
-        let Some(slot) = bytes.get_mut(..text_bytes + frame::FINAL_OVERHEAD_BYTES) else {
-            return Ok(Part::NeedMore(text_bytes + frame::FINAL_OVERHEAD_BYTES));
-        };
-        self.hash(slot);
-        let text = self.cipher.open_final(sequence, slot)?;
-        Ok(Part::Last(Opened {
-            bytes: slot.len(),
-            text,
-        }))
+        let slot_bytes = text_bytes + frame::FINAL_OVERHEAD_BYTES;
+        Ok(whole(bytes, slot_bytes, Shape::Last))
     }
 
-    fn open_unframed(&mut self, bytes: &mut [u8]) -> Result<Part, OpenError> {
+    fn measure_unframed(&self, bytes: &[u8]) -> Result<Shape, OpenError> {
         let Some(stated) = bytes.get(frame::UNFRAMED_HEAD_BYTES - 8..frame::UNFRAMED_HEAD_BYTES)
         else {
-            return Ok(Part::NeedMore(frame::UNFRAMED_HEAD_BYTES));
+            return Ok(Shape::NeedMore(frame::UNFRAMED_HEAD_BYTES));
         };
         let stated = stated
             .iter()
             .fold(0, |value, byte| value << 8 | u64::from(*byte));
         let text_bytes = self.check_length(stated)?;
-        let Some(slot) = bytes.get_mut(..text_bytes + frame::UNFRAMED_OVERHEAD_BYTES) else {
-            return Ok(Part::NeedMore(text_bytes + frame::UNFRAMED_OVERHEAD_BYTES));
-        };
-        self.hash(slot);
-        let text = self.cipher.open_unframed(slot)?;
-        Ok(Part::Last(Opened {
-            bytes: slot.len(),
-            text,
-        }))
-    }
-
-    /// Verifies the footer at the front of `bytes`. A message without a signature has none.
-    ///
-    /// ```text
-    /// length u16 | DER ECDSA signature over header and body
-    /// ```
-    ///
-    /// # Errors
-    /// [`OpenError::Unauthentic`].
-    pub(crate) fn footer(&mut self, bytes: &[u8]) -> Result<Footer, OpenError> {
-        if self.signature.is_none() {
-            return Ok(Footer::Verified(0));
-        }
-        let Some((stated, rest)) = bytes.split_first_chunk::<2>() else {
-            return Ok(Footer::NeedMore(2));
-        };
-        let stated = usize::from(u16::from_be_bytes(*stated));
-        if stated > SIGNATURE_BYTES_MAX {
-            return Err(OpenError::Unauthentic);
-        }
-        let Some(signature) = rest.get(..stated) else {
-            return Ok(Footer::NeedMore(2 + stated));
-        };
-        if let Some((key, hasher)) = self.signature.take() {
-            key.verify(hasher, signature)?;
-        }
-        Ok(Footer::Verified(2 + stated))
-    }
-
-    fn check_sequence(&self, found: u32) -> Result<(), OpenError> {
-        if found != self.sequence {
-            return Err(OpenError::Sequence {
-                expected: self.sequence,
-                found,
-            });
-        }
-        Ok(())
+        let slot_bytes = text_bytes + frame::UNFRAMED_OVERHEAD_BYTES;
+        Ok(whole(bytes, slot_bytes, Shape::Last))
     }
 
     /// A frame that must be held as a whole has a limit.
@@ -207,12 +169,123 @@ impl Body {
             }),
         }
     }
+}
 
-    fn hash(&mut self, frame: &[u8]) {
-        if let Some((_, hasher)) = &mut self.signature {
-            hasher.update(frame);
+fn check_sequence(expected: u32, found: u32) -> Result<(), OpenError> {
+    if found != expected {
+        return Err(OpenError::Sequence { expected, found });
+    }
+    Ok(())
+}
+
+fn whole(bytes: &[u8], slot_bytes: usize, shape: fn(usize) -> Shape) -> Shape {
+    match bytes.len() < slot_bytes {
+        true => Shape::NeedMore(slot_bytes),
+        false => shape(slot_bytes),
+    }
+}
+
+impl Body {
+    /// The cipher, and the longest frame that may be read, for those who read frames out of order.
+    pub(crate) fn into_cipher(self) -> (FrameCipher, usize) {
+        (self.frames.cipher, self.frames.frame_bytes_max)
+    }
+
+    /// `signature` is the key to verify with, and the hash with the header already in it.
+    pub(crate) fn new(
+        cipher: FrameCipher,
+        frame_bytes: Option<NonZeroU32>,
+        frame_bytes_max: usize,
+        signature: Option<Signature>,
+    ) -> Self {
+        Self {
+            frames: Frames {
+                cipher,
+                frame_bytes,
+                frame_bytes_max,
+            },
+            sequence: 1,
+            signature,
         }
     }
+
+    /// Opens the part at the front of `bytes` in place.
+    ///
+    /// # Errors
+    /// [`OpenError`]: out of sequence, over a limit, malformed, not authentic.
+    pub(crate) fn open(&mut self, bytes: &mut [u8]) -> Result<Part, OpenError> {
+        let shape = self.frames.measure(self.sequence, bytes)?;
+        let slot_bytes = match shape {
+            Shape::NeedMore(more) => return Ok(Part::NeedMore(more)),
+            Shape::Regular(slot_bytes) | Shape::Last(slot_bytes) => slot_bytes,
+        };
+        if let Some((_, hasher)) = &mut self.signature {
+            hasher.update(&bytes[..slot_bytes]);
+        }
+        let text = self.frames.open(self.sequence, shape, bytes)?;
+        let opened = Opened {
+            bytes: slot_bytes,
+            text,
+        };
+        if matches!(shape, Shape::Last(_)) {
+            return Ok(Part::Last(opened));
+        }
+        // No overflow: 2³² − 1 marks a final frame and never comes here.
+        self.sequence += 1;
+        Ok(Part::Regular(opened))
+    }
+
+    /// How many frames were opened, once the last one is: its sequence number.
+    pub(crate) fn frames(&self) -> u32 {
+        self.sequence
+    }
+
+    /// Verifies the footer at the front of `bytes`. A message without a signature has none.
+    ///
+    /// # Errors
+    /// [`OpenError::Unauthentic`].
+    pub(crate) fn footer(&mut self, bytes: &[u8]) -> Result<Footer, OpenError> {
+        footer(&mut self.signature, bytes)
+    }
+
+    /// Whether a frame of so many bytes of text is within the limit.
+    pub(crate) fn admits(&self, text_bytes: usize) -> bool {
+        text_bytes <= self.frames.frame_bytes_max
+    }
+
+    /// The pure part, and what the signature needs.
+    pub(crate) fn into_parts(self) -> (Frames, Option<Signature>) {
+        (self.frames, self.signature)
+    }
+}
+
+/// Verifies the footer at the front of `bytes`; without a signature there is none. What the
+/// signature needs is used up once the footer is complete.
+///
+/// ```text
+/// length u16 | DER ECDSA signature over header and body
+/// ```
+///
+/// # Errors
+/// [`OpenError::Unauthentic`].
+pub(crate) fn footer(signature: &mut Option<Signature>, bytes: &[u8]) -> Result<Footer, OpenError> {
+    if signature.is_none() {
+        return Ok(Footer::Verified(0));
+    }
+    let Some((stated, rest)) = bytes.split_first_chunk::<2>() else {
+        return Ok(Footer::NeedMore(2));
+    };
+    let stated = usize::from(u16::from_be_bytes(*stated));
+    if stated > SIGNATURE_BYTES_MAX {
+        return Err(OpenError::Unauthentic);
+    }
+    let Some(found) = rest.get(..stated) else {
+        return Ok(Footer::NeedMore(2 + stated));
+    };
+    if let Some((key, hasher)) = signature.take() {
+        key.verify(hasher, found)?;
+    }
+    Ok(Footer::Verified(2 + stated))
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<u32> {

@@ -21,9 +21,6 @@ use super::reader::read_once;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 
-#[allow(unused_imports, reason = "for the documentation")]
-use super::Limits;
-
 /// What to make of the signature of a message that is read in ranges. Only a pass over the whole
 /// message can verify it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +44,7 @@ impl<R: Read + Seek> Opener<R> {
     /// [`Limits::frame_bytes_max`]; where it is signed, the signature is verified.
     ///
     /// [`Incoming::read`]: super::Incoming::read
+    /// [`Limits::frame_bytes_max`]: super::Limits::frame_bytes_max
     ///
     /// # Errors
     /// [`OpenError::SignedRange`] when `signed` is [`SignedRange::Refused`] and the message is
@@ -418,7 +416,7 @@ impl Window {
         Self {
             buffer,
             first: 0,
-            texts: vec![0..text.len()],
+            texts: std::iter::once(0..text.len()).collect(),
         }
     }
 

@@ -175,25 +175,17 @@ impl<R: Read> SealReader<R> {
     fn read_on(&mut self) -> io::Result<()> {
         self.message.clear();
         self.begin = 0;
-        let Some(mut sealing) = self.sealing.take() else {
-            return match self.totals {
-                Some(_) => Ok(()),
-                None => Err(SealError::Crypto.into()),
-            };
-        };
-        match read_once(&mut self.plaintext, self.text.bytes_mut()) {
-            Ok(0) => self.totals = Some(sealing.finish(&mut self.message)?),
-            Ok(read) => {
-                sealing.push(&self.text.bytes()[..read], &mut self.message)?;
-                self.sealing = Some(sealing);
-                if read == self.text.len() {
-                    self.text.grow(CHUNK_BYTES);
-                }
-            }
-            Err(error) => {
-                self.sealing = Some(sealing);
-                return Err(error);
-            }
+        let read = read_once(&mut self.plaintext, self.text.bytes_mut())?;
+        if read == 0 {
+            // Only a failure leaves neither a message nor its totals.
+            let sealing = self.sealing.take().ok_or(SealError::Crypto)?;
+            self.totals = Some(sealing.finish(&mut self.message)?);
+            return Ok(());
+        }
+        let sealing = self.sealing.as_mut().ok_or(SealError::Crypto)?;
+        sealing.push(&self.text.bytes()[..read], &mut self.message)?;
+        if read == self.text.len() {
+            self.text.grow(CHUNK_BYTES);
         }
         Ok(())
     }

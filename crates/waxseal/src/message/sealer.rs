@@ -23,11 +23,25 @@ pub struct Sealer {
     signature: Option<Signature>,
 }
 
+/// What a signature is made with: the key, and the hash of what was written so far.
 #[derive(Debug)]
-struct Signature {
+pub(crate) struct Signature {
     curve: Curve,
     key: Arc<SigningKey>,
-    hasher: Hasher,
+    pub(crate) hasher: Hasher,
+}
+
+impl Signature {
+    /// The footer of the message whose header and body were hashed.
+    ///
+    /// # Errors
+    /// The library fails, which no input causes.
+    pub(crate) fn footer(self) -> Result<Vec<u8>, SealError> {
+        let signature = self.key.sign(self.hasher).map_err(|_| SealError::Crypto)?;
+        let mut footer = (self.curve.signature_bytes() as u16).to_be_bytes().to_vec();
+        footer.extend_from_slice(&signature);
+        Ok(footer)
+    }
 }
 
 impl Sealer {
@@ -169,13 +183,14 @@ impl Sealer {
             .seal_final(self.sequence, slot)
             .map_err(|_| SealError::Crypto)?;
         self.hash(slot);
-        let Some(Signature { curve, key, hasher }) = self.signature else {
-            return Ok((Vec::new(), self.sequence));
-        };
-        let signature = key.sign(hasher).map_err(|_| SealError::Crypto)?;
-        let mut footer = (curve.signature_bytes() as u16).to_be_bytes().to_vec();
-        footer.extend_from_slice(&signature);
-        Ok((footer, self.sequence))
+        let footer = self.signature.map(Signature::footer).transpose()?;
+        Ok((footer.unwrap_or_default(), self.sequence))
+    }
+
+    /// What seals frames, and what the footer needs, apart: for whoever seals frames in another
+    /// order. Each sequence number may be used once; regular frames begin at 1.
+    pub(crate) fn into_parts(self) -> (Header, FrameCipher, Option<Signature>) {
+        (self.header, self.cipher, self.signature)
     }
 
     fn hash(&mut self, frame: &[u8]) {

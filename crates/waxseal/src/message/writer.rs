@@ -43,10 +43,13 @@ use std::io::{self, Write};
 /// ```
 pub struct SealWriter<W> {
     inner: W,
-    /// `None` after a failure.
-    sealing: Option<Sealing>,
-    /// Sealed and not written yet, from `begin` on.
-    sealed: Vec<u8>,
+    sealing: Sealing,
+    sealed: Sealed,
+}
+
+/// What is sealed, and written up to `begin`.
+struct Sealed {
+    bytes: Vec<u8>,
     begin: usize,
 }
 
@@ -56,9 +59,11 @@ impl<W: Write> SealWriter<W> {
         let mut sealed = Vec::new();
         Self {
             inner: message,
-            sealing: Some(Sealing::begin(sealer, &mut sealed)),
-            sealed,
-            begin: 0,
+            sealing: Sealing::begin(sealer, &mut sealed),
+            sealed: Sealed {
+                bytes: sealed,
+                begin: 0,
+            },
         }
     }
 
@@ -67,18 +72,37 @@ impl<W: Write> SealWriter<W> {
     /// # Errors
     /// [`SealError`]; what was written is no message then.
     pub fn finish(mut self) -> Result<(W, Totals), SealError> {
-        let sealing = self.sealing.take().ok_or(SealError::Crypto)?;
-        let totals = sealing.finish(&mut self.sealed)?;
-        self.write_out().map_err(SealError::Write)?;
+        let totals = self.sealing.finish(&mut self.sealed.bytes)?;
+        let written = self.sealed.write_out(&mut self.inner);
+        written.map_err(SealError::Write)?;
         self.inner.flush().map_err(SealError::Write)?;
         Ok((self.inner, totals))
     }
+}
 
-    /// Writes all that is sealed. What was written before an error is not written again.
-    fn write_out(&mut self) -> io::Result<()> {
-        while self.begin < self.sealed.len() {
-            let unwritten = &self.sealed[self.begin..];
-            match self.inner.write(unwritten) {
+impl<W: Write> Write for SealWriter<W> {
+    fn write(&mut self, plaintext: &[u8]) -> io::Result<usize> {
+        if self.sealed.bytes.len() >= CHUNK_BYTES {
+            self.sealed.write_out(&mut self.inner)?;
+        }
+        let taken = plaintext.len().min(CHUNK_BYTES);
+        let now = &plaintext[..taken];
+        self.sealing.push(now, &mut self.sealed.bytes)?;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sealed.write_out(&mut self.inner)?;
+        self.inner.flush()
+    }
+}
+
+impl Sealed {
+    /// Writes all of it. What was written before an error is not written again.
+    fn write_out(&mut self, out: &mut impl Write) -> io::Result<()> {
+        while self.begin < self.bytes.len() {
+            let unwritten = &self.bytes[self.begin..];
+            match out.write(unwritten) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) if written > unwritten.len() => return Err(overstated()),
                 Ok(written) => self.begin += written,
@@ -86,27 +110,9 @@ impl<W: Write> SealWriter<W> {
                 Err(error) => return Err(error),
             }
         }
-        self.sealed.clear();
+        self.bytes.clear();
         self.begin = 0;
         Ok(())
-    }
-}
-
-impl<W: Write> Write for SealWriter<W> {
-    fn write(&mut self, plaintext: &[u8]) -> io::Result<usize> {
-        if self.sealed.len() >= CHUNK_BYTES {
-            self.write_out()?;
-        }
-        let taken = plaintext.len().min(CHUNK_BYTES);
-        let mut sealing = self.sealing.take().ok_or(SealError::Crypto)?;
-        sealing.push(&plaintext[..taken], &mut self.sealed)?;
-        self.sealing = Some(sealing);
-        Ok(taken)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.write_out()?;
-        self.inner.flush()
     }
 }
 
