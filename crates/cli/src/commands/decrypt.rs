@@ -119,7 +119,7 @@ impl Recipe {
             keyring: self.keyring.as_ref(),
             options: self.open_options.clone(),
             context: &self.context,
-            secretbox_limits: self.secretbox_limits.clone(),
+            secretbox_limits: self.secretbox_limits,
             format: self.format,
             suite: None,
         }

@@ -171,7 +171,7 @@ impl Recipe {
                 ..OpenOptions::default()
             },
             context: &self.options.context,
-            secretbox_limits: self.secretbox_limits.clone(),
+            secretbox_limits: self.secretbox_limits,
             format: Some(self.format),
             suite: Some(self.options.suite),
         }

@@ -74,14 +74,14 @@ pub(super) fn workers(files: &Files) -> Option<NonZeroUsize> {
 }
 
 fn one_file(files: &Files, session: &Session, task: &Task<'_>) -> Result<(), Failure> {
-    if let (Some(how), Some(job)) = (files.skip_done, one_job(files)) {
-        if done::is_done(&job, how, task.way, &task.opening) {
-            session
-                .report
-                .note(&format!("{} is done already", job.to.display()));
-            session.report.skipped(&planned(&job, "skip"));
-            return Ok(());
-        }
+    if let (Some(how), Some(job)) = (files.skip_done, one_job(files))
+        && done::is_done(&job, how, task.way, &task.opening)
+    {
+        session
+            .report
+            .note(&format!("{} is done already", job.to.display()));
+        session.report.skipped(&planned(&job, "skip"));
+        return Ok(());
     }
     let input = Input::open(files.inputs.first().map(AsRef::as_ref))?;
     let output = files.output.as_deref();

@@ -112,7 +112,7 @@ impl<I: Iterator<Item = (usize, Item)>> Queue<I> {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
-    use std::path::PathBuf;
+    use std::path::Path;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     struct Slow<'a> {
@@ -122,7 +122,7 @@ mod tests {
 
     impl Worker for Slow<'_> {
         fn work(&mut self, at: usize, item: Item) {
-            assert!(matches!(item, Item::Stale(path) if path == PathBuf::from(at.to_string())));
+            assert!(matches!(item, Item::Stale(path) if path == Path::new(&at.to_string())));
             if at % 500 == 499 {
                 std::thread::sleep(2 * PORTION_LONG);
             }
