@@ -78,7 +78,8 @@ impl Input {
             widen_pipe(&file);
         }
         let file = Arc::new(file);
-        let region = (kind == FileType::RegularFile).then(|| Region::of(file.clone(), stat.st_size));
+        let region =
+            (kind == FileType::RegularFile).then(|| Region::of(file.clone(), stat.st_size));
         Ok(Self {
             name,
             label,

@@ -1,5 +1,5 @@
 //! Several threads do what one does: the same bytes, the same refusals, and an end in every case.
-#![allow(clippy::panic, reason = "test code")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "test code")]
 
 mod message_support;
 

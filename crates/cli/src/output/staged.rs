@@ -158,7 +158,9 @@ impl Staged {
     }
 
     fn count(&self, written: usize) -> io::Result<usize> {
-        let before = self.written_bytes.fetch_add(written as u64, Ordering::Relaxed);
+        let before = self
+            .written_bytes
+            .fetch_add(written as u64, Ordering::Relaxed);
         let after = before + written as u64;
         if self.sync && before / WRITE_BACK_BYTES != after / WRITE_BACK_BYTES {
             self.start_write_back()?;
@@ -171,7 +173,9 @@ impl Staged {
     fn start_write_back(&self) -> io::Result<()> {
         if self.write_back.get().is_none() {
             // Two threads may come here at once: the second one's is not needed.
-            let _ = self.write_back.set(WriteBack::start(self.file.try_clone()?)?);
+            let _ = self
+                .write_back
+                .set(WriteBack::start(self.file.try_clone()?)?);
         }
         if let Some(write_back) = self.write_back.get() {
             write_back.nudge();

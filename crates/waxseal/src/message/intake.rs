@@ -29,6 +29,14 @@ impl Intake {
         }
     }
 
+    /// With all its memory from the beginning: for one of many full chunks.
+    pub(super) fn full_size(chunk: Chunk) -> Self {
+        let mut intake = Self::new(chunk);
+        let bytes_max = intake.bytes_max();
+        intake.buffer.reserve(bytes_max);
+        intake
+    }
+
     /// Reads until the slots are full and there is more (true), or until the end (false).
     pub(super) fn fill(&mut self, reader: &mut dyn Read) -> io::Result<bool> {
         while self.carry.is_none() {
