@@ -9,6 +9,7 @@ PY=$INTEROP/venv/bin/python               # boto3, aws-encryption-sdk, PyNaCl, m
 AWSCLI=$INTEROP/venv/bin/aws
 ENCRYPTION_CLI=$INTEROP/venv-cli/bin/aws-encryption-cli
 PAYLOAD=$INTEROP/bin/payload              # go/payload.go
+NODE_PACKAGES=$INTEROP/node               # @aws-crypto/client-node
 
 die() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2

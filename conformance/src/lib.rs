@@ -1,5 +1,5 @@
-//! What the conformance suites share: the built program, fresh worlds to run it in, and chance
-//! that can be repeated.
+//! What the conformance suites share: the built program, fresh worlds to run it in, chance that
+//! can be repeated, and the vectors of others.
 //!
 //! The suites in `tests/` hold promises that cross crates: processes side by side, kills at any
 //! moment, hostile and hopeless input, secrets that stay secret, files of older versions. Each
@@ -16,9 +16,12 @@
 )]
 
 pub mod dice;
+pub mod manifest;
+pub mod opening;
 pub mod program;
 pub mod refusal;
 pub mod rights;
+pub mod vectors;
 pub mod world;
 
 pub use dice::Dice;

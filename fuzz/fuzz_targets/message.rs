@@ -4,7 +4,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::sync::{Arc, LazyLock};
-use waxseal::message::{Incoming, Limits, OpenOptions, Sealer, SealOptions, decrypt};
+use waxseal::message::{
+    CommitmentPolicy, Incoming, Limits, OpenOptions, SealOptions, Sealer, decrypt,
+};
 use waxseal::{RawAesKeyring, SecretBytes, SystemEntropy};
 
 static KEYRING: LazyLock<RawAesKeyring> = LazyLock::new(|| {
@@ -19,10 +21,25 @@ fuzz_target!(|bytes: &[u8]| {
     let header = incoming.header();
     assert!(bytes.starts_with(header.bytes()));
     let framed = header.frame_bytes();
-    let opened = pollster::block_on(decrypt(&*KEYRING, bytes, &OpenOptions::default()));
+    let options = OpenOptions {
+        commitment: CommitmentPolicy::ForbidEncryptAllowDecrypt,
+        net_4_0_0: true,
+        ..OpenOptions::default()
+    };
+    let opened = pollster::block_on(decrypt(&*KEYRING, bytes, &options));
     if let (Ok((plaintext, header)), Some(frame_bytes)) = (opened, framed) {
         assert_eq!(header.bytes(), &bytes[..header.header_bytes()]);
-        let options = SealOptions { suite: header.suite(), frame_bytes, ..SealOptions::default() };
+        let commitment = match header.suite().is_committing() {
+            true => CommitmentPolicy::default(),
+            false => CommitmentPolicy::ForbidEncryptAllowDecrypt,
+        };
+        let suite = header.suite();
+        let options = SealOptions {
+            suite,
+            frame_bytes,
+            commitment,
+            ..SealOptions::default()
+        };
         let sealer = pollster::block_on(Sealer::new(&*KEYRING, options, &SystemEntropy)).unwrap();
         assert!(sealer.message_bytes(plaintext.len() as u64).is_some());
     }

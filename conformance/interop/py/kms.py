@@ -1,6 +1,9 @@
 """A KMS through boto3, for scripts: raw bytes on stdin and stdout.
 
-kms.py create-key [--alias alias/NAME]                prints the key's ARN
+kms.py create-key [--alias alias/NAME] [--multi-region] [--spec SPEC --usage USAGE]
+                                                      prints the key's ARN
+kms.py replicate-key --key KEY --region REGION        prints the replica's ARN
+kms.py public-key --key KEY                           prints PEM
 kms.py encrypt --key KEY [-c N=V]...                  plaintext in, ciphertext blob out
 kms.py decrypt [--key KEY] [-c N=V]...                ciphertext blob in, plaintext out
 kms.py generate-data-key --key KEY [-c N=V]...        prints data key and wrapped key, both in hex
@@ -9,6 +12,7 @@ Endpoint, region and credentials come from the environment (AWS_ENDPOINT_URL_KMS
 """
 
 import argparse
+import base64
 import sys
 
 import boto3
@@ -18,10 +22,21 @@ from context import pair
 
 
 def create_key(kms, args):
-    arn = kms.create_key()["KeyMetadata"]["Arn"]
+    more = {"KeySpec": args.spec, "KeyUsage": args.usage} if args.spec else {}
+    arn = kms.create_key(MultiRegion=args.multi_region, **more)["KeyMetadata"]["Arn"]
     if args.alias:
         kms.create_alias(AliasName=args.alias, TargetKeyId=arn)
     print(arn)
+
+
+def replicate_key(kms, args):
+    answer = kms.replicate_key(KeyId=args.key, ReplicaRegion=args.region)
+    print(answer["ReplicaKeyMetadata"]["Arn"])
+
+
+def public_key(kms, args):
+    der = base64.encodebytes(kms.get_public_key(KeyId=args.key)["PublicKey"]).decode()
+    print(f"-----BEGIN PUBLIC KEY-----\n{der}-----END PUBLIC KEY-----")
 
 
 def encrypt(kms, args):
@@ -52,6 +67,16 @@ def main():
     command = commands.add_parser("create-key")
     command.set_defaults(action=create_key)
     command.add_argument("--alias", metavar="alias/NAME")
+    command.add_argument("--multi-region", action="store_true")
+    command.add_argument("--spec")
+    command.add_argument("--usage", default="ENCRYPT_DECRYPT")
+    command = commands.add_parser("replicate-key")
+    command.set_defaults(action=replicate_key)
+    command.add_argument("--key", required=True)
+    command.add_argument("--region", required=True)
+    command = commands.add_parser("public-key")
+    command.set_defaults(action=public_key)
+    command.add_argument("--key", required=True)
     for name, action in (
         ("encrypt", encrypt),
         ("decrypt", decrypt),

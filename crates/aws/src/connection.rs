@@ -1,7 +1,10 @@
 //! Configuration, loaded once, and a client for each Region.
 
+use crate::ecdh::{AwsKmsEcdhKeyring, Role};
 use crate::failure::{Failure, failure};
 use crate::keyring::AwsKmsKeyring;
+use crate::rsa::{AwsKmsRsaKeyring, KmsRsaAlgorithm};
+use crate::scope::{DiscoveryFilter, SameMultiRegionKey, Scope, assert_unique};
 use crate::settings::{AwsOptions, Misconfigured, Settings, is_region};
 use crate::worker::Worker;
 use aws_config::SdkConfig;
@@ -17,7 +20,11 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
-use waxseal_core::{KeyRef, KeyringError};
+use waxseal_core::crypto::ecdh::EcdhPublicKey;
+use waxseal_core::crypto::random::Entropy;
+use waxseal_core::crypto::rsa::RsaPublicKey;
+use waxseal_core::keyring::MultiKeyring;
+use waxseal_core::{KeyArn, KeyRef, Keyring, KeyringError};
 
 /// Amazon KMS as one configuration sees it; makes keyrings.
 ///
@@ -40,13 +47,87 @@ impl AwsKms {
 
     /// A keyring that generates and wraps with `key` and unwraps only what `key` has wrapped.
     pub fn keyring(self: &Arc<Self>, key: KeyRef) -> AwsKmsKeyring {
-        AwsKmsKeyring::strict(self.clone(), key)
+        AwsKmsKeyring::new(self.clone(), Scope::Key(key))
     }
 
-    /// A keyring that unwraps whatever the caller's credentials may decrypt, in the Region that
-    /// each encrypted data key names. It cannot generate or wrap.
-    pub fn discovery(self: &Arc<Self>) -> AwsKmsKeyring {
-        AwsKmsKeyring::discovery(self.clone())
+    /// A keyring that generates and wraps with `key` and unwraps, by asking `key`, what any of its
+    /// replicas in other Regions has wrapped. Unwrapping needs an ARN. A key of one Region has no
+    /// replicas; the keyring is then that of [`AwsKms::keyring`].
+    ///
+    /// Where several are combined, [`assert_unique`](crate::assert_unique) tells whether it is clear
+    /// which Region is asked; [`AwsKms::multi_region_keyrings`] asserts it.
+    pub fn multi_region_keyring(self: &Arc<Self>, key: KeyRef) -> AwsKmsKeyring {
+        AwsKmsKeyring::new(self.clone(), Scope::MultiRegionKey(key))
+    }
+
+    /// Several multi-Region keys as one keyring: `generator` makes the data key, `children` wrap it
+    /// too (`aws-kms-mrk-multi-keyrings.md`).
+    ///
+    /// # Errors
+    /// Two of them are replicas of the same key.
+    pub fn multi_region_keyrings(
+        self: &Arc<Self>,
+        generator: KeyArn,
+        children: Vec<KeyArn>,
+    ) -> Result<MultiKeyring, SameMultiRegionKey> {
+        let generator = KeyRef::Arn(generator);
+        let children: Vec<_> = children.into_iter().map(KeyRef::Arn).collect();
+        assert_unique(std::iter::once(&generator).chain(&children))?;
+        let keyring = |key| -> Arc<dyn Keyring> { Arc::new(self.multi_region_keyring(key)) };
+        let children = children.into_iter().map(keyring).collect();
+        Ok(MultiKeyring::new(keyring(generator), children))
+    }
+
+    /// A keyring that unwraps whatever the caller's credentials may decrypt and `filter`, if given,
+    /// lets pass, in the Region that each encrypted data key names. It cannot generate or wrap.
+    pub fn discovery(self: &Arc<Self>, filter: Option<DiscoveryFilter>) -> AwsKmsKeyring {
+        AwsKmsKeyring::new(self.clone(), Scope::Discovery(filter))
+    }
+
+    /// A keyring that asks `region` and no other, also for what replicas of its multi-Region keys
+    /// have wrapped elsewhere; else as [`AwsKms::discovery`].
+    pub fn region_discovery(
+        self: &Arc<Self>,
+        region: impl Into<String>,
+        filter: Option<DiscoveryFilter>,
+    ) -> AwsKmsKeyring {
+        let region = region.into();
+        AwsKmsKeyring::new(self.clone(), Scope::RegionDiscovery { region, filter })
+    }
+
+    /// A keyring that wraps with the public half of the RSA key `key`, and unwraps by asking the
+    /// service. The public key is asked of the service on first use unless it is given; whether it
+    /// is that of `key` is then not checked, and a wrong one makes data that nobody can open.
+    pub fn rsa_keyring(
+        self: &Arc<Self>,
+        key: KeyArn,
+        algorithm: KmsRsaAlgorithm,
+        public: Option<RsaPublicKey>,
+        entropy: Arc<dyn Entropy>,
+    ) -> AwsKmsRsaKeyring {
+        AwsKmsRsaKeyring::new(self.clone(), key, algorithm, public, entropy)
+    }
+
+    /// A keyring that wraps and unwraps under the secret that `key` shares with `peer`. The public
+    /// half of `key` is asked of the service on first use unless it is given as `own`.
+    pub fn ecdh_keyring(
+        self: &Arc<Self>,
+        key: KeyArn,
+        peer: EcdhPublicKey,
+        own: Option<EcdhPublicKey>,
+        entropy: Arc<dyn Entropy>,
+    ) -> AwsKmsEcdhKeyring {
+        AwsKmsEcdhKeyring::new(self.clone(), key, own, Role::WithPeer(peer, entropy))
+    }
+
+    /// A keyring that unwraps what anybody has wrapped for `key`, and cannot wrap. The sender is not
+    /// known then. `own` as for [`AwsKms::ecdh_keyring`].
+    pub fn ecdh_discovery(
+        self: &Arc<Self>,
+        key: KeyArn,
+        own: Option<EcdhPublicKey>,
+    ) -> AwsKmsEcdhKeyring {
+        AwsKmsEcdhKeyring::new(self.clone(), key, own, Role::Discovery)
     }
 
     /// Sends one request to the key service of `region` (the configured one when `None`) and waits

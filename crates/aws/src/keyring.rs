@@ -1,7 +1,7 @@
 //! The keyring: which requests are made, and what is believed of the answers.
 //!
-//! After the AWS Encryption SDK specification, `framework/aws-kms/aws-kms-keyring.md` and
-//! `aws-kms-discovery-keyring.md`:
+//! After the AWS Encryption SDK specification, `framework/aws-kms/aws-kms-keyring.md` and its three
+//! variants (see [`crate::scope`], which decides what is ours):
 //!
 //! ```text
 //! provider id    aws-kms
@@ -14,7 +14,7 @@
 //! encrypted data key without provider information, a blob that travels alone, is accepted.
 
 use crate::connection::AwsKms;
-use crate::failure::Failure;
+use crate::scope::Scope;
 use aws_sdk_kms::primitives::Blob;
 use std::collections::HashMap;
 use std::fmt;
@@ -31,43 +31,40 @@ const DATA_KEY_BYTES: RangeInclusive<usize> = 1..=1024;
 /// Bytes that `Encrypt` takes and `Decrypt` gives (KMS API, `PlaintextType`).
 const PLAINTEXT_BYTES: RangeInclusive<usize> = 1..=4096;
 /// Bytes of a ciphertext blob (KMS API, `CiphertextType`).
-const BLOB_BYTES: RangeInclusive<usize> = 1..=6144;
+pub(crate) const BLOB_BYTES: RangeInclusive<usize> = 1..=6144;
 
-/// Data keys wrapped by a key in Amazon KMS. Made by [`AwsKms::keyring`] and
-/// [`AwsKms::discovery`].
+/// Data keys wrapped by symmetric keys in Amazon KMS. Made by [`AwsKms::keyring`],
+/// [`AwsKms::multi_region_keyring`], [`AwsKms::discovery`] and [`AwsKms::region_discovery`].
 ///
-/// # What a strict keyring unwraps
-/// An encrypted data key whose provider information is
+/// # What is unwrapped
+/// Encrypted data keys of the provider `aws-kms` whose provider information is
 ///
-/// * the ARN of the configured key;
-/// * any key ARN that the configured id or alias ARN does not contradict (same id; same partition,
-///   Region and account), or any at all for a bare alias: KMS is asked to decrypt with the
-///   configured key, and `IncorrectKeyException` means [`Unwrapped::NotMine`];
-/// * empty: likewise.
+/// | keyring | provider information | who is asked |
+/// |---|---|---|
+/// | of a key ARN | that ARN | that key |
+/// | of an id or alias | any key ARN that the name does not contradict: the same id; the same partition, Region and account; any at all for a bare alias | that key |
+/// | of a multi-Region key | its ARN, or that of a replica | the configured replica |
+/// | discovery | any key ARN that passes the filter | that key |
+/// | Region discovery | a key ARN of the Region, or of any multi-Region key, that passes the filter | that key, or its replica in the Region |
+/// | all of them | empty: a blob that travels alone | the configured key, or whom the blob names |
 ///
-/// Anything else is [`Unwrapped::NotMine`], without a request. An answer is believed only when its
-/// `KeyId` is the configured key, as far as that can be told, and the ARN in the provider
-/// information.
+/// Anything else is [`Unwrapped::NotMine`], without a request. So is `IncorrectKeyException`,
+/// unless the encrypted data key names the very key that was asked. An answer is believed only when
+/// its `KeyId` is the key that was asked, as far as that can be told beforehand, and within the
+/// filter.
 ///
 /// # Regions
-/// The Region is that of the ARN: of the configured key, or in discovery of the encrypted data
-/// key. Names without one are looked for in the configured Region. Replicas of a multi-Region key
-/// are different keys here.
+/// The Region is that of the ARN that is asked. Names without one are looked for in the configured
+/// Region.
 #[derive(Clone)]
 pub struct AwsKmsKeyring {
     kms: Arc<AwsKms>,
-    /// `None`: discovery.
-    key: Option<KeyRef>,
+    scope: Scope,
 }
 
 impl AwsKmsKeyring {
-    pub(crate) fn strict(kms: Arc<AwsKms>, key: KeyRef) -> Self {
-        let key = Some(key);
-        Self { kms, key }
-    }
-
-    pub(crate) fn discovery(kms: Arc<AwsKms>) -> Self {
-        Self { kms, key: None }
+    pub(crate) fn new(kms: Arc<AwsKms>, scope: Scope) -> Self {
+        Self { kms, scope }
     }
 
     async fn generate_now(
@@ -91,7 +88,11 @@ impl AwsKmsKeyring {
         if plaintext.len() != key_bytes {
             return Err(wrong_answer(&label, "a data key of another length"));
         }
-        let encrypted = wrapped(key, answer.key_id.as_deref(), answer.ciphertext_blob)?;
+        let encrypted = wrapped(
+            &self.scope,
+            answer.key_id.as_deref(),
+            answer.ciphertext_blob,
+        )?;
         Ok(Generated {
             key: DataKey::new(plaintext),
             encrypted: vec![encrypted],
@@ -115,7 +116,11 @@ impl AwsKmsKeyring {
                 .send()
         };
         let answer = self.kms.send(region(key), &label, request).await?;
-        let encrypted = wrapped(key, answer.key_id.as_deref(), answer.ciphertext_blob)?;
+        let encrypted = wrapped(
+            &self.scope,
+            answer.key_id.as_deref(),
+            answer.ciphertext_blob,
+        )?;
         Ok(vec![encrypted])
     }
 
@@ -127,62 +132,43 @@ impl AwsKmsKeyring {
         if encrypted.provider_id != PROVIDER_AWS_KMS {
             return Ok(Unwrapped::NotMine);
         }
-        let named = self.wrapping_arn(encrypted)?;
-        if let (Some(key), Some(arn)) = (&self.key, &named)
-            && !may_be(key, arn)
-        {
+        let Some(question) = self.scope.question(encrypted)? else {
             return Ok(Unwrapped::NotMine);
-        }
-        // Strict: the configured key. Discovery: the key that the encrypted data key names.
-        let ask = self.key.clone().or_else(|| named.clone().map(KeyRef::Arn));
-        let label = label(ask.as_ref());
+        };
+        let label = question.label();
         checked(encrypted.ciphertext.len(), BLOB_BYTES, "a blob", &label)?;
         let request = |client: aws_sdk_kms::Client| {
             client
                 .decrypt()
-                .set_key_id(ask.as_ref().map(ToString::to_string))
+                .set_key_id(question.key.as_ref().map(ToString::to_string))
                 .ciphertext_blob(Blob::new(encrypted.ciphertext.as_slice()))
                 .set_encryption_context(pairs(context))
                 .send()
         };
-        let region = ask.as_ref().and_then(region);
+        let region = question.region.as_deref();
         let answer = match self.kms.send(region, &label, request).await {
             Ok(answer) => answer,
-            Err(failure) => return not_mine_or_failed(failure, ask.as_ref(), named.as_ref()),
+            Err(failure) if failure.incorrect_key && !question.is_exact() => {
+                return Ok(Unwrapped::NotMine);
+            }
+            Err(failure) => return Err(failure.into()),
         };
         let plaintext = secret(answer.plaintext, &label)?;
-        check_answering_key(
-            &label,
-            answer.key_id.as_deref(),
-            ask.as_ref(),
-            named.as_ref(),
-        )?;
+        let arn = answering_key(&self.scope, &label, answer.key_id.as_deref())?;
+        if question.answer.is_some_and(|expected| expected != arn) {
+            return Err(wrong_answer(&label, &format!("the key {arn}")));
+        }
         checked(plaintext.len(), PLAINTEXT_BYTES, "a data key", &label)?;
         Ok(Unwrapped::Key(DataKey::new(plaintext)))
     }
 
     fn wrapping_key(&self) -> Result<&KeyRef, KeyringError> {
-        self.key.as_ref().ok_or_else(|| KeyringError::Unsupported {
-            key: "Amazon KMS without a key".to_owned(),
-            reason: "wrapping needs a key; name one".to_owned(),
-        })
-    }
-
-    /// The ARN in the provider information; `None` when there is no provider information.
-    fn wrapping_arn(&self, encrypted: &EncryptedDataKey) -> Result<Option<KeyArn>, KeyringError> {
-        if encrypted.provider_info.is_empty() {
-            return Ok(None);
-        }
-        let arn = std::str::from_utf8(&encrypted.provider_info)
-            .ok()
-            .and_then(|text| text.parse().ok());
-        // The specification fails here as well; it is not somebody else's, it is broken.
-        let malformed = || KeyringError::Unsupported {
-            key: label(self.key.as_ref()),
-            reason: "the provider information of an encrypted data key is not the ARN of a KMS key"
-                .to_owned(),
-        };
-        arn.map(Some).ok_or_else(malformed)
+        self.scope
+            .wrapping_key()
+            .ok_or_else(|| KeyringError::Unsupported {
+                key: "Amazon KMS without a key".to_owned(),
+                reason: "wrapping needs a key; name one".to_owned(),
+            })
     }
 }
 
@@ -217,15 +203,7 @@ impl Keyring for AwsKmsKeyring {
 
 impl fmt::Debug for AwsKmsKeyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AwsKmsKeyring({})", label(self.key.as_ref()))
-    }
-}
-
-/// How errors name the wrapping key.
-fn label(key: Option<&KeyRef>) -> String {
-    match key {
-        Some(key) => key.to_string(),
-        None => "the KMS key of this blob".to_owned(),
+        write!(f, "AwsKmsKeyring({})", self.scope.label())
     }
 }
 
@@ -233,44 +211,30 @@ fn region(key: &KeyRef) -> Option<&str> {
     key.home().map(|home| home.region.as_str())
 }
 
-/// Whether `key` can be a name of the key with this ARN, as far as the name tells.
-fn may_be(key: &KeyRef, arn: &KeyArn) -> bool {
-    match key {
-        KeyRef::Arn(own) => own == arn,
-        KeyRef::Id(id) => *id == arn.id,
-        // An alias lives with its key.
-        KeyRef::AliasArn(home, _) => *home == arn.home,
-        KeyRef::Alias(_) => true,
-    }
-}
-
-/// "Another key has wrapped this" means *not mine*, unless the encrypted data key claims the very
-/// key that was asked: then it is forged or broken.
-fn not_mine_or_failed(
-    failure: Failure,
-    asked: Option<&KeyRef>,
-    named: Option<&KeyArn>,
-) -> Result<Unwrapped, KeyringError> {
-    let claims_it =
-        matches!((asked, named), (Some(KeyRef::Arn(asked)), Some(named)) if asked == named);
-    if failure.incorrect_key && !claims_it {
-        return Ok(Unwrapped::NotMine);
-    }
-    Err(failure.into())
-}
-
-/// Refuses a plaintext that comes from another key than the one that was asked or named.
-fn check_answering_key(
+/// The key that answered, when it is one of `scope`.
+fn answering_key(
+    scope: &Scope,
     label: &str,
     answered: Option<&str>,
-    asked: Option<&KeyRef>,
-    named: Option<&KeyArn>,
-) -> Result<(), KeyringError> {
+) -> Result<KeyArn, KeyringError> {
     let arn = answering_arn(label, answered)?;
-    if asked.is_some_and(|key| !may_be(key, &arn)) || named.is_some_and(|named| *named != arn) {
-        return Err(wrong_answer(label, &format!("the key {arn}")));
+    match scope.admits(&arn) {
+        true => Ok(arn),
+        false => Err(wrong_answer(label, &format!("the key {arn}"))),
     }
-    Ok(())
+}
+
+/// Refuses an answer of another key than `asked`.
+pub(crate) fn check_answering_key(
+    asked: &KeyArn,
+    answered: Option<&str>,
+) -> Result<(), KeyringError> {
+    let label = asked.to_string();
+    let arn = answering_arn(&label, answered)?;
+    match arn == *asked {
+        true => Ok(()),
+        false => Err(wrong_answer(&label, &format!("the key {arn}"))),
+    }
 }
 
 fn answering_arn(label: &str, answered: Option<&str>) -> Result<KeyArn, KeyringError> {
@@ -281,13 +245,12 @@ fn answering_arn(label: &str, answered: Option<&str>) -> Result<KeyArn, KeyringE
 
 /// The encrypted data key out of an answer of `GenerateDataKey` or `Encrypt`.
 fn wrapped(
-    key: &KeyRef,
+    scope: &Scope,
     answered: Option<&str>,
     blob: Option<Blob>,
 ) -> Result<EncryptedDataKey, KeyringError> {
-    let label = key.to_string();
-    check_answering_key(&label, answered, Some(key), None)?;
-    let arn = answering_arn(&label, answered)?;
+    let label = scope.label();
+    let arn = answering_key(scope, &label, answered)?;
     let ciphertext = blob.map(Blob::into_inner).unwrap_or_default();
     if !BLOB_BYTES.contains(&ciphertext.len()) {
         let what = format!("a blob of {} bytes", ciphertext.len());
@@ -301,13 +264,13 @@ fn wrapped(
 }
 
 /// Moves the plaintext; the SDK keeps no copy of it.
-fn secret(plaintext: Option<Blob>, label: &str) -> Result<SecretBytes, KeyringError> {
+pub(crate) fn secret(plaintext: Option<Blob>, label: &str) -> Result<SecretBytes, KeyringError> {
     plaintext
         .map(|blob| SecretBytes::new(blob.into_inner()))
         .ok_or_else(|| wrong_answer(label, "no plaintext"))
 }
 
-fn wrong_answer(label: &str, what: &str) -> KeyringError {
+pub(crate) fn wrong_answer(label: &str, what: &str) -> KeyringError {
     KeyringError::Service {
         key: label.to_owned(),
         reason: format!("the service answered with {what}"),
@@ -315,7 +278,7 @@ fn wrong_answer(label: &str, what: &str) -> KeyringError {
 }
 
 /// The number in the SDK's form, when it is within the limits.
-fn checked(
+pub(crate) fn checked(
     bytes: usize,
     limits: RangeInclusive<usize>,
     what: &str,

@@ -39,12 +39,18 @@
 //! and the copy that `Encrypt` takes as its input. They are freed at the end of the call.
 
 mod connection;
+mod ecdh;
 mod failure;
 mod keyring;
+mod rsa;
+mod scope;
 mod settings;
 mod trust;
 mod worker;
 
 pub use connection::AwsKms;
+pub use ecdh::AwsKmsEcdhKeyring;
 pub use keyring::AwsKmsKeyring;
+pub use rsa::{AwsKmsRsaKeyring, KmsRsaAlgorithm, PROVIDER_AWS_KMS_RSA};
+pub use scope::{DiscoveryFilter, FilterError, SameMultiRegionKey, assert_unique, is_related};
 pub use settings::AwsOptions;

@@ -1,9 +1,11 @@
 //! What was typed, and nothing more: no file is opened and no key looked up here.
 
+use crate::tree::filter::Pattern;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
+use waxseal::message::{CommitmentPolicy, Suite};
 
 /// Encrypts data with keys that never leave their KMS.
 ///
@@ -32,9 +34,33 @@ Keys (-k, repeated for several recipients):
   ID or alias/NAME              a key of the embedded KMS
   ARN, or --kms aws             a key of Amazon KMS, with the usual AWS_* variables and profiles
   aws-kms:///ARN                the same, spelled out
+  aws-kms-mrk:///ARN            a multi-Region key; opens what its replicas have wrapped, too
+  aws-kms-discovery:?account=N&partition=aws&region=R
+                                to open: any key of these accounts (account= may be repeated;
+                                partition is 'aws' unless given), asking these Regions alone, also
+                                about keys with a replica there; each part may be left out
+  aws-kms-rsa:///ARN?padding=oaep-sha256&public-key=FILE
+                                an RSA key, wrapping with its public half: from a PEM file, or
+                                asked of KMS; padding oaep-sha256 (the default) or oaep-sha1
+  aws-kms-ecdh:///ARN?peer=FILE
+                                a key that shares a secret with the peer's public key, in PEM form;
+                                without peer, to open: whatever anybody encrypted for it
   raw-aes:FILE?namespace=NS&name=NAME
                                 a file of 16, 24 or 32 raw bytes, or their hex or base64;
                                 namespace is 'waxseal' and name the file's own name unless given
+  raw-rsa:FILE.pem?namespace=NS&name=NAME&padding=oaep-sha256
+                                an RSA key: a public one encrypts, a private one decrypts, a
+                                file with both does both; padding is pkcs1 or oaep-sha1, -sha256
+                                (the default), -sha384, -sha512; name is the key's fingerprint
+                                unless given
+  raw-ecdh:PUBLIC.pem           an EC key (P-256, P-384, P-521) to encrypt to
+  raw-ecdh:PRIVATE.pem          the same, to decrypt what anybody encrypted to it
+  raw-ecdh:PRIVATE.pem?peer=PUBLIC.pem
+                                your key and another's: either end opens what the other sealed
+  hierarchy:DIR?branch=ID&wrap=KEY&ttl=SECONDS
+                                a branch key in a folder (waxseal branch-key create), itself
+                                wrapped by KEY (alias/default unless given), which is used once
+                                in SECONDS (600) instead of once a message
 
 Embedded data live in $WAXSEAL_HOME, else $XDG_DATA_HOME/waxseal, else ~/.local/share/waxseal.
 
@@ -56,7 +82,8 @@ With several files the code is that of the first file that failed.";
 pub(crate) struct Global {
     /// Print one JSON line a file or item; errors are JSON lines on stderr.
     ///
-    /// The lines go to stdout, or to stderr when stdout carries the data.
+    /// The lines go to stdout, or to stderr when stdout carries the data. The last line on stderr
+    /// of a run over many files has a member "summary" with its counts.
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// No progress and no notes; errors are still told.
@@ -84,11 +111,15 @@ pub(crate) enum KmsChoice {
 pub(crate) enum Command {
     Encrypt(Encrypt),
     Decrypt(Decrypt),
+    Reencrypt(Reencrypt),
     Inspect(Inspect),
     Demo(Demo),
     /// Manage the keys of the embedded KMS
     #[command(subcommand)]
     Key(Key),
+    /// Manage branch keys in a folder, for -k hierarchy:DIR?branch=ID
+    #[command(subcommand)]
+    BranchKey(BranchKey),
     /// Read the log of all key usage of the embedded KMS
     #[command(subcommand)]
     Audit(Audit),
@@ -123,19 +154,30 @@ pub(crate) struct Encrypt {
     #[arg(long)]
     pub(crate) base64: bool,
     #[command(flatten)]
+    pub(crate) caching: Caching,
+    #[command(flatten)]
     pub(crate) files: Files,
 }
 
 /// How to seal.
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct Sealing {
-    /// Key: id, alias/NAME, ARN, aws-kms:///ARN or raw-aes:FILE; repeat for several recipients
+    /// Key: id, alias/NAME, ARN, or a local key as in 'Keys' of --help; repeat for several recipients
     /// [default: alias/default of the embedded KMS]
     #[arg(short, long = "key", value_name = "KEY")]
     pub(crate) keys: Vec<String>,
     /// Encryption context: not secret, authenticated with the data; repeat for several pairs
     #[arg(short, long = "context", value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) context: Vec<(String, String)>,
+    /// Pair that is authenticated and not stored: readers must give it with -c; repeat for several
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) required_context: Vec<(String, String)>,
+    /// Algorithm suite: an id such as 0x0178, or its name in the AWS Encryption SDK
+    /// [default: 0x0478; 0x0378 where the policy forbids commitment]
+    #[arg(long, value_name = "SUITE", conflicts_with = "signed")]
+    pub(crate) suite: Option<Suite>,
+    #[command(flatten)]
+    pub(crate) policy: Policy,
     /// Sign the message (suite 0x0578); the default suite is 0x0478: committing, unsigned
     ///
     /// Unsigned is the default because a signature makes every reader wait for the end before
@@ -155,6 +197,46 @@ pub(crate) struct Sealing {
     pub(crate) max_size: Option<u64>,
 }
 
+/// Which suites are admitted.
+#[derive(Debug, Clone, Copy, ClapArgs)]
+pub(crate) struct Policy {
+    /// Which suites may be written and read: forbid-encrypt-allow-decrypt,
+    /// require-encrypt-allow-decrypt or require-encrypt-require-decrypt
+    ///
+    /// It is about key commitment. A message of a suite without it can be made to open differently
+    /// under two keys; such messages (header version 1) are read only where the policy says
+    /// allow-decrypt, and written only where it says forbid-encrypt.
+    #[arg(
+        long,
+        value_name = "POLICY",
+        default_value = "require-encrypt-require-decrypt",
+        hide_possible_values = true
+    )]
+    pub(crate) commitment_policy: CommitmentPolicy,
+}
+
+/// How long and how often one data key is used for many files.
+#[derive(Debug, Clone, Copy, ClapArgs)]
+pub(crate) struct Caching {
+    /// Seconds for which a data key serves many files; 0 asks the KMS for each file
+    ///
+    /// Each file is still encrypted under a key of its own, derived from the data key. For so long
+    /// a key that was disabled meanwhile goes on being used.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) cache_max_age: u32,
+    /// Files that one data key encrypts, at most
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
+    pub(crate) cache_max_messages: u64,
+}
+
+/// `--compat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compat {
+    /// Messages of the AWS Encryption SDK for .NET 4.0.0, which had two faults
+    #[value(name = "net-4.0.0")]
+    Net400,
+}
+
 /// Decrypt files, or stdin to stdout
 ///
 /// The format, and base64 of it, is recognised. An output file appears under its name only when
@@ -167,8 +249,8 @@ pub(crate) struct Decrypt {
     /// message names with --kms aws]
     #[arg(short, long = "key", value_name = "KEY")]
     pub(crate) keys: Vec<String>,
-    /// Encryption context: for messages, pairs that must be there; for direct and secretbox, the
-    /// whole context that was given when encrypting
+    /// Encryption context: for messages, pairs that must be there, stored in the header or not;
+    /// for direct and secretbox, the whole context that was given when encrypting
     #[arg(short, long = "context", value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) context: Vec<(String, String)>,
     /// Take the input for this format instead of recognising it
@@ -177,9 +259,85 @@ pub(crate) struct Decrypt {
     /// Let the plaintext of a signed message out before its signature was verified
     #[arg(long)]
     pub(crate) release_unverified: bool,
+    /// Only these bytes of the plaintext: START..END, START.., ..END or START..+LENGTH
+    ///
+    /// For example 1MiB..2MiB or 4096..+20. The first byte is 0, END is not included, and an END
+    /// beyond the end is the end. Only the frames that cover the range are read, and the final one,
+    /// which proves the length. The input must be a file, with a message in binary.
+    #[arg(long, value_name = "RANGE", value_parser = span)]
+    pub(crate) range: Option<Span>,
+    /// Read a range of a signed message without checking its signature
+    ///
+    /// Only a pass over the whole message can check it. What is read is still authentic to those
+    /// who can open the message, each of whom could have written it.
+    #[arg(long, requires = "range")]
+    pub(crate) signature_unchecked: bool,
+    #[command(flatten)]
+    pub(crate) policy: Policy,
+    /// Also open what a faulty writer wrote
+    #[arg(long, value_name = "WRITER")]
+    pub(crate) compat: Option<Compat>,
+    #[command(flatten)]
+    pub(crate) caching: Caching,
     /// Largest secretbox payload, which is held in memory whole [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) max_size: Option<u64>,
+    #[command(flatten)]
+    pub(crate) files: Files,
+}
+
+/// Bytes of a plaintext.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start: u64,
+    end: Option<u64>,
+}
+
+impl Span {
+    /// Where it ends in a plaintext of so many bytes.
+    pub(crate) fn end(self, plaintext_bytes: u64) -> u64 {
+        self.end.unwrap_or(plaintext_bytes)
+    }
+}
+
+/// Encrypt again: a new data key, other recipients, another suite or frame length, in one pass
+///
+/// The new message is for the keys given with -k and no others. The encryption context is kept;
+/// -c adds pairs, and replaces those of the same name. Anything that decrypt reads becomes a
+/// message of the default suite, unless told otherwise; suites without commitment are read under
+/// --commitment-policy require-encrypt-allow-decrypt. The old message is verified to its end,
+/// its signature included, before the new one has its name; what fails is left as it was.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Reencrypt {
+    #[command(flatten)]
+    pub(crate) sealing: Sealing,
+    /// Key that may open the old data; repeat for several [default: as in decrypt]
+    #[arg(long = "from-key", value_name = "KEY")]
+    pub(crate) from_keys: Vec<String>,
+    /// Pair that the old message must have; for direct and secretbox, the whole context that was
+    /// given when encrypting
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) from_context: Vec<(String, String)>,
+    /// Also open what a faulty writer wrote
+    #[arg(long, value_name = "WRITER")]
+    pub(crate) compat: Option<Compat>,
+    #[command(flatten)]
+    pub(crate) caching: Caching,
+    /// Largest secretbox payload that is read, which is held in memory whole [default: 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) from_max_size: Option<u64>,
+    /// Replace each file by its new message
+    ///
+    /// At once and only when it is complete: whatever happens, a file is the old message or the
+    /// new one. It keeps its permissions.
+    #[arg(long, conflicts_with = "output")]
+    pub(crate) in_place: bool,
+    /// Write base64 in lines instead of bytes
+    #[arg(long)]
+    pub(crate) base64: bool,
+    /// Refused: a message cannot get other recipients without being encrypted again
+    #[arg(long, hide = true)]
+    pub(crate) rewrap: bool,
     #[command(flatten)]
     pub(crate) files: Files,
 }
@@ -198,9 +356,47 @@ pub(crate) struct Files {
     /// '-o -'; ciphertext never does.
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
-    /// Walk into directories. Symbolic links in them are not followed
+    /// Walk into directories, and rebuild them under -o. Symbolic links in them are not followed
+    ///
+    /// What is below IN/ goes to OUT/IN/, empty directories too; new directories have mode 0700.
+    /// Links, devices, sockets and pipes in a tree are left out and counted; a link that is named
+    /// as IN is followed. Without -o, outputs are written beside the inputs, and files that end
+    /// with the suffix are not encrypted again.
     #[arg(short, long)]
     pub(crate) recursive: bool,
+    /// With -r: only files that match, or lie in a directory that matches; repeatable
+    ///
+    /// GLOB is held against names below IN, as they are read. Without a '/' it is a name at any
+    /// depth: '*.jpg'. With one it is a path from IN on: '/a/*.jpg', 'a/**/b'. With one at the end
+    /// it matches directories only: 'cache/'. '*', '?' and '[a-z]' match within a name, leading
+    /// dots too, '**' any number of directories, '{a,b}' either. Directories in which nothing
+    /// matches are not rebuilt.
+    #[arg(long, value_name = "GLOB", requires = "recursive")]
+    pub(crate) include: Vec<Pattern>,
+    /// With -r: not what matches, whatever --include says; directories are not entered; repeatable
+    #[arg(long, value_name = "GLOB", requires = "recursive")]
+    pub(crate) exclude: Vec<Pattern>,
+    /// Leave alone what an earlier run has done: 'quick' or, byte for byte, 'verify'
+    ///
+    /// For instance after an interruption: outputs appear only when they are complete. 'quick'
+    /// (also --skip-done alone) takes an output for done when it was written after the input last
+    /// changed, its header is authentic under the keys and context given, and the lengths fit to
+    /// the byte. 'verify' decrypts all of it and compares. What is not proved done is done again.
+    /// Messages in base64, direct and secretbox are always compared.
+    #[arg(
+        long,
+        value_name = "HOW",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "quick"
+    )]
+    pub(crate) skip_done: Option<SkipDone>,
+    /// Only tell which files would be written: one line, or with --json one object, a file
+    ///
+    /// Nothing is made, written or asked of a key service, except to open headers for
+    /// --skip-done. The exit code is that of the run where it can be known before.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Files worked on at once, or threads for one file, 1 to 64 [default: the number of cores,
     /// at most 16]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -211,6 +407,15 @@ pub(crate) struct Files {
     /// Do not wait until outputs are on the disk: faster, but a power cut may lose them
     #[arg(long)]
     pub(crate) no_sync: bool,
+}
+
+/// `--skip-done`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SkipDone {
+    /// Written after the input changed, header authentic, lengths right
+    Quick,
+    /// Decrypted and compared
+    Verify,
 }
 
 /// Show everything a header says, without any key
@@ -288,6 +493,39 @@ pub(crate) enum Key {
     },
 }
 
+/// `waxseal branch-key`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BranchKey {
+    /// Make a branch key with its first version
+    Create {
+        /// Folder to keep it in; made if it is not there
+        #[arg(long, value_name = "DIR")]
+        store: PathBuf,
+        /// Key that wraps it, written as for -k; repeat for several [default: alias/default]
+        #[arg(long, value_name = "KEY")]
+        wrap: Vec<String>,
+        /// Id [default: a fresh UUID]
+        id: Option<String>,
+    },
+    /// Make a new active version; what older ones wrapped still opens
+    Rotate {
+        /// Folder that it is in
+        #[arg(long, value_name = "DIR")]
+        store: PathBuf,
+        /// Key that wraps it, written as for -k; repeat for several [default: alias/default]
+        #[arg(long, value_name = "KEY")]
+        wrap: Vec<String>,
+        /// Id
+        id: String,
+    },
+    /// List the branch keys in a folder and their versions; needs no key
+    List {
+        /// The folder
+        #[arg(long, value_name = "DIR")]
+        store: PathBuf,
+    },
+}
+
 /// `waxseal audit`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
@@ -329,6 +567,23 @@ fn suffix(text: &str) -> Result<String, String> {
         return Err("a suffix has at least one character and no '/'".into());
     }
     Ok(text.to_owned())
+}
+
+/// `START..END`, either of them left out, or `START..+LENGTH`.
+fn span(text: &str) -> Result<Span, String> {
+    const FORM: &str = "write START..END, START.., ..END or START..+LENGTH, as in 1MiB..+20";
+    let (start, end) = text.split_once("..").ok_or(FORM)?;
+    let bytes = |text: &str| size(text).map_err(|_| FORM.to_owned());
+    let start = if start.is_empty() { 0 } else { bytes(start)? };
+    let end = match (end, end.strip_prefix('+')) {
+        ("", _) => None,
+        (_, Some(length)) => Some(start.saturating_add(bytes(length)?)),
+        (end, None) => Some(bytes(end)?),
+    };
+    if end.is_some_and(|end| end < start) {
+        return Err("the range ends before it begins".into());
+    }
+    Ok(Span { start, end })
 }
 
 fn frame_bytes(text: &str) -> Result<NonZeroU32, String> {
@@ -385,6 +640,21 @@ mod tests {
         assert!(frame_bytes("4GiB").is_err());
         assert!(frame_bytes("0").is_err());
         assert_eq!(frame_bytes("4294967295").map(NonZeroU32::get), Ok(u32::MAX));
+    }
+
+    #[test]
+    fn ranges_have_ends_or_lengths() {
+        let span = |text: &str| span(text).map(|span| (span.start, span.end));
+        assert_eq!(span("1..2"), Ok((1, Some(2))));
+        assert_eq!(span("5.."), Ok((5, None)));
+        assert_eq!(span("..7"), Ok((0, Some(7))));
+        assert_eq!(span(".."), Ok((0, None)));
+        assert_eq!(span("3..3"), Ok((3, Some(3))));
+        assert_eq!(span("1KiB..+1MiB"), Ok((1024, Some(1024 + (1 << 20)))));
+        assert_eq!(span("9..+18446744073709551615"), Ok((9, Some(u64::MAX))));
+        for wrong in ["", "1", "2..1", "-1..", "..-1", "1..+", "a..b", "1..2..3"] {
+            assert!(span(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 use waxseal::direct;
-use waxseal::message::{OpenError, SealError};
+use waxseal::message::{Attempt, OpenError, SealError};
 use waxseal::secretbox;
 use waxseal_core::context::ContextError;
 use waxseal_core::keyring::KeyringError;
@@ -104,6 +104,13 @@ impl Failure {
             SealError::ReservedContext(_) => Self::usage(what, "choose another name for the pair"),
             SealError::FrameBytes { .. } => Self::policy(what, "choose a smaller --frame"),
             SealError::TooManyFrames { .. } => Self::policy(what, "choose a larger --frame"),
+            SealError::RequiredName(_) => {
+                Self::usage(what, "give the pair with --required-context")
+            }
+            SealError::Commitment { .. } => Self::policy(
+                what,
+                "choose another --suite, or --commitment-policy forbid-encrypt-allow-decrypt for readers that know no commitment",
+            ),
             SealError::EncryptedDataKeys { .. } => Self::policy(what, "give fewer keys with -k"),
             SealError::Entropy(_) | SealError::Crypto => {
                 Self::new(Exit::Io, what, "nothing was encrypted; try again")
@@ -116,8 +123,7 @@ impl Failure {
     pub(crate) fn opening(error: OpenError, from: &str, to: &str) -> Self {
         let what = error.to_string();
         match error {
-            OpenError::Keyring(error) => error.into(),
-            OpenError::NobodysKey { providers } => Self::nobodys_key(&providers),
+            OpenError::NoDataKey(attempts) => Self::no_data_key(&attempts),
             OpenError::Read(error) => Self::reading(from, &error),
             OpenError::Write(error) => Self::io("write", to, &error),
             OpenError::ContextMismatch { .. } => Self::new(
@@ -125,17 +131,19 @@ impl Failure {
                 what,
                 "see the message's context with waxseal inspect, and check -c",
             ),
-            OpenError::UnsupportedVersion(_) | OpenError::UnsupportedSuite(_) => {
-                Self::policy(what, "encrypt the data again in a committing suite")
-            }
             OpenError::Commitment { .. } => Self::policy(
                 what,
-                "open it with the program that wrote it and encrypt it again",
+                "open it with --commitment-policy require-encrypt-allow-decrypt, and encrypt it again",
             ),
             OpenError::Limit { .. } => Self::policy(
                 what,
                 "such a message is refused before it costs memory or calls to a key service",
             ),
+            OpenError::SignedRange => Self::usage(
+                what,
+                "say --signature-unchecked, or decrypt all of it and cut the range out",
+            ),
+            OpenError::RangeStart { .. } => Self::usage(what, "begin within the plaintext"),
             OpenError::SignedRelease => {
                 Self::usage(what, "write to a file with -o, or say --release-unverified")
             }
@@ -206,6 +214,28 @@ impl Failure {
             ));
         }
         Self::io("read", name, error)
+    }
+
+    /// With one encrypted data key its failure says it all; with several each one is accounted for.
+    fn no_data_key(attempts: &[Attempt]) -> Self {
+        let failures: Vec<_> = attempts
+            .iter()
+            .flat_map(|each| each.failures.clone())
+            .collect();
+        if failures.is_empty() {
+            let providers: Vec<_> = attempts.iter().map(|each| each.provider.clone()).collect();
+            return Self::nobodys_key(&providers);
+        }
+        let told = all_failed(&failures);
+        if attempts.len() == 1 && failures.len() == 1 {
+            return told;
+        }
+        let mut what = format!("none of the {} encrypted data keys opens:", attempts.len());
+        for (at, attempt) in attempts.iter().enumerate() {
+            let end = if at + 1 < attempts.len() { ";" } else { "" };
+            what += &format!(" ({}) {attempt}{end}", at + 1);
+        }
+        Self { what, ..told }
     }
 
     fn nobodys_key(providers: &[String]) -> Self {

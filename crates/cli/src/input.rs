@@ -35,6 +35,8 @@ pub(crate) struct Input {
     pub(crate) label: String,
     /// Length of a regular file in bytes; `None` where the end is not known beforehand.
     pub(crate) bytes: Option<u64>,
+    /// Permissions of a regular file.
+    pub(crate) mode: Option<u32>,
     /// The file behind it, where there is one that could also be written to.
     pub(crate) identity: Option<Identity>,
     prefix: Vec<u8>,
@@ -83,6 +85,7 @@ impl Input {
         Ok(Self {
             name,
             label,
+            mode: region.as_ref().map(|_| stat.st_mode & 0o777),
             bytes: region.as_ref().map(|region| region.bytes),
             identity: region.as_ref().map(|_| (stat.st_dev, stat.st_ino)),
             prefix: Vec::new(),
@@ -268,6 +271,7 @@ mod tests {
             name: "test".into(),
             label: "test".into(),
             bytes: None,
+            mode: None,
             identity: None,
             prefix: Vec::new(),
             reader: Box::new(Cursor::new(bytes)),

@@ -1,7 +1,8 @@
 //! Signals: a file that is written under a temporary name is removed before the process ends by
 //! SIGINT, SIGTERM or SIGHUP. (Most files are written without any name, and need none of this.)
 //!
-//! The thread that waits for signals starts with the first such name. When a signal comes it
+//! The thread that waits for signals starts with the first such name, or where a run over many
+//! files wants to say how far it came. When a signal comes it
 //! takes [`GATE`] for good, so that no name can appear after the removal, and then lets the
 //! signal do what it does by default: the caller sees a process that died of it.
 
@@ -16,6 +17,28 @@ use std::sync::{Mutex, Once, PoisonError, RwLock, RwLockReadGuard};
 static GATE: RwLock<()> = RwLock::new(());
 static NAMES: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 static WATCHER: Once = Once::new();
+
+/// What is told before the process ends, where there is something to tell.
+type LastWords = Box<dyn Fn() + Send>;
+static LAST_WORDS: Mutex<Option<LastWords>> = Mutex::new(None);
+
+/// Has `tell` run, by another thread, before a signal ends the process: when no name can appear
+/// any more. It must not wait for anything that is held while names appear.
+pub(crate) fn with_last_words(tell: impl Fn() + Send + 'static) {
+    *LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tell));
+    WATCHER.call_once(watch);
+}
+
+/// From now on a signal ends the process without a word.
+pub(crate) fn without_last_words() {
+    *LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
+/// Runs `name`, which gives a complete file its name, unless a signal has come.
+pub(crate) fn naming<T>(name: impl FnOnce() -> T) -> T {
+    let _gate = gate();
+    name()
+}
 
 /// Runs `create`, which makes a file called `path`, and remembers the name when it succeeds.
 pub(crate) fn appearing<T>(path: &Path, create: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
@@ -61,6 +84,11 @@ fn watch() {
                     let _ = std::fs::remove_file(name);
                 }
             });
+            let words = LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(tell) = words.as_ref() {
+                tell();
+            }
+            drop(words);
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
     };

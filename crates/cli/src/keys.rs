@@ -2,15 +2,24 @@
 //!
 //! | typed | means |
 //! |---|---|
-//! | `raw-aes:FILE?…` | a local key |
+//! | `raw-aes:FILE?…`, `raw-rsa:FILE?…`, `raw-ecdh:FILE?…` | a local key |
+//! | `hierarchy:DIR?branch=ID…` | a branch key in a folder, wrapped by another of these keys |
 //! | `aws-kms:///ARN` (or id, alias) | Amazon KMS, or what `AWS_ENDPOINT_URL_KMS` names |
+//! | `aws-kms-mrk:`, `aws-kms-discovery:`, `aws-kms-rsa:`, `aws-kms-ecdh:` | the same, see `keys/aws.rs` |
 //! | an ARN of another account or Region than the embedded KMS has | the same |
 //! | id, `alias/NAME`, any ARN with `--kms aws` | the same |
 //! | id, `alias/NAME`, an ARN of the embedded KMS | the embedded KMS |
 //! | nothing, sealing | `alias/default` of the embedded KMS, made on first use |
 //! | nothing, opening | any key of the embedded KMS; with `--kms aws`, any of Amazon KMS |
 
+mod aws;
+pub(crate) mod branch_files;
+mod file;
+mod hierarchy;
 mod raw_aes;
+mod raw_ecdh;
+mod raw_rsa;
+mod uri;
 
 use crate::args::KmsChoice;
 use crate::embedded;
@@ -23,6 +32,9 @@ use waxseal_core::{DataKey, EncryptedDataKey, EncryptionContext, KeyRef, Keyring
 use waxseal_kms::EngineKeyring;
 use waxseal_kms::home::DEFAULT_ALIAS;
 
+/// The namespace of raw keys that name none.
+const NAMESPACE_DEFAULT: &str = "waxseal";
+
 /// The keys as they were typed.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyArgs {
@@ -34,7 +46,7 @@ impl KeyArgs {
     /// Whether Amazon KMS is named: by `--kms aws`, or by a key that lives there.
     pub(crate) fn name_amazon(&self) -> bool {
         let elsewhere = |key: &String| {
-            key.starts_with("aws-kms:")
+            aws::opens_blobs(key)
                 || key
                     .parse::<KeyRef>()
                     .is_ok_and(|name| name.home().is_some_and(|home| *home != embedded::place()))
@@ -72,7 +84,7 @@ pub(crate) fn for_opening(args: &KeyArgs, world: &World) -> Result<Arc<dyn Keyri
         return resolver.all();
     }
     if args.kms == Some(KmsChoice::Aws) {
-        return Ok(Arc::new(resolver.aws().discovery()));
+        return Ok(Arc::new(resolver.aws().discovery(None)));
     }
     // Looking for a key that cannot be there makes no home.
     if !embedded::exists(world) {
@@ -102,6 +114,7 @@ impl<'w> Resolver<'w> {
     }
 
     fn all(&self) -> Result<Arc<dyn Keyring>, Failure> {
+        aws::check_multi_region(&self.args.keys)?;
         let keyrings = self.args.keys.iter().map(|key| self.one(key));
         let mut keyrings = keyrings.collect::<Result<Vec<_>, _>>()?.into_iter();
         let Some(first) = keyrings.next() else {
@@ -115,25 +128,25 @@ impl<'w> Resolver<'w> {
     }
 
     fn one(&self, typed: &str) -> Result<Arc<dyn Keyring>, Failure> {
-        if let Some(uri) = typed.strip_prefix("raw-aes:") {
-            return Ok(Arc::new(raw_aes::keyring(uri, self.world)?));
+        if aws::is_key(typed) {
+            return aws::keyring(typed, self.aws(), self.world);
         }
-        if let Some(uri) = typed.strip_prefix("aws-kms:") {
-            let name = uri
-                .strip_prefix("//")
-                .unwrap_or(uri)
-                .trim_start_matches('/');
-            return Ok(Arc::new(
-                self.aws().keyring(name.parse().map_err(wrong_name)?),
-            ));
-        }
-        if let Some((scheme, _)) = typed.split_once(':')
-            && scheme != "arn"
-        {
-            return Err(Failure::usage(
-                format!("'{scheme}:' is no kind of key"),
-                "write an id, alias/NAME, an ARN, aws-kms:///ARN or raw-aes:FILE",
-            ));
+        let world = self.world;
+        match typed.split_once(':').map(|(scheme, _)| scheme) {
+            Some("raw-aes") => return Ok(Arc::new(raw_aes::keyring(typed, world)?)),
+            Some("raw-rsa") => return Ok(Arc::new(raw_rsa::keyring(typed, world)?)),
+            Some("raw-ecdh") => return Ok(Arc::new(raw_ecdh::keyring(typed, world)?)),
+            Some("hierarchy") => {
+                let wrapping = |typed: &str| self.one(typed);
+                return Ok(Arc::new(hierarchy::keyring(typed, world, &wrapping)?));
+            }
+            None | Some("arn") => {}
+            Some(scheme) => {
+                return Err(Failure::usage(
+                    format!("'{scheme}:' is no kind of key"),
+                    KINDS_OF_KEY,
+                ));
+            }
         }
         let name: KeyRef = typed.parse().map_err(wrong_name)?;
         let elsewhere = name.home().is_some_and(|home| *home != embedded::place());
@@ -166,11 +179,10 @@ impl<'w> Resolver<'w> {
 }
 
 fn wrong_name(error: waxseal_core::arn::NameError) -> Failure {
-    Failure::usage(
-        error.to_string(),
-        "write an id, alias/NAME, an ARN, aws-kms:///ARN or raw-aes:FILE",
-    )
+    Failure::usage(error.to_string(), KINDS_OF_KEY)
 }
+
+const KINDS_OF_KEY: &str = "write an id, alias/NAME, an ARN, aws-kms:///ARN, raw-aes:FILE, raw-rsa:FILE, raw-ecdh:FILE or hierarchy:DIR; see waxseal --help, Keys";
 
 /// A keyring without a key: nothing is its own.
 struct Nobody;

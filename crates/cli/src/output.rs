@@ -9,15 +9,18 @@ use std::io::{self, BufWriter, IoSlice, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use waxseal::message::Sink;
 use waxseal_core::SecretBytes;
 
 mod base64_lines;
+mod directory;
 mod staged;
+pub(crate) mod stale;
 
 use base64_lines::Base64Lines;
+pub(crate) use directory::Directory;
 use staged::Staged;
-pub(crate) use staged::{TEMPORARY_END, TEMPORARY_MARK};
 
 /// Writes below this length are gathered; the library's are larger but for short data. Memory of
 /// this size is reused from file to file, which larger pieces are not.
@@ -36,8 +39,8 @@ pub(crate) enum Content {
     Plaintext,
 }
 
-/// An open output. What was written counts only once [`Output::commit`] has succeeded; dropped
-/// before, a file is left as it was.
+/// An open output. What was written counts only once it is [`Complete`] and that was committed;
+/// dropped before, a file is left as it was.
 pub(crate) struct Output {
     /// For messages: the path, or `stdout`.
     pub(crate) name: String,
@@ -100,6 +103,31 @@ impl Output {
         })
     }
 
+    /// A file in a `directory` that is open. What is there already is looked at in the end: when
+    /// it is no regular file, [`Complete::commit`] and [`Complete::name`] say so, and the work is
+    /// to be done again with [`Output::open`].
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub(crate) fn open_in(
+        directory: &Arc<Directory>,
+        path: &Path,
+        content: Content,
+        sync: bool,
+        world: &World,
+    ) -> Result<Self, Failure> {
+        let name = path.display().to_string();
+        let entropy = world.entropy.clone();
+        let staged = Staged::create_in(directory.clone(), path.to_path_buf(), sync, entropy);
+        let staged = staged.map_err(|error| Failure::io("write", &name, &error))?;
+        Ok(Self {
+            label: name.clone(),
+            name,
+            base64: base64_for(content),
+            sink: Target::Staged(BufWriter::with_capacity(BUFFER_BYTES, staged)),
+        })
+    }
+
     fn stdout(
         asked_for: bool,
         content: Content,
@@ -129,9 +157,18 @@ impl Output {
         })
     }
 
-    /// Whether nothing of what is written is seen by anybody before [`Output::commit`].
+    /// Whether nothing of what is written is seen by anybody before [`Output::complete`].
     pub(crate) fn withholds(&self) -> bool {
         !matches!(self.sink, Target::Open(_))
+    }
+
+    /// Gives a file other permissions than 0600.
+    pub(crate) fn set_mode(&mut self, mode: Option<u32>) -> Result<(), Failure> {
+        let (Target::Staged(staged), Some(mode)) = (&mut self.sink, mode) else {
+            return Ok(());
+        };
+        let set = staged.get_mut().set_mode(mode);
+        set.map_err(|error| Failure::io("write", &self.name, &error))
     }
 
     /// Reserves room for a file of so many bytes, so that a full disk is found out first.
@@ -164,25 +201,81 @@ impl Output {
         }
     }
 
-    /// Lets what was written count: a terminal gets its text, a file its name.
-    pub(crate) fn commit(mut self) -> Result<(), Failure> {
+    /// Nothing more is written. A file has yet to get its name.
+    pub(crate) fn complete(mut self) -> Result<Complete, Failure> {
         let name = std::mem::take(&mut self.name);
         let failed = |error| Failure::io("write", &name, &error);
         if let Some(mut lines) = self.base64.take() {
             lines.finish(&mut self.sink).map_err(failed)?;
         }
-        match self.sink {
-            Target::Open(mut file) => file.flush(),
+        let staged = match self.sink {
+            Target::Open(mut file) => file.flush().map(|()| None),
             Target::Terminal(mut file, held) => {
                 let text = held.text()?;
-                file.write_all(text).and_then(|()| file.flush())
+                file.write_all(text)
+                    .and_then(|()| file.flush())
+                    .map(|()| None)
             }
             Target::Staged(file) => match file.into_inner() {
-                Ok(staged) => staged.commit(),
+                Ok(staged) => Ok(Some(staged)),
                 Err(error) => Err(error.into_error()),
             },
+        };
+        let staged = staged.map_err(failed)?;
+        Ok(Complete { name, staged })
+    }
+}
+
+/// An output that is written to its end. Dropped, a file is left as it was.
+pub(crate) struct Complete {
+    name: String,
+    staged: Option<Staged>,
+}
+
+/// Why a complete output did not get its name.
+pub(crate) enum Unnamed {
+    /// Something is there that is no regular file.
+    Special,
+    /// Anything else.
+    Failed(Failure),
+}
+
+impl From<Unnamed> for Failure {
+    fn from(unnamed: Unnamed) -> Self {
+        match unnamed {
+            Unnamed::Failed(failure) => failure,
+            Unnamed::Special => Self::usage(
+                "something that is no file appeared under the output's name",
+                "nothing was replaced; try again",
+            ),
         }
-        .map_err(failed)
+    }
+}
+
+impl Complete {
+    /// Gives a file its name; synced, if it is to be.
+    pub(crate) fn commit(mut self) -> Result<(), Unnamed> {
+        let staged = self.staged.take();
+        self.told(staged.map_or(Ok(()), Staged::commit))
+    }
+
+    /// Ends the writing of a file that will be synced by its file system.
+    pub(crate) fn finish(&mut self) -> Result<(), Unnamed> {
+        let finished = self.staged.as_mut().map_or(Ok(()), Staged::finish);
+        self.told(finished)
+    }
+
+    /// Gives a finished file its name without syncing anything.
+    pub(crate) fn name(&mut self) -> Result<(), Unnamed> {
+        let named = self.staged.as_mut().map_or(Ok(()), Staged::name);
+        self.told(named)
+    }
+
+    fn told(&self, outcome: io::Result<()>) -> Result<(), Unnamed> {
+        outcome.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Unnamed::Special,
+            _ => Unnamed::Failed(Failure::io("write", &self.name, &error)),
+        })
     }
 }
 

@@ -1,22 +1,21 @@
-//! Many files: what is read, what it becomes, and some threads that do it.
+//! Many files: what is read and what it becomes. Who does it is in [`crew`], which files of a
+//! tree are left out in [`filter`], what it comes to in [`tally`].
 
-use crate::commands::Session;
 use crate::failure::Failure;
-use crate::output::{TEMPORARY_END, TEMPORARY_MARK};
-use crate::progress::Progress;
-use crate::report::Done;
+use crate::output::stale::is_temporary;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::Metadata;
-use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use walkdir::{DirEntry, WalkDir};
 
-/// The most threads unless more are asked for.
-const THREADS_MAX_DEFAULT: usize = 16;
+pub(crate) mod crew;
+pub(crate) mod filter;
+pub(crate) mod tally;
+
+use filter::Filter;
 
 /// A file to read and the file it becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +31,16 @@ pub(crate) enum Naming {
     Add(String),
     /// Opening: the suffix is taken off, and must be there.
     Strip(String),
+    /// Sealing again: the name stays.
+    Keep,
 }
 
 /// Where outputs go.
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub(crate) naming: Naming,
+    /// What of the trees is worked on.
+    pub(crate) filter: Filter,
     /// A directory that the trees are rebuilt in; `None` is beside each input.
     pub(crate) directory: Option<PathBuf>,
     pub(crate) recursive: bool,
@@ -51,35 +54,118 @@ struct Root {
     to: PathBuf,
 }
 
-/// What the walk yields: a job, or a file that has failed already.
-type Found = Result<Job, (PathBuf, Failure)>;
+/// What the walk yields.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// A file to work on.
+    File(Job),
+    /// A directory, before what is in it, and what it becomes; only where outputs go elsewhere.
+    Directory {
+        to: PathBuf,
+        /// It is rebuilt although it may stay empty.
+        even_empty: bool,
+    },
+    /// A link, a device, a socket or a pipe.
+    LeftOut,
+    /// Half-written by a process like this one, which may live or not.
+    Stale(PathBuf),
+    /// It has failed already.
+    Failed(PathBuf, Failure),
+}
 
-/// Every file that the inputs name, in their order. Directories are read as the walk comes to
+/// Everything that the inputs name, in their order. Directories are read as the walk comes to
 /// them, in order of names, so that what is written beside the inputs is not walked into.
-pub(crate) fn jobs(
+pub(crate) fn items(
     inputs: &[PathBuf],
     layout: &Layout,
-) -> Result<impl Iterator<Item = Found> + Send + use<>, Failure> {
+) -> Result<impl Iterator<Item = Item> + Send + use<>, Failure> {
     let roots = roots(inputs, layout)?;
     let out = layout.directory.as_deref().and_then(identity);
     let (recursive, naming) = (layout.recursive, layout.naming.clone());
-    let beside = layout.directory.is_none();
+    let (beside, filter) = (layout.directory.is_none(), layout.filter.clone());
     let walk = move |root: Root| {
         let depth = if recursive { usize::MAX } else { 0 };
+        let (from, kept) = (root.from.clone(), filter.clone());
         let entries = WalkDir::new(&root.from)
             .max_depth(depth)
             .sort_by_file_name()
             .into_iter()
-            .filter_entry(move |entry| out.is_none() || directory_identity(entry) != out);
-        let naming = naming.clone();
-        entries.filter_map(move |entry| match entry {
-            Ok(entry) if !recursive && entry.path().is_dir() => Some(Err(directory(&entry))),
-            Ok(entry) if is_skipped(&entry, beside, &naming) => None,
-            Ok(entry) => Some(job(&root, &entry, &naming)),
-            Err(error) => Some(Err(unwalkable(&root, &error))),
-        })
+            .filter_entry(move |entry| {
+                let below = || below(&from, entry.path());
+                (kept.is_empty() || !kept.leaves_out(below(), entry.file_type().is_dir()))
+                    && (out.is_none() || directory_identity(entry) != out)
+            });
+        let walked = Walked {
+            root,
+            recursive,
+            beside,
+            even_empty: !filter.is_selective(),
+            naming: naming.clone(),
+        };
+        entries.filter_map(move |entry| walked.item(entry))
     };
     Ok(roots.into_iter().flat_map(walk))
+}
+
+/// One input as the walk comes by.
+struct Walked {
+    root: Root,
+    recursive: bool,
+    beside: bool,
+    even_empty: bool,
+    naming: Naming,
+}
+
+impl Walked {
+    /// Nothing where an entry is no input: directories themselves and, beside their plaintexts,
+    /// files that are sealed already. What the command line names itself is never passed over.
+    fn item(&self, entry: walkdir::Result<DirEntry>) -> Option<Item> {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => return Some(unwalkable(&self.root, &error)),
+        };
+        let named = entry.depth() == 0;
+        if entry.file_type().is_dir() || (named && entry.path().is_dir()) {
+            return match (self.recursive, self.beside) {
+                (false, _) => Some(directory(&entry)),
+                (true, true) => None,
+                (true, false) => Some(Item::Directory {
+                    to: self.root.to_of(&entry),
+                    even_empty: self.even_empty,
+                }),
+            };
+        }
+        if named {
+            return Some(job(&self.root, &entry, &self.naming));
+        }
+        if !entry.file_type().is_file() {
+            return Some(Item::LeftOut);
+        }
+        if is_temporary(entry.file_name()) {
+            return self.beside.then(|| Item::Stale(entry.into_path()));
+        }
+        let sealed = match &self.naming {
+            Naming::Add(suffix) => self.beside && stripped(entry.file_name(), suffix).is_some(),
+            Naming::Strip(_) | Naming::Keep => false,
+        };
+        (!sealed).then(|| job(&self.root, &entry, &self.naming))
+    }
+}
+
+impl Root {
+    /// What `entry` becomes, the suffix not considered.
+    fn to_of(&self, entry: &DirEntry) -> PathBuf {
+        let below = below(&self.from, entry.path());
+        match below.as_os_str().is_empty() {
+            true => self.to.clone(),
+            false => self.to.join(below),
+        }
+    }
+}
+
+/// The part of `path` that is below `root`.
+fn below<'a>(root: &Path, path: &'a Path) -> &'a Path {
+    path.strip_prefix(root).unwrap_or(Path::new(""))
 }
 
 /// Two inputs that would become the same output are refused before anything is written.
@@ -116,30 +202,12 @@ fn roots(inputs: &[PathBuf], layout: &Layout) -> Result<Vec<Root>, Failure> {
     Ok(roots)
 }
 
-/// What is no input although the walk comes by: directories themselves, links, devices, files
-/// half-written by a process like this one, and, beside their plaintexts, files sealed already.
-/// What the command line names itself is never skipped.
-fn is_skipped(entry: &DirEntry, beside: bool, naming: &Naming) -> bool {
-    if entry.depth() == 0 {
-        return entry.path().is_dir();
-    }
-    let name = entry.file_name();
-    let sealed = match naming {
-        Naming::Add(suffix) => beside && stripped(name, suffix).is_some(),
-        Naming::Strip(_) => false,
-    };
-    !entry.file_type().is_file() || sealed || is_temporary(name)
-}
-
-fn job(root: &Root, entry: &DirEntry, naming: &Naming) -> Found {
+fn job(root: &Root, entry: &DirEntry, naming: &Naming) -> Item {
     let from = entry.path().to_path_buf();
-    let below = from.strip_prefix(&root.from).unwrap_or(Path::new(""));
-    let mut to = root.to.clone();
-    if !below.as_os_str().is_empty() {
-        to.push(below);
-    }
+    let mut to = root.to_of(entry);
     let name = to.file_name().unwrap_or_default().to_owned();
     match naming {
+        Naming::Keep => {}
         Naming::Add(suffix) => {
             let mut longer = name;
             longer.push(suffix);
@@ -150,11 +218,11 @@ fn job(root: &Root, entry: &DirEntry, naming: &Naming) -> Found {
             None => {
                 let what = format!("its name does not end with {suffix}");
                 let hint = "name the output with -o, or the suffix with --suffix";
-                return Err((from, Failure::usage(what, hint)));
+                return Item::Failed(from, Failure::usage(what, hint));
             }
         },
     }
-    Ok(Job { from, to })
+    Item::File(Job { from, to })
 }
 
 /// `name` without `suffix`; a name that is nothing but the suffix does not have it.
@@ -163,17 +231,12 @@ fn stripped<'a>(name: &'a OsStr, suffix: &str) -> Option<&'a OsStr> {
     (!shorter.is_empty()).then(|| OsStr::from_bytes(shorter))
 }
 
-fn is_temporary(name: &OsStr) -> bool {
-    let name = name.to_string_lossy();
-    name.starts_with('.') && name.contains(TEMPORARY_MARK) && name.ends_with(TEMPORARY_END)
-}
-
-fn directory(entry: &DirEntry) -> (PathBuf, Failure) {
+fn directory(entry: &DirEntry) -> Item {
     let failure = Failure::usage("this is a directory", "walk into directories with -r");
-    (entry.path().to_path_buf(), failure)
+    Item::Failed(entry.path().to_path_buf(), failure)
 }
 
-fn unwalkable(root: &Root, error: &walkdir::Error) -> (PathBuf, Failure) {
+fn unwalkable(root: &Root, error: &walkdir::Error) -> Item {
     let path = error.path().unwrap_or(&root.from).to_path_buf();
     let failure = match error.io_error() {
         Some(error) => Failure::io("read", &path.display().to_string(), error),
@@ -182,7 +245,7 @@ fn unwalkable(root: &Root, error: &walkdir::Error) -> (PathBuf, Failure) {
             "give another directory",
         ),
     };
-    (path, failure)
+    Item::Failed(path, failure)
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {
@@ -197,96 +260,6 @@ fn directory_identity(entry: &DirEntry) -> Option<(u64, u64)> {
     }
 }
 
-/// Does `work` on every job, some at a time. A failure is told and counted and stops nobody; the
-/// result is the failure of the first file that failed, in the order of the walk.
-pub(crate) fn run(
-    jobs: impl Iterator<Item = Found> + Send,
-    threads: Option<u16>,
-    session: &Session,
-    progress: &Progress,
-    work: impl Fn(&Job) -> Result<Done, Failure> + Sync,
-) -> Result<(), Failure> {
-    let jobs = Mutex::new(jobs.enumerate());
-    let counts = Mutex::new(Counts::default());
-    let worker = || {
-        loop {
-            let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some((at, found)) = next else {
-                return;
-            };
-            let outcome = match found {
-                Ok(job) => work(&job).map_err(|failure| (job.from, failure)),
-                Err(failed) => Err(failed),
-            };
-            let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-            progress.suspended(|| tell(session, &outcome));
-            counts.add(at, outcome.map_err(|(_, failure)| failure));
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..thread_count(threads) {
-            scope.spawn(worker);
-        }
-        worker();
-    });
-    progress.finish();
-    let counts = counts.into_inner().unwrap_or_else(PoisonError::into_inner);
-    counts.conclude(session)
-}
-
-fn thread_count(asked: Option<u16>) -> usize {
-    let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    asked.map_or_else(|| cores().min(THREADS_MAX_DEFAULT), usize::from)
-}
-
-fn tell(session: &Session, outcome: &Result<Done, (PathBuf, Failure)>) {
-    match outcome {
-        Ok(done) => session.report.done(done),
-        Err((path, failure)) => session.report.failure(failure, Some(path)),
-    }
-}
-
-#[derive(Default)]
-struct Counts {
-    done: u64,
-    failed: u64,
-    /// Place in the walk, and what went wrong there.
-    first: Option<(usize, Failure)>,
-}
-
-impl Counts {
-    fn add(&mut self, at: usize, outcome: Result<Done, Failure>) {
-        let failure = match outcome {
-            Ok(_) => {
-                self.done += 1;
-                return;
-            }
-            Err(failure) => failure,
-        };
-        self.failed += 1;
-        if self.first.as_ref().is_none_or(|(first, _)| at < *first) {
-            self.first = Some((at, failure));
-        }
-    }
-
-    /// The summary, and the exit code of the first failure.
-    fn conclude(self, session: &Session) -> Result<(), Failure> {
-        let Some((_, first)) = self.first else {
-            session.report.note(&format!("{} files done", self.done));
-            return Ok(());
-        };
-        Err(Failure::new(
-            first.exit,
-            format!(
-                "{} of {} files failed",
-                self.failed,
-                self.done + self.failed
-            ),
-            "see the errors above; the other files are done",
-        ))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,6 +268,7 @@ mod tests {
     fn layout(naming: Naming, directory: Option<&Path>) -> Layout {
         Layout {
             naming,
+            filter: Filter::new(&[], &[]).unwrap(),
             directory: directory.map(Path::to_path_buf),
             recursive: true,
         }
@@ -304,14 +278,18 @@ mod tests {
         ".wax".into()
     }
 
-    /// The jobs relative to `base`, as `from>to`; failures as `from!`.
+    /// The items relative to `base`: files as `from>to`, directories as `to/`, failures as
+    /// `from!`, what is stale as `path?`, what is left out as nothing.
     fn walked(inputs: &[PathBuf], layout: &Layout, base: &Path) -> Vec<String> {
         let short = |path: &Path| path.strip_prefix(base).unwrap().display().to_string();
-        jobs(inputs, layout)
+        items(inputs, layout)
             .unwrap()
-            .map(|found| match found {
-                Ok(job) => format!("{}>{}", short(&job.from), short(&job.to)),
-                Err((path, _)) => format!("{}!", short(&path)),
+            .filter_map(|item| match item {
+                Item::File(job) => Some(format!("{}>{}", short(&job.from), short(&job.to))),
+                Item::Directory { to, .. } => Some(format!("{}/", short(&to))),
+                Item::Failed(path, _) => Some(format!("{}!", short(&path))),
+                Item::Stale(path) => Some(format!("{}?", short(&path))),
+                Item::LeftOut => None,
             })
             .collect()
     }
@@ -332,7 +310,14 @@ mod tests {
         let base = tree();
         let inputs = [base.path().join("in")];
         let found = walked(&inputs, &layout(Naming::Add(wax()), None), base.path());
-        assert_eq!(found, ["in/b>in/b.wax", "in/sub/c>in/sub/c.wax"]);
+        assert_eq!(
+            found,
+            [
+                "in/.b.waxseal-abcdef.tmp?",
+                "in/b>in/b.wax",
+                "in/sub/c>in/sub/c.wax"
+            ]
+        );
     }
 
     #[test]
@@ -349,8 +334,10 @@ mod tests {
         assert_eq!(
             found,
             [
+                "in/out/in/",
                 "in/a.wax>in/out/in/a.wax.wax",
                 "in/b>in/out/in/b.wax",
+                "in/out/in/sub/",
                 "in/sub/c>in/out/in/sub/c.wax"
             ]
         );
@@ -361,7 +348,15 @@ mod tests {
         let base = tree();
         let inputs = [base.path().join("in")];
         let found = walked(&inputs, &layout(Naming::Strip(wax()), None), base.path());
-        assert_eq!(found, ["in/a.wax>in/a", "in/b!", "in/sub/c!"]);
+        assert_eq!(
+            found,
+            [
+                "in/.b.waxseal-abcdef.tmp?",
+                "in/a.wax>in/a",
+                "in/b!",
+                "in/sub/c!"
+            ]
+        );
         assert_eq!(stripped(OsStr::new(".wax"), ".wax"), None);
     }
 
@@ -384,7 +379,7 @@ mod tests {
         let out = Path::new("out");
         let refused = |inputs: &[&str], directory| {
             let inputs: Vec<_> = inputs.iter().map(PathBuf::from).collect();
-            jobs(&inputs, &layout(Naming::Add(wax()), directory)).is_err()
+            items(&inputs, &layout(Naming::Add(wax()), directory)).is_err()
         };
         assert!(refused(&["a/x", "b/x"], Some(out)));
         assert!(refused(&["x", "x"], None));

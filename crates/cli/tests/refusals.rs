@@ -99,10 +99,21 @@ fn limits() {
     place
         .run(&["encrypt", "-k", KEY, "-c", &long], b"x")
         .refused(8, "65535");
-    // A message of version 1, whose suites do not commit.
+    // A suite that does not commit is neither written nor read unless the policy says so.
+    let old = ["--suite", "0x0178"];
+    let encrypt = [&["encrypt", "-k", KEY][..], &old].concat();
+    place.run(&encrypt, b"x").refused(8, "0x0178");
+    let forbid = ["--commitment-policy", "forbid-encrypt-allow-decrypt"];
+    let sealed = place.sealed(b"x", &[&old[..], &forbid].concat());
+    assert_eq!(sealed[..4], [1, 0x80, 1, 0x78]);
+    place.opened(&sealed, &[]).refused(8, "commitment");
+    assert_eq!(place.opened(&sealed, &forbid).ok().stdout(), b"x");
     place
-        .opened(&[1, 0x80, 1, 0x78, 0, 0], &[])
-        .refused(8, "version 1");
+        .run(
+            &[&["encrypt", "-k", KEY][..], &forbid, &["--suite", "0478"]].concat(),
+            b"x",
+        )
+        .refused(8, "0x0478");
 }
 
 #[test]

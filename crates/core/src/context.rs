@@ -10,17 +10,30 @@
 //!                                                      sorted by the names' UTF-8 bytes
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The most bytes that a serialized context may have (AWS Encryption SDK specification,
 /// `framework/structures.md`: its length is written as a `u16`).
 pub const CONTEXT_BYTES_MAX: usize = 65_535;
 
 /// Name/value pairs, unique by name and ordered by the names' UTF-8 bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// A context that was read in another order remembers those bytes ([`EncryptionContext::stored`]).
+/// They are no part of its value: two contexts with the same pairs are equal.
+#[derive(Clone, Debug, Default)]
 pub struct EncryptionContext {
     pairs: BTreeMap<String, String>,
+    stored: Option<Arc<[u8]>>,
 }
+
+impl PartialEq for EncryptionContext {
+    fn eq(&self, other: &Self) -> bool {
+        self.pairs == other.pairs
+    }
+}
+
+impl Eq for EncryptionContext {}
 
 /// Why a context was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +79,7 @@ impl EncryptionContext {
             return Err(ContextError::DuplicateName(name));
         }
         self.pairs.insert(name, value.into());
+        self.stored = None;
         Ok(())
     }
 
@@ -76,7 +90,32 @@ impl EncryptionContext {
 
     /// Removes a pair and returns its value.
     pub fn remove(&mut self, name: &str) -> Option<String> {
-        self.pairs.remove(name)
+        let removed = self.pairs.remove(name)?;
+        self.stored = None;
+        Some(removed)
+    }
+
+    /// The bytes this context was parsed from, when they are not the canonical ones and no pair
+    /// was added or removed since.
+    ///
+    /// Some writers sorted by locale, and wrapped their data keys under those bytes: a keyring
+    /// that authenticates the serialized context tries them after the canonical ones.
+    pub fn stored(&self) -> Option<&[u8]> {
+        self.stored.as_deref()
+    }
+
+    /// Two contexts: the pairs with these names, and the others.
+    pub fn split(&self, names: &BTreeSet<String>) -> (Self, Self) {
+        let (inside, outside): (BTreeMap<_, _>, BTreeMap<_, _>) = self
+            .pairs
+            .clone()
+            .into_iter()
+            .partition(|(name, _)| names.contains(name));
+        let of = |pairs| Self {
+            pairs,
+            stored: None,
+        };
+        (of(inside), of(outside))
     }
 
     /// All pairs in canonical order.
@@ -145,17 +184,23 @@ impl EncryptionContext {
             ));
         }
         let mut context = Self::new();
+        let mut sorted = true;
         for _ in 0..count {
             let name = take_string(&mut rest)?;
             let value = take_string(&mut rest)?;
             if context.pairs.contains_key(&name) {
                 return Err(ContextError::DuplicateName(name));
             }
+            sorted &= context
+                .pairs
+                .last_key_value()
+                .is_none_or(|(last, _)| *last < name);
             context.pairs.insert(name, value);
         }
         if !rest.is_empty() {
             return Err(ContextError::Malformed("bytes after the last pair"));
         }
+        context.stored = (!sorted).then(|| bytes.into());
         Ok(context)
     }
 }
@@ -244,8 +289,23 @@ mod tests {
     fn unsorted_is_read_and_trailing_is_not() {
         let read = EncryptionContext::parse(b"\0\x02\0\x01b\0\0\0\x01a\0\0").unwrap();
         assert_eq!(read, context(&[("a", ""), ("b", "")]));
+        assert_eq!(read.stored(), Some(&b"\0\x02\0\x01b\0\0\0\x01a\0\0"[..]));
         assert!(EncryptionContext::parse(b"\0\x01\0\x01a\0\0x").is_err());
         assert!(EncryptionContext::parse(b"\0\x01\0\x01\xff\0\0").is_err());
+    }
+
+    #[test]
+    fn stored_bytes_last_until_a_change() {
+        let read = EncryptionContext::parse(b"\0\x02\0\x01b\0\0\0\x01a\0\0").unwrap();
+        assert!(read.clone().stored().is_some());
+        let mut changed = read.clone();
+        assert!(changed.insert("a", "x").is_err() && changed.remove("c").is_none());
+        assert!(changed.stored().is_some(), "nothing changed");
+        changed.insert("c", "").unwrap();
+        assert_eq!(changed.stored(), None);
+        let mut changed = read;
+        changed.remove("a").unwrap();
+        assert_eq!(changed.stored(), None);
     }
 
     proptest! {
@@ -262,7 +322,12 @@ mod tests {
         #[test]
         fn what_parses_has_one_canonical_form(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             if let Ok(context) = EncryptionContext::parse(&bytes) {
-                prop_assert_eq!(context.serialize().unwrap().len(), bytes.len());
+                let canonical = context.serialize().unwrap();
+                prop_assert_eq!(canonical.len(), bytes.len());
+                match context.stored() {
+                    None => prop_assert_eq!(canonical, bytes),
+                    Some(stored) => prop_assert!(stored == bytes && canonical != bytes),
+                }
             }
         }
     }

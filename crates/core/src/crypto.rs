@@ -5,12 +5,15 @@
 //! aws-lc-rs, but for XSalsa20-Poly1305 (dryoc) and Argon2id (argon2).
 
 pub mod aead;
+pub mod ecdh;
 pub mod ecdsa;
 pub mod hash;
 pub mod kdf;
 pub mod mac;
 pub mod password;
+pub mod pem;
 pub mod random;
+pub mod rsa;
 pub mod secretbox;
 
 /// A ciphertext, tag, commitment or signature does not verify. It says nothing more on purpose:

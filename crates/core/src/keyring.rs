@@ -4,16 +4,29 @@
 //! Terms and bytes are those of the AWS Encryption SDK specification
 //! (`framework/keyring-interface.md`, `framework/structures.md`).
 
+pub mod branch_key;
+mod hierarchical;
+pub mod key_agreement;
 mod multi;
 mod raw_aes;
+mod raw_ecdh;
+mod raw_rsa;
 
+pub use hierarchical::{
+    BranchKeyOf, ChooseBranchKey, Elapsed, HierarchicalError, HierarchicalKeyring,
+    PROVIDER_AWS_KMS_HIERARCHY,
+};
 pub use multi::MultiKeyring;
 pub use raw_aes::{RawAesError, RawAesKeyring};
+pub use raw_ecdh::{CurveMismatch, RawEcdhKeyring};
+pub use raw_rsa::{RawRsaError, RawRsaKeyring};
 
 use crate::context::EncryptionContext;
+use crate::crypto::random::Entropy;
 use crate::secret::SecretBytes;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 /// The provider id of keys in a key service that speaks the KMS API.
 pub const PROVIDER_AWS_KMS: &str = "aws-kms";
@@ -121,6 +134,38 @@ pub trait Keyring: Send + Sync {
         context: &'a EncryptionContext,
     ) -> BoxFuture<'a, Result<Unwrapped, KeyringError>>;
 }
+
+macro_rules! pass_on {
+    ($($pointer:ty),*) => {$(
+        impl<K: Keyring + ?Sized> Keyring for $pointer {
+            fn generate<'a>(
+                &'a self,
+                key_bytes: usize,
+                context: &'a EncryptionContext,
+            ) -> BoxFuture<'a, Result<Generated, KeyringError>> {
+                (**self).generate(key_bytes, context)
+            }
+
+            fn wrap<'a>(
+                &'a self,
+                key: &'a DataKey,
+                context: &'a EncryptionContext,
+            ) -> BoxFuture<'a, Result<Vec<EncryptedDataKey>, KeyringError>> {
+                (**self).wrap(key, context)
+            }
+
+            fn unwrap<'a>(
+                &'a self,
+                encrypted: &'a EncryptedDataKey,
+                context: &'a EncryptionContext,
+            ) -> BoxFuture<'a, Result<Unwrapped, KeyringError>> {
+                (**self).unwrap(encrypted, context)
+            }
+        }
+    )*};
+}
+
+pass_on!(&K, Arc<K>);
 
 /// Why a keyring could not do what was asked. `key` names the wrapping key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -239,4 +284,28 @@ pub async fn unwrap_any(
         }
     }
     Err(KeyringError::AllFailed(failures))
+}
+
+/// Whether a raw key may have this namespace: a provider id of at least one byte that is not the
+/// one of KMS keys.
+fn is_raw_namespace(namespace: &str) -> bool {
+    (1..=65_535).contains(&namespace.len()) && namespace != PROVIDER_AWS_KMS
+}
+
+/// A random data key for keyrings that draw it here. `label` names the wrapping key in errors.
+///
+/// # Errors
+/// [`KeyringError::Service`] when `entropy` gives no bytes.
+pub fn fresh_data_key(
+    key_bytes: usize,
+    entropy: &dyn Entropy,
+    label: impl Fn() -> String,
+) -> Result<DataKey, KeyringError> {
+    let mut secret = SecretBytes::zeroed(key_bytes);
+    let filled = entropy.fill(secret.expose_mut());
+    filled.map_err(|error| KeyringError::Service {
+        key: label(),
+        reason: error.to_string(),
+    })?;
+    Ok(DataKey::new(secret))
 }

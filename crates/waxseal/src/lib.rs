@@ -1,12 +1,8 @@
 //! Envelope encryption: data is sealed with a fresh data key, the data key is wrapped by a key
 //! that never leaves its key service, and both travel together.
 //!
-//! * [`message`]: AWS Encryption SDK messages, any size, as streams in bounded memory.
-//! * [`direct`]: the ciphertext blob of a key service itself, for at most 4,096 bytes.
-//! * [`secretbox`]: XSalsa20-Poly1305 payloads in Go's `gob` encoding, held in memory as a whole.
-//! * [`detect`]: which of these some bytes are.
-//!
-//! Keys come from a [`Keyring`]: a KMS, a raw key, or several of them at once.
+//! Messages are those of the AWS Encryption SDK: what its implementations in other languages
+//! write is read here, and the reverse. No AWS crate is needed for that, and none is depended on.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -32,13 +28,93 @@
 //! # }
 //! ```
 //!
-//! Promises: nothing is given out that was not authenticated; input from outside never panics;
-//! limits hold before memory is taken; failed decryption does not say why; nothing here opens a
-//! file or a socket, or draws randomness that was not handed in (but for signing keys, which the
-//! cryptographic library makes by itself).
+//! # Formats
+//!
+//! | module | what | size |
+//! |---|---|---|
+//! | [`message`] | AWS Encryption SDK messages, all suites of both versions | any, in bounded memory |
+//! | [`direct`] | the ciphertext blob of a key service itself | at most 4,096 bytes |
+//! | [`secretbox`] | XSalsa20-Poly1305 payloads in Go's `gob` encoding | held in memory as a whole |
+//! | [`detect`] | which of these some bytes are | the first 4,096 bytes |
+//!
+//! # Ways in and out of a message
+//!
+//! | you have | seal | open |
+//! |---|---|---|
+//! | everything in memory | [`encrypt`](message::encrypt) | [`decrypt`](message::decrypt) |
+//! | a reader and a writer | [`seal_stream`](message::seal_stream) | [`Opener::open_stream`](message::Opener::open_stream) |
+//! | code that writes | [`SealWriter`](message::SealWriter) | |
+//! | code that reads | [`SealReader`](message::SealReader) | [`Opener::into_reader`](message::Opener::into_reader) |
+//! | `tokio::io` (feature `tokio`) | `seal_async` | `Incoming::read_async`, `Opener::open_async` |
+//! | I/O of your own | [`Sealing`](message::Sealing) | [`HeaderIntake`](message::HeaderIntake), [`Opening`](message::Opening) |
+//! | a file to seek in | | [`Opener::into_range_reader`](message::Opener::into_range_reader) |
+//!
+//! All seal through one [`Sealer`](message::Sealer), which has asked for a data key and serves one
+//! plaintext, and open through [`Incoming`](message::Incoming) (a header that is not trusted) and
+//! [`Opener`](message::Opener) (a header that is). The call to the key service is the only
+//! asynchronous step; without a runtime, any `block_on` will do, such as that of crate `pollster`.
+//!
+//! # Keys
+//!
+//! A [`Keyring`] makes, wraps and unwraps data keys: a raw key ([`RawAesKeyring`]), several
+//! keyrings at once ([`MultiKeyring`]), a KMS, or an implementation of yours. A manager from
+//! [`materials`] lets several messages share one data key, within limits of age, messages and
+//! bytes.
+//!
+//! # When plaintext may be used
+//!
+//! * Each frame of an unsigned message is authentic once it is given out. That the plaintext is
+//!   *whole* is known only at the end: when the call that opens returns without an error, or a
+//!   reader has given 0 bytes.
+//! * Nothing of a signed message is attributed to its author before the end.
+//!   [`Release::Verified`](message::Release) therefore refuses to stream it;
+//!   [`Release::Unverified`](message::Release) streams what readers in possession of the key
+//!   could have written themselves, and holds the final frame back until the signature verified.
+//!
+//! # Errors
+//!
+//! Every module has enums of its own ([`SealError`](message::SealError),
+//! [`OpenError`](message::OpenError), [`direct::Error`], [`secretbox::Error`], and
+//! [`KeyringError`] within them) whose variants name the rule that was broken. What could help an
+//! attacker is not told: commitment, tags and signatures fail as one
+//! [`Unauthentic`](message::OpenError::Unauthentic). Readers and writers put these errors into
+//! [`std::io::Error`]; [`OpenError::from_io`](message::OpenError::from_io) and
+//! [`SealError::from_io`](message::SealError::from_io) take them out.
+//!
+//! # Limits
+//!
+//! | what | default | where to change it |
+//! |---|---|---|
+//! | encrypted data keys in a header | 64 | [`Limits`](message::Limits) |
+//! | length of a header | 512 KiB | [`Limits`](message::Limits) |
+//! | length of a frame, or of a body without frames | 64 MiB | [`Limits`](message::Limits) |
+//! | encryption context, serialised | 65,535 bytes | the format's |
+//! | frames in a message | 2³² − 1 | the format's |
+//! | secretbox plaintext | 1 GiB | [`secretbox::Limits`] |
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `tokio` | asynchronous entry points on `tokio::io` (its `io-util` alone) |
+//!
+//! None is on by default.
+//!
+//! # Promises
+//!
+//! Nothing is given out that was not authenticated; input from outside never panics; limits hold
+//! before memory is taken; keys and buffered plaintext are wiped; failed decryption does not say
+//! why; nothing here opens a file or a socket, or draws randomness that was not handed in (but for
+//! signing keys, which the cryptographic library makes by itself).
+//!
+//! # Examples
+//!
+//! In `examples/`: `first_message`, `multi_recipient`, `caching`, `range_read` and `axum_upload`, a
+//! web server that seals uploads while they arrive.
 
 pub mod detect;
 pub mod direct;
+pub mod materials;
 pub mod message;
 pub mod secretbox;
 

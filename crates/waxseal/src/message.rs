@@ -1,17 +1,22 @@
 //! AWS Encryption SDK messages: sealed and opened as streams of frames, in bounded memory.
 //!
-//! Written are messages of header version 2, framed, in the suites [`Suite::COMMITTING`]
-//! (0x0478) and [`Suite::COMMITTING_SIGNED`] (0x0578). Read are the same, and bodies without
-//! frames that fit into memory. Source: the AWS Encryption SDK specification, `data-format/`.
+//! All [suites](Suite) of both header versions are read and, where the [`CommitmentPolicy`] admits
+//! them, written; written bodies always have frames, and bodies without frames are read when they
+//! fit into memory. Source: the AWS Encryption SDK specification, `data-format/`.
 //!
 //! Order of opening: [`Incoming`] holds a header that nobody vouches for; [`Incoming::open`]
 //! unwraps the data key, compares the commitment, verifies the header and gives an [`Opener`];
-//! [`Opener::open_stream`] releases plaintext. There is no other way to a plaintext byte.
+//! [`Opener::open_stream`] releases plaintext, as do the other ways from an `Opener`:
+//! [`into_reader`](Opener::into_reader), [`into_opening`](Opener::into_opening) and
+//! [`into_range_reader`](Opener::into_range_reader). There is no other way to a plaintext byte.
+//! Data keys come from a keyring, or from a [materials manager](crate::materials).
 //!
 //! Sizes: a message of n plaintext bytes in frames of L bytes has `header | n | 32 a frame | 8 |
 //! footer` bytes ([`Sealer::message_bytes`] says exactly how many); the footer has 105 bytes when
 //! the suite signs and none otherwise.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod buffer;
 mod error;
 mod frame;
@@ -20,23 +25,40 @@ mod incoming;
 mod intake;
 mod keys;
 mod opener;
+mod opening;
 mod pipeline;
 mod positioned;
+mod range;
+mod reader;
 mod sealer;
+mod sealing;
 mod stream;
 mod suite;
 mod window;
+mod writer;
 
-pub use error::{OpenError, SealError};
+#[cfg(feature = "tokio")]
+pub use asynchronous::seal_async;
+pub use error::{Attempt, OpenError, SealError};
 pub use header::Header;
+pub(crate) use header::PUBLIC_KEY_NAME;
 pub use incoming::{Incoming, Opener};
+pub use opening::{HeaderIntake, Opening};
 pub use pipeline::{Sink, Source, seal_parallel};
 pub use positioned::{ReadAt, WriteAt};
+pub use range::{RangeReader, SignedRange};
+pub use reader::{OpenReader, SealReader};
 pub use sealer::Sealer;
+pub use sealing::Sealing;
 pub use stream::seal_stream;
-pub use suite::Suite;
+pub use suite::{Suite, UnknownSuite};
+pub use writer::SealWriter;
 
+use crate::materials::{DefaultManager, MaterialsManager};
+use std::collections::BTreeSet;
+use std::fmt;
 use std::num::NonZeroU32;
+use std::str::FromStr;
 use waxseal_core::context::EncryptionContext;
 use waxseal_core::crypto::random::Entropy;
 use waxseal_core::keyring::Keyring;
@@ -70,8 +92,14 @@ pub struct SealOptions {
     /// Plaintext bytes in a frame; [`FRAME_BYTES_DEFAULT`] by default, at most
     /// [`FRAME_BYTES_MAX_DEFAULT`].
     pub frame_bytes: NonZeroU32,
-    /// The encryption context; it stands in the header for all to read.
+    /// The encryption context; it stands in the header for all to read, but for
+    /// `required_names`. Names that begin with `aws-crypto-` belong to the format.
     pub context: EncryptionContext,
+    /// Names in `context` whose pairs are authenticated and not stored: readers must know them
+    /// (`framework/required-encryption-context-cmm.md`). None by default.
+    pub required_names: BTreeSet<String>,
+    /// Which suites may be written.
+    pub commitment: CommitmentPolicy,
 }
 
 impl Default for SealOptions {
@@ -80,6 +108,8 @@ impl Default for SealOptions {
             suite: Suite::COMMITTING,
             frame_bytes: FRAME_BYTES_DEFAULT,
             context: EncryptionContext::new(),
+            required_names: BTreeSet::new(),
+            commitment: CommitmentPolicy::default(),
         }
     }
 }
@@ -87,28 +117,95 @@ impl Default for SealOptions {
 /// What a reader demands of a message.
 #[derive(Debug, Clone, Default)]
 pub struct OpenOptions {
-    /// Pairs that the message's encryption context must have. It may have others.
+    /// Pairs that the message must be under: those that its header has must have these values,
+    /// and those that it has not are added, for messages whose writer authenticated them without
+    /// storing them. The message may have other pairs.
     pub required_context: EncryptionContext,
     /// Which suites may be opened.
     pub commitment: CommitmentPolicy,
+    /// Also opens what the AWS Encryption SDK for .NET 4.0.0 wrote, whose key derivation left out
+    /// the message id (suites of version 1) and whose header tag covered a length too many. Off by
+    /// default: a header that does not verify is then tried in up to three further ways.
+    pub net_4_0_0: bool,
 }
 
 /// Which suites may be written and read (AWS Encryption SDK specification,
-/// `framework/commitment-policy.md`).
+/// `framework/commitment-policy.md`). Without commitment one ciphertext can be made to open
+/// differently under two keys.
+///
+/// It prints as, and parses from, the names that the specification gives its members, in lower
+/// case with hyphens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum CommitmentPolicy {
-    /// Only suites with key commitment, both ways (`REQUIRE_ENCRYPT_REQUIRE_DECRYPT`). Without
-    /// commitment one ciphertext can be made to open differently under two keys.
+    /// Only suites without key commitment are written, any is read. For writers whose readers
+    /// know nothing newer.
+    ForbidEncryptAllowDecrypt,
+    /// Only suites with key commitment are written, any is read. For as long as there is old
+    /// data.
+    RequireEncryptAllowDecrypt,
+    /// Only suites with key commitment, both ways.
     #[default]
-    RequireRequire,
+    RequireEncryptRequireDecrypt,
 }
 
+/// A text that names no commitment policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "'{0}' is no commitment policy: give forbid-encrypt-allow-decrypt, require-encrypt-allow-decrypt or require-encrypt-require-decrypt"
+)]
+pub struct UnknownPolicy(pub String);
+
 impl CommitmentPolicy {
-    fn may_open(self, suite: Suite) -> bool {
+    /// All there are, the weakest first.
+    pub const ALL: [Self; 3] = [
+        Self::ForbidEncryptAllowDecrypt,
+        Self::RequireEncryptAllowDecrypt,
+        Self::RequireEncryptRequireDecrypt,
+    ];
+
+    /// Its name: `require-encrypt-require-decrypt`, for instance.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::RequireRequire => suite.is_committing(),
+            Self::ForbidEncryptAllowDecrypt => "forbid-encrypt-allow-decrypt",
+            Self::RequireEncryptAllowDecrypt => "require-encrypt-allow-decrypt",
+            Self::RequireEncryptRequireDecrypt => "require-encrypt-require-decrypt",
         }
+    }
+
+    /// Whether a message of this suite may be written.
+    pub fn may_seal(self, suite: Suite) -> bool {
+        suite.is_committing() != (self == Self::ForbidEncryptAllowDecrypt)
+    }
+
+    /// Whether a message of this suite may be read.
+    pub fn may_open(self, suite: Suite) -> bool {
+        suite.is_committing() || self != Self::RequireEncryptRequireDecrypt
+    }
+
+    /// The suite that is written under this policy unless another is asked for.
+    pub fn default_suite(self) -> Suite {
+        match self {
+            Self::ForbidEncryptAllowDecrypt => Suite::UNCOMMITTED_SIGNED,
+            _ => Suite::COMMITTING,
+        }
+    }
+}
+
+impl FromStr for CommitmentPolicy {
+    type Err = UnknownPolicy;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPolicy> {
+        let named = text.replace('_', "-").to_ascii_lowercase();
+        Self::ALL
+            .into_iter()
+            .find(|policy| policy.name() == named)
+            .ok_or_else(|| UnknownPolicy(text.to_owned()))
+    }
+}
+
+impl fmt::Display for CommitmentPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -169,7 +266,22 @@ pub async fn encrypt(
     options: SealOptions,
     entropy: &dyn Entropy,
 ) -> Result<Vec<u8>, SealError> {
-    let sealer = Sealer::new(keyring, options, entropy).await?;
+    let manager = DefaultManager::new(keyring);
+    encrypt_with(&manager, plaintext, options, entropy).await
+}
+
+/// The same with the keys that `manager` supplies.
+///
+/// # Errors
+/// [`SealError`].
+pub async fn encrypt_with(
+    manager: &dyn MaterialsManager,
+    plaintext: &[u8],
+    options: SealOptions,
+    entropy: &dyn Entropy,
+) -> Result<Vec<u8>, SealError> {
+    let plaintext_bytes = Some(plaintext.len() as u64);
+    let sealer = Sealer::with(manager, options, plaintext_bytes, entropy).await?;
     let bytes = sealer.message_bytes(plaintext.len() as u64).unwrap_or(0);
     let mut message = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
     seal_stream(sealer, &mut &*plaintext, &mut message)?;
@@ -187,8 +299,20 @@ pub async fn decrypt(
     message: &[u8],
     options: &OpenOptions,
 ) -> Result<(SecretBytes, Header), OpenError> {
+    decrypt_with(&DefaultManager::new(keyring), message, options).await
+}
+
+/// The same with the keys that `manager` supplies.
+///
+/// # Errors
+/// [`OpenError`].
+pub async fn decrypt_with(
+    manager: &dyn MaterialsManager,
+    message: &[u8],
+    options: &OpenOptions,
+) -> Result<(SecretBytes, Header), OpenError> {
     let opener = Incoming::read(message, &Limits::default())?
-        .open(keyring, options)
+        .open_with(manager, options)
         .await?;
     let header = opener.header().clone();
     // A plaintext is shorter than its message: nothing is reallocated, so no copy is left behind,

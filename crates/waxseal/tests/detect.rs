@@ -4,9 +4,10 @@ mod message_support;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
-use message_support::{SUITES, seal};
+use message_support::seal;
 use proptest::prelude::*;
 use waxseal::detect::{Encoding, Format, detect};
+use waxseal::message::Suite;
 
 /// The beginning of a payload as Go writes it: the definition of `type payload struct`, of
 /// `[24]uint8`, and the first bytes of the value.
@@ -15,9 +16,11 @@ const GOB: &[u8] = b"4\xff\x81\x03\x01\x01\x07payload\x01\xff\x82\x00\x01\x03\x0
     \x01\xff\x84\x00\x01\x06\x010\x00\x00\xff\xf5\xff\x82\x01";
 
 fn samples() -> Vec<(Vec<u8>, Format)> {
-    let mut samples: Vec<(Vec<u8>, Format)> = SUITES
-        .iter()
-        .map(|suite| (seal(*suite, 64, b"text"), Format::Message { version: 2 }))
+    let mut samples: Vec<(Vec<u8>, Format)> = Suite::all()
+        .map(|suite| {
+            let version = suite.version();
+            (seal(suite, 64, b"text"), Format::Message { version })
+        })
         .collect();
     samples.push((
         b"\x01\x80\x03\x78rest".to_vec(),

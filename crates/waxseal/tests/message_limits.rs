@@ -123,7 +123,7 @@ fn contexts_that_are_written() {
 
 #[test]
 fn reserved_names() {
-    for suite in SUITES {
+    for suite in COMMITTING {
         for name in ["aws-crypto-", "aws-crypto-public-key", "aws-crypto-x"] {
             assert!(matches!(
                 new_sealer(&keyring(), with_context(suite, name, "")),
@@ -238,9 +238,19 @@ fn keyrings_that_do_not_open() {
     };
     let error = open(not_mine);
     assert!(
-        matches!(&error, OpenError::NobodysKey { providers } if providers == &["ns"]),
+        error
+            .to_string()
+            .ends_with("ns name: no keyring given holds this key"),
         "{error}"
     );
+    let failure = |error| match error {
+        OpenError::NoDataKey(attempts) => match &attempts[..] {
+            [attempt] => attempt.failures.first().cloned(),
+            _ => None,
+        },
+        _ => None,
+    };
+    assert_eq!(failure(error), None);
     let denied = || {
         Err(KeyringError::AccessDenied {
             key: "k".into(),
@@ -248,13 +258,13 @@ fn keyrings_that_do_not_open() {
         })
     };
     assert!(matches!(
-        open(denied),
-        OpenError::Keyring(KeyringError::AccessDenied { .. })
+        failure(open(denied)),
+        Some(KeyringError::AccessDenied { .. })
     ));
     let short = || Ok(Unwrapped::Key(DataKey::new(SecretBytes::zeroed(16))));
     assert!(matches!(
-        open(short),
-        OpenError::Keyring(KeyringError::Limit { .. })
+        failure(open(short)),
+        Some(KeyringError::Limit { .. })
     ));
     // A key of the right length that is not the one committed to.
     let other = || Ok(Unwrapped::Key(DataKey::new(SecretBytes::zeroed(32))));
@@ -265,8 +275,8 @@ fn keyrings_that_do_not_open() {
         &OpenOptions::default(),
     ));
     assert!(matches!(
-        wrong,
-        Err(OpenError::Keyring(KeyringError::Unauthentic { .. }))
+        failure(wrong.unwrap_err()),
+        Some(KeyringError::Unauthentic { .. })
     ));
 }
 
@@ -306,10 +316,6 @@ fn required_pairs_must_be_there() {
 
 #[test]
 fn other_versions() {
-    let message = [1, 0x80, 0x03, 0x78, 0, 0];
-    let error = Incoming::read(&message[..], &Limits::default()).unwrap_err();
-    assert!(matches!(error, OpenError::UnsupportedVersion(1)));
-    assert!(error.to_string().contains("version 1"));
     let error = Incoming::read(&b"hello"[..], &Limits::default()).unwrap_err();
     assert!(matches!(error, OpenError::UnsupportedVersion(b'h')));
     let error = Incoming::read(&b""[..], &Limits::default()).unwrap_err();

@@ -12,7 +12,7 @@ use waxseal::message::{
 use waxseal::{EncryptionContext, SystemEntropy};
 
 fn suites() -> impl Strategy<Value = Suite> {
-    prop::sample::select(SUITES.to_vec())
+    prop::sample::select(Suite::all().collect::<Vec<_>>())
 }
 
 /// Lengths around the edges of frames and chunks, and others.
@@ -45,7 +45,7 @@ proptest! {
         prop_assert_eq!(foretold, Some(sealed.len() as u64));
         prop_assert_eq!(totals.message_bytes, sealed.len() as u64);
         prop_assert_eq!(totals.plaintext_bytes, count as u64);
-        prop_assert_eq!(totals.frames as usize, count.div_ceil(frame_bytes as usize).max(1));
+        prop_assert_eq!(totals.frames as usize, count / frame_bytes as usize + 1);
         let incoming = Incoming::read(&sealed[..], &Limits::default()).unwrap();
         prop_assert_eq!(incoming.header(), &header);
         let (opened, out) = open(&sealed);
@@ -77,10 +77,11 @@ proptest! {
         for (name, value) in pairs {
             context.insert(name, value).unwrap();
         }
-        let options = SealOptions { suite, context: context.clone(), ..SealOptions::default() };
+        let options = SealOptions { suite, context: context.clone(), commitment: policy(suite),
+            ..SealOptions::default() };
         let sealed =
             pollster::block_on(message::encrypt(&keyring(), b"x", options, &SystemEntropy)).unwrap();
-        let options = OpenOptions { required_context: context, ..OpenOptions::default() };
+        let options = OpenOptions { required_context: context, ..lenient() };
         let (plaintext, _) =
             pollster::block_on(message::decrypt(&keyring(), &sealed, &options)).unwrap();
         prop_assert_eq!(plaintext.expose(), b"x");
@@ -90,7 +91,7 @@ proptest! {
 #[test]
 fn one_byte_at_a_time() {
     let plaintext = pattern(300);
-    for suite in SUITES {
+    for suite in Suite::all() {
         let mut sealed = Dribble::new(Vec::new(), 1);
         seal_stream(
             sealer(suite, 64),
@@ -109,16 +110,17 @@ fn one_byte_at_a_time() {
     }
 }
 
-/// A full last frame is the final frame, as the SDKs write it; there is always one.
+/// There is always a final frame, and it is shorter than the others: the official SDK for Python
+/// before version 4 refuses one that is full.
 #[test]
-fn the_final_frame_is_full_or_shorter() {
+fn the_final_frame_is_shorter() {
     for (count, frames, last) in [
         (0, 1, 0),
         (1, 1, 1),
         (63, 1, 63),
-        (64, 1, 64),
+        (64, 2, 0),
         (65, 2, 1),
-        (128, 2, 64),
+        (128, 3, 0),
     ] {
         let sealer = sealer(Suite::COMMITTING, 64);
         let header_bytes = sealer.header().header_bytes();
@@ -181,7 +183,7 @@ fn two_messages_share_nothing() {
 #[test]
 fn a_frame_of_several_mebibytes() {
     let plaintext = pattern(7_000_001);
-    for suite in SUITES {
+    for suite in Suite::all() {
         let sealed = seal(suite, 3_000_000, &plaintext);
         let (totals, out) = open(&sealed);
         assert_eq!(totals.unwrap().frames, 3);

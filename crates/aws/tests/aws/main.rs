@@ -8,7 +8,10 @@
 )]
 
 mod configuration;
+mod ecdh;
 mod failures;
 mod requests;
+mod rsa;
+mod scopes;
 mod support;
 mod unwrapping;

@@ -59,7 +59,7 @@ hermetic! {
             let keyring = kms.keyring(key.parse().unwrap());
             assert!(is_not_mine(&unwrap(&keyring, &encrypted)), "{key} {encrypted:?}");
         }
-        assert!(is_not_mine(&unwrap(&kms.discovery(), &raw)));
+        assert!(is_not_mine(&unwrap(&kms.discovery(None), &raw)));
         assert!(stub.requests().is_empty());
     }
 
@@ -74,7 +74,7 @@ hermetic! {
         ];
         for info in broken {
             let encrypted = EncryptedDataKey { provider_info: info.to_vec(), ..edk("") };
-            for keyring in [kms.keyring(ARN.parse().unwrap()), kms.discovery()] {
+            for keyring in [kms.keyring(ARN.parse().unwrap()), kms.discovery(None)] {
                 let result = unwrap(&keyring, &encrypted);
                 assert!(matches!(result, Err(KeyringError::Unsupported { .. })), "{result:?}");
             }
@@ -97,7 +97,7 @@ hermetic! {
 
     fn incorrect_key_under_our_own_arn_is_a_forgery() => {
         let stub = Stub::start(|_, _| error(400, "IncorrectKeyException"));
-        for keyring in [stub.kms().keyring(ARN.parse().unwrap()), stub.kms().discovery()] {
+        for keyring in [stub.kms().keyring(ARN.parse().unwrap()), stub.kms().discovery(None)] {
             let result = unwrap(&keyring, &edk(ARN));
             assert!(matches!(result, Err(KeyringError::Unauthentic { .. })), "{result:?}");
         }
@@ -107,7 +107,7 @@ hermetic! {
         let arn = ARN.replace("eu-west-1", "ca-central-1");
         let answered = arn.clone();
         let stub = Stub::start(move |_, _| decrypted(&answered));
-        assert!(is_key(&unwrap(&stub.kms().discovery(), &edk(&arn))));
+        assert!(is_key(&unwrap(&stub.kms().discovery(None), &edk(&arn))));
         let request = stub.only_request();
         assert_eq!(request.body["KeyId"], arn.as_str());
         assert_eq!(request.scope(), "ca-central-1/kms/aws4_request");
@@ -115,7 +115,7 @@ hermetic! {
 
     fn discovery_cannot_generate_or_wrap() => {
         let stub = Stub::start(|_, _| decrypted(ARN));
-        let keyring = stub.kms().discovery();
+        let keyring = stub.kms().discovery(None);
         let generated = block_on(keyring.generate(32, &EncryptionContext::new()));
         assert!(matches!(generated, Err(KeyringError::Unsupported { .. })));
         assert!(stub.requests().is_empty());
@@ -124,7 +124,7 @@ hermetic! {
     fn bare_blobs_name_their_key_themselves() => {
         let bare = EncryptedDataKey::bare(b"blob".to_vec());
         let stub = Stub::start(|_, _| decrypted(ARN));
-        assert!(is_key(&unwrap(&stub.kms().discovery(), &bare)));
+        assert!(is_key(&unwrap(&stub.kms().discovery(None), &bare)));
         assert!(is_key(&unwrap(&stub.kms().keyring(ARN.parse().unwrap()), &bare)));
         assert!(is_key(&unwrap(&stub.kms().keyring("alias/a".parse().unwrap()), &bare)));
         let asked: Vec<_> = stub.requests().iter().map(|r| r.body.get("KeyId").cloned()).collect();
@@ -148,7 +148,7 @@ hermetic! {
             (kms.keyring("1234abcd-12ab-34cd-56ef-1234567890ab".parse().unwrap()), bare.clone()),
             (kms.keyring(other_home.parse().unwrap()), bare.clone()),
             (kms.keyring("alias/a".parse().unwrap()), edk(ARN)),
-            (kms.discovery(), edk(ARN)),
+            (kms.discovery(None), edk(ARN)),
         ] {
             let result = unwrap(&keyring, &encrypted);
             let Err(KeyringError::Service { reason, .. }) = result else { panic!("{result:?}") };

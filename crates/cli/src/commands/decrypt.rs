@@ -1,23 +1,24 @@
 //! `waxseal decrypt`.
 
-use super::{Session, Totals, context_of, inspect, over_files, workers};
-use crate::args::{Decrypt, Format};
+use super::caching::{self, Manager};
+use super::done::{Direction, Opening};
+use super::files::{self, Task};
+use super::{Session, Totals, context_of, inspect, range};
+use crate::args::{Compat, Decrypt, Format, Policy};
 use crate::failure::Failure;
 use crate::input::{Input, Region, Whole};
 use crate::keys;
 use crate::output::{Content, Output};
 use crate::progress::Watched;
-use crate::tree::Naming;
 use pollster::block_on;
 use std::io::{self, Read, Seek, Write};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tempfile::SpooledTempFile;
+use waxseal::materials::{DefaultManager, MaterialsManager};
 use waxseal::message::{self, Incoming, Limits, OpenOptions, ReadAt, Release, Sink};
 use waxseal::{detect, direct, secretbox};
-use waxseal_core::keyring::{
-    BoxFuture, DataKey, EncryptedDataKey, Generated, Keyring, KeyringError, Unwrapped,
-};
+use waxseal_core::keyring::Keyring;
 use waxseal_core::{EncryptionContext, SecretBytes};
 
 /// How much of a signed message is kept in memory until its signature has been verified. What is
@@ -27,21 +28,33 @@ const SPOOL_MEMORY_BYTES: usize = 4 << 20;
 
 /// Runs the command.
 pub(super) fn run(args: Decrypt, session: &Session) -> Result<(), Failure> {
-    let recipe = Recipe::new(&args, session)?;
+    if let Some(span) = args.range {
+        return range::run(&args, span, session);
+    }
+    if args.files.dry_run && args.files.skip_done.is_none() {
+        return files::plan(&args.files, session, Direction::Open, None);
+    }
+    let mut recipe = Recipe::new(&args, session)?;
+    if files::is_many(&args.files) {
+        recipe.manager = caching::manager(recipe.keyring.clone(), &args.caching)?;
+    }
     let work = |input: Input, output: &mut Output| recipe.open(input, output, session);
-    over_files(
-        &args.files,
-        Content::Plaintext,
-        Naming::Strip,
-        session,
-        &work,
-    )
+    let task = Task {
+        content: Content::Plaintext,
+        way: Direction::Open,
+        work: &work,
+        opening: recipe.opening(),
+    };
+    let done = files::over_files(&args.files, session, &task);
+    caching::tell(&recipe.manager, session);
+    done
 }
 
 /// How everything of one command is opened.
 struct Recipe {
     format: Option<Format>,
     context: EncryptionContext,
+    open_options: OpenOptions,
     secretbox_limits: secretbox::Limits,
     release_unverified: bool,
     /// Threads for one message; `None` is the number of cores.
@@ -50,6 +63,7 @@ struct Recipe {
     /// opaque, and every service has its own.
     opaque_blobs: bool,
     keyring: Arc<dyn Keyring>,
+    manager: Manager,
 }
 
 impl Recipe {
@@ -59,14 +73,18 @@ impl Recipe {
             secretbox_limits.plaintext_bytes_max = bytes;
         }
         let keys = session.keys(&args.keys);
+        let keyring = keys::for_opening(&keys, &session.world)?;
+        let context = context_of(&args.context)?;
         Ok(Self {
             format: args.format,
             opaque_blobs: keys.name_amazon(),
-            context: context_of(&args.context)?,
+            open_options: open_options(context.clone(), args.policy, args.compat),
+            context,
             secretbox_limits,
             release_unverified: args.release_unverified,
-            workers: workers(&args.files),
-            keyring: keys::for_opening(&keys, &session.world)?,
+            workers: files::workers(&args.files),
+            manager: Manager::Asking(DefaultManager::new(keyring.clone())),
+            keyring,
         })
     }
 
@@ -91,6 +109,19 @@ impl Recipe {
             Format::Message => self.message(sealed, output),
             Format::Direct => self.direct(sealed, output),
             Format::Secretbox => self.secretbox(sealed, output),
+        }
+    }
+
+    /// How it is seen whether an output that is there already is what would be written.
+    fn opening(&self) -> Opening<'_> {
+        Opening {
+            manager: &self.manager,
+            keyring: self.keyring.as_ref(),
+            options: self.open_options.clone(),
+            context: &self.context,
+            secretbox_limits: self.secretbox_limits.clone(),
+            format: self.format,
+            suite: None,
         }
     }
 
@@ -137,22 +168,22 @@ impl Recipe {
             }
             let region = sealed.region.as_ref();
             let message = region.map(|region| region as &dyn ReadAt);
-            let released = self.release(incoming, message, self.keyring.as_ref(), output.as_sink());
+            let released = self.release(incoming, message, &self.manager, output.as_sink());
             let totals = released.map_err(|error| failed(error, output))?;
             output.ends_at(totals.plaintext_bytes);
             return Ok(totals);
         }
         // Nothing leaves before the signature is verified, and what leaves is what was verified:
         // the input itself might be another one the second time.
-        let keyring = Remembering::new(self.keyring.clone());
+        let manager = caching::for_two_passes(&self.manager)?;
         let nowhere = &mut io::sink();
-        let verified = self.release(incoming, None, &keyring, Sink::Stream(nowhere));
+        let verified = self.release(incoming, None, &manager, Sink::Stream(nowhere));
         verified.map_err(|error| failed(error, output))?;
         let copy = spool.into_reader();
         let copy = copy.map_err(|error| Failure::io("read back", &name, &error))?;
         let again = Incoming::read(io::BufReader::new(copy), &Limits::default());
         again
-            .and_then(|incoming| self.release(incoming, None, &keyring, Sink::Stream(output)))
+            .and_then(|incoming| self.release(incoming, None, &manager, Sink::Stream(output)))
             .map_err(|error| failed(error, output))
     }
 
@@ -162,14 +193,10 @@ impl Recipe {
         &self,
         incoming: Incoming<R>,
         region: Option<&dyn ReadAt>,
-        keyring: &dyn Keyring,
+        manager: &dyn MaterialsManager,
         plaintext: Sink<'_>,
     ) -> Result<Totals, message::OpenError> {
-        let options = OpenOptions {
-            required_context: self.context.clone(),
-            ..OpenOptions::default()
-        };
-        let opener = block_on(incoming.open(keyring, &options))?;
+        let opener = block_on(incoming.open_with(manager, &self.open_options))?;
         let (release, workers) = (Release::Unverified, self.workers);
         let totals = match region {
             Some(region) => opener.open_parallel_at(region, plaintext, release, workers),
@@ -180,6 +207,19 @@ impl Recipe {
             plaintext_bytes: totals.plaintext_bytes,
             ciphertext_bytes: totals.message_bytes,
         })
+    }
+}
+
+/// What is demanded of a message.
+pub(super) fn open_options(
+    required_context: EncryptionContext,
+    policy: Policy,
+    compat: Option<Compat>,
+) -> OpenOptions {
+    OpenOptions {
+        required_context,
+        commitment: policy.commitment_policy,
+        net_4_0_0: compat == Some(Compat::Net400),
     }
 }
 
@@ -318,69 +358,5 @@ impl<R: Read> Read for Tee<R> {
             })?;
         }
         Ok(bytes)
-    }
-}
-
-/// Unwraps through another keyring and remembers the last data key, so that two passes over a
-/// message cost one call to the key service.
-struct Remembering {
-    keyring: Arc<dyn Keyring>,
-    last: Mutex<Option<(EncryptedDataKey, SecretBytes)>>,
-}
-
-impl Remembering {
-    fn new(keyring: Arc<dyn Keyring>) -> Self {
-        Self {
-            keyring,
-            last: Mutex::new(None),
-        }
-    }
-
-    /// The context goes unasked: the message was read twice from the same bytes.
-    fn recalled(&self, encrypted: &EncryptedDataKey) -> Option<DataKey> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let (known, key) = last.as_ref()?;
-        (known == encrypted).then(|| DataKey::new(SecretBytes::copy_of(key.expose())))
-    }
-
-    fn remember(&self, encrypted: &EncryptedDataKey, key: &DataKey) {
-        let copy = SecretBytes::copy_of(key.expose());
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = Some((encrypted.clone(), copy));
-    }
-}
-
-impl Keyring for Remembering {
-    fn generate<'a>(
-        &'a self,
-        key_bytes: usize,
-        context: &'a EncryptionContext,
-    ) -> BoxFuture<'a, Result<Generated, KeyringError>> {
-        self.keyring.generate(key_bytes, context)
-    }
-
-    fn wrap<'a>(
-        &'a self,
-        key: &'a DataKey,
-        context: &'a EncryptionContext,
-    ) -> BoxFuture<'a, Result<Vec<EncryptedDataKey>, KeyringError>> {
-        self.keyring.wrap(key, context)
-    }
-
-    fn unwrap<'a>(
-        &'a self,
-        encrypted: &'a EncryptedDataKey,
-        context: &'a EncryptionContext,
-    ) -> BoxFuture<'a, Result<Unwrapped, KeyringError>> {
-        Box::pin(async move {
-            if let Some(key) = self.recalled(encrypted) {
-                return Ok(Unwrapped::Key(key));
-            }
-            let unwrapped = self.keyring.unwrap(encrypted, context).await?;
-            if let Unwrapped::Key(key) = &unwrapped {
-                self.remember(encrypted, key);
-            }
-            Ok(unwrapped)
-        })
     }
 }

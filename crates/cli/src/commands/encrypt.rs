@@ -1,32 +1,58 @@
 //! `waxseal encrypt`.
 
-use super::{Session, Totals, context_of, over_files, workers};
-use crate::args::{Encrypt, Format, Sealing};
+use super::caching::{self, Manager};
+use super::done::{Direction, Opening};
+use super::files::{self, Task};
+use super::{Session, Totals, context_of};
+use crate::args::{Caching, Encrypt, Format, Sealing};
 use crate::failure::Failure;
 use crate::input::{Input, Whole};
 use crate::keys;
 use crate::output::{Content, Output};
-use crate::tree::Naming;
 use pollster::block_on;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use waxseal::direct;
-use waxseal::message::{self, SealOptions, Sealer, Source, Suite};
+use waxseal::materials::DefaultManager;
+use waxseal::message::{self, OpenOptions, SealError, SealOptions, Sealer, Source, Suite};
 use waxseal::secretbox;
 use waxseal_core::crypto::random::Entropy;
 use waxseal_core::keyring::Keyring;
 use waxseal_core::{EncryptionContext, SecretBytes};
 
+/// Names in a context with this prefix belong to the format.
+const RESERVED_PREFIX: &str = "aws-crypto-";
+
 /// Runs the command.
 pub(super) fn run(args: Encrypt, session: &Session) -> Result<(), Failure> {
-    let recipe = Recipe::new(args.format, &args.sealing, workers(&args.files), session)?;
+    if args.files.dry_run && args.files.skip_done.is_none() {
+        return files::plan(&args.files, session, Direction::Seal, None);
+    }
+    let mut recipe = Recipe::new(
+        args.format,
+        &args.sealing,
+        files::workers(&args.files),
+        session,
+    )?;
+    if files::is_many(&args.files) {
+        recipe.cache(&args.caching)?;
+    }
     let content = match args.base64 {
         true => Content::Base64,
         false => Content::Ciphertext,
     };
     let work = |input: Input, output: &mut Output| recipe.seal(input, output);
-    over_files(&args.files, content, Naming::Add, session, &work)
+    let task = Task {
+        content,
+        way: Direction::Seal,
+        work: &work,
+        opening: recipe.opening(),
+    };
+    let done = files::over_files(&args.files, session, &task);
+    recipe.tell(session);
+    done
 }
 
 /// How everything of one command is sealed.
@@ -37,6 +63,7 @@ pub(super) struct Recipe {
     /// Threads for one message; `None` is the number of cores.
     workers: Option<NonZeroUsize>,
     keyring: Arc<dyn Keyring>,
+    manager: Manager,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -49,12 +76,16 @@ impl Recipe {
         session: &Session,
     ) -> Result<Self, Failure> {
         refuse_misplaced(format, args)?;
+        let commitment = args.policy.commitment_policy;
         let mut options = SealOptions {
             context: context_of(&args.context)?,
+            suite: suite_of(args),
+            commitment,
             ..SealOptions::default()
         };
-        if args.signed {
-            options.suite = Suite::COMMITTING_SIGNED;
+        for (name, value) in &args.required_context {
+            options.context.insert(name, value)?;
+            options.required_names.insert(name.clone());
         }
         if let Some(frame_bytes) = args.frame {
             options.frame_bytes = frame_bytes;
@@ -63,12 +94,14 @@ impl Recipe {
         if let Some(bytes) = args.max_size {
             secretbox_limits.plaintext_bytes_max = bytes;
         }
+        let keyring = keys::for_sealing(&session.keys(&args.keys), &session.world)?;
         Ok(Self {
             format,
             options,
             secretbox_limits,
+            manager: Manager::Asking(DefaultManager::new(keyring.clone())),
             workers,
-            keyring: keys::for_sealing(&session.keys(&args.keys), &session.world)?,
+            keyring,
             entropy: session.world.entropy.clone(),
         })
     }
@@ -106,7 +139,7 @@ impl Recipe {
         let (from, to, bytes) = (input.name.clone(), output.name.clone(), input.bytes);
         let failed = |error| Failure::sealing(error, &from, &to);
         let options = self.options.clone();
-        let sealer = Sealer::new(self.keyring.as_ref(), options, self.entropy.as_ref());
+        let sealer = Sealer::with(&self.manager, options, bytes, self.entropy.as_ref());
         let sealer = block_on(sealer).map_err(failed)?;
         if let Some(bytes) = bytes.and_then(|bytes| sealer.message_bytes(bytes)) {
             output.expect(bytes)?;
@@ -125,6 +158,57 @@ impl Recipe {
             plaintext_bytes: totals.plaintext_bytes,
             ciphertext_bytes: totals.message_bytes,
         })
+    }
+
+    /// How what is there already is opened, to see whether it is what would be written.
+    fn opening(&self) -> Opening<'_> {
+        Opening {
+            manager: &self.manager,
+            keyring: self.keyring.as_ref(),
+            options: OpenOptions {
+                required_context: self.options.context.clone(),
+                commitment: self.options.commitment,
+                ..OpenOptions::default()
+            },
+            context: &self.options.context,
+            secretbox_limits: self.secretbox_limits.clone(),
+            format: Some(self.format),
+            suite: Some(self.options.suite),
+        }
+    }
+
+    /// One data key for many files.
+    pub(super) fn cache(&mut self, args: &Caching) -> Result<(), Failure> {
+        self.manager = caching::manager(self.keyring.clone(), args)?;
+        Ok(())
+    }
+
+    /// Says how many calls were saved, if any.
+    pub(super) fn tell(&self, session: &Session) {
+        caching::tell(&self.manager, session);
+    }
+
+    /// A sealer whose context has the pairs of `kept` too, those aside that the format adds itself
+    /// and those that were given anew. The names in `unstored` stay out of the header.
+    pub(super) fn sealer(
+        &self,
+        kept: &EncryptionContext,
+        unstored: &BTreeSet<String>,
+        plaintext_bytes: Option<u64>,
+    ) -> Result<Result<Sealer, SealError>, Failure> {
+        let mut options = self.options.clone();
+        for (name, value) in kept.iter() {
+            if name.starts_with(RESERVED_PREFIX) || options.context.value(name).is_some() {
+                continue;
+            }
+            options.context.insert(name, value)?;
+            if unstored.contains(name) {
+                options.required_names.insert(name.to_owned());
+            }
+        }
+        let entropy = self.entropy.as_ref();
+        let sealer = Sealer::with(&self.manager, options, plaintext_bytes, entropy);
+        Ok(block_on(sealer))
     }
 
     /// A direct blob.
@@ -159,6 +243,14 @@ impl Recipe {
     }
 }
 
+fn suite_of(args: &Sealing) -> Suite {
+    match (args.suite, args.signed) {
+        (Some(suite), _) => suite,
+        (None, true) => Suite::COMMITTING_SIGNED,
+        (None, false) => args.policy.commitment_policy.default_suite(),
+    }
+}
+
 /// Options that the format has no place for are refused rather than passed over.
 fn refuse_misplaced(format: Format, args: &Sealing) -> Result<(), Failure> {
     let misplaced = match format {
@@ -169,6 +261,8 @@ fn refuse_misplaced(format: Format, args: &Sealing) -> Result<(), Failure> {
     let misplaced = misplaced.or(match format {
         Format::Message => None,
         _ if args.signed => Some("--signed"),
+        _ if args.suite.is_some() => Some("--suite"),
+        _ if !args.required_context.is_empty() => Some("--required-context"),
         _ => args.frame.map(|_| "--frame"),
     });
     let Some(option) = misplaced else {

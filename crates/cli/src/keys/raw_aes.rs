@@ -1,94 +1,39 @@
 //! `raw-aes:FILE?namespace=NS&name=NAME`: a wrapping key that is a file.
 
+use super::uri::Uri;
+use super::{NAMESPACE_DEFAULT, file};
 use crate::failure::Failure;
 use crate::world::World;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use waxseal_core::SecretBytes;
 use waxseal_core::keyring::RawAesKeyring;
 
-/// The namespace of raw AES keys that name none.
-const NAMESPACE_DEFAULT: &str = "waxseal";
 /// The longest file that can hold a raw key: 64 hexadecimal digits and room for white space.
-const KEY_FILE_BYTES_MAX: u64 = 256;
+const KEY_FILE_BYTES_MAX: usize = 256;
 
-/// `FILE?namespace=NS&name=NAME`, each part percent-encoded where it must be.
-pub(super) fn keyring(uri: &str, world: &World) -> Result<RawAesKeyring, Failure> {
-    let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
-    let path = percent_decoded(path)?;
-    if path.is_empty() {
-        return Err(malformed(uri));
-    }
-    let (mut namespace, mut name) = (None, None);
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').ok_or_else(|| malformed(uri))?;
-        let place = match key {
-            "namespace" => &mut namespace,
-            "name" => &mut name,
-            _ => return Err(malformed(uri)),
-        };
-        if place.replace(percent_decoded(value)?).is_some() {
-            return Err(malformed(uri));
-        }
-    }
-    let path = Path::new(&path);
-    let file_name = || path.file_name().map(|name| name.to_string_lossy().into());
-    let name = name.or_else(file_name).unwrap_or_default();
-    let namespace = namespace.unwrap_or_else(|| NAMESPACE_DEFAULT.into());
-    let key = key_of_file(path)?;
-    RawAesKeyring::new(namespace, name, &key, world.entropy.clone())
-        .map_err(|error| Failure::usage(error.to_string(), "see waxseal --help, Keys"))
-}
-
-fn malformed(uri: &str) -> Failure {
-    Failure::usage(
-        format!("'raw-aes:{uri}' is not a raw AES key"),
-        "write raw-aes:FILE?namespace=NS&name=NAME, with %3F for a '?' and %25 for a '%' in a part",
-    )
-}
-
-/// A part of a URI (RFC 3986, section 2.1).
-fn percent_decoded(text: &str) -> Result<String, Failure> {
-    let bytes = text.as_bytes();
-    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while at < bytes.len() {
-        if bytes[at] == b'%' {
-            let digits = bytes.get(at + 1..at + 3).ok_or_else(|| malformed(text))?;
-            out.extend(hex::decode(digits).map_err(|_| malformed(text))?);
-            at += 3;
-        } else {
-            out.push(bytes[at]);
-            at += 1;
-        }
-    }
-    String::from_utf8(out).map_err(|_| malformed(text))
-}
-
-fn key_of_file(path: &Path) -> Result<SecretBytes, Failure> {
-    let name = path.display().to_string();
-    let failed = |error: &std::io::Error| Failure {
-        exit: crate::failure::Exit::Configuration,
-        ..Failure::io("read the key file", &name, error)
+/// The keyring that is typed so.
+pub(super) fn keyring(typed: &str, world: &World) -> Result<RawAesKeyring, Failure> {
+    let form = "raw-aes:FILE?namespace=NS&name=NAME";
+    let uri = Uri::parse(typed, &["namespace", "name"], form)?;
+    let path = Path::new(uri.path());
+    let name = match uri.value("name") {
+        Some(name) => name.to_owned(),
+        None => (path.file_name())
+            .map(|name| name.to_string_lossy().into())
+            .unwrap_or_default(),
     };
-    let file = File::open(path).map_err(|error| failed(&error))?;
-    let mut content = SecretBytes::zeroed(KEY_FILE_BYTES_MAX as usize);
-    let mut len = 0;
-    while len < content.len() {
-        match (&file).read(&mut content.expose_mut()[len..]) {
-            Ok(0) => break,
-            Ok(bytes) => len += bytes,
-            Err(error) => return Err(failed(&error)),
-        }
-    }
-    key_in(&content.expose()[..len]).ok_or_else(|| {
+    let namespace = uri.value("namespace").unwrap_or(NAMESPACE_DEFAULT);
+    let content = file::head_of(path, KEY_FILE_BYTES_MAX)?;
+    let key = key_in(content.expose()).ok_or_else(|| {
         Failure::configuration(
-            format!("the key file {name} holds no AES key"),
+            format!("the key file {} holds no AES key", path.display()),
             "it must hold 16, 24 or 32 raw bytes, or their hex or base64",
         )
-    })
+    })?;
+    RawAesKeyring::new(namespace, name, &key, world.entropy.clone())
+        .map_err(|error| Failure::usage(error.to_string(), "see waxseal --help, Keys"))
 }
 
 /// Raw bytes, or their hex or base64. No text form has the length of a raw form: 32 hexadecimal
@@ -141,13 +86,5 @@ mod tests {
         let mut raw = [0xd0; 32];
         raw[31] = b'\n';
         assert!(key_in(&raw).unwrap().ct_eq(&raw));
-    }
-
-    #[test]
-    fn parts_are_percent_decoded() {
-        assert_eq!(percent_decoded("a%20b%3f%C3%A4").unwrap(), "a b?ä");
-        for wrong in ["%", "%2", "%zz", "%ff"] {
-            assert!(percent_decoded(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -14,17 +14,21 @@
 //! synced again behind its name because btrfs writes nothing down for a file that has none.
 //!
 //! A SIGKILL or a power cut leaves a file behind only between the temporary name and the rename,
-//! or, where there are no unnamed files, at any time: mode 0600, under the temporary name. It is
-//! nobody's to remove but the owner's: another process may be about to rename it.
+//! or, where there are no unnamed files, at any time: mode 0600, under the temporary name. While
+//! its process lives the file is locked; the next run that writes to its target, or to the
+//! directory with `-r`, removes it ([`super::stale`]).
 
+use super::directory::Directory;
+use super::stale;
 use crate::interrupt;
-use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags};
-use std::fs::File;
+use rustix::fs::{AtFlags, CWD, FallocateFlags, FlockOperation, Mode, OFlags};
+use std::ffi::OsStr;
+use std::fs::{File, Permissions};
 use std::io::{self, IoSlice, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use waxseal::message::WriteAt;
@@ -43,11 +47,18 @@ const RESERVED_BYTES_MIN: u64 = 1 << 20;
 const WRITE_BACK_BYTES: u64 = 32 << 20;
 /// The longest file name that Linux file systems have.
 const NAME_BYTES_MAX: usize = 255;
+/// The letters of temporary names, and how many there are in one.
+const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+const LETTERS_COUNT: usize = 6;
+/// How often a temporary file may disappear under its maker's hands.
+const ATTEMPTS: usize = 16;
 
 /// A file being written.
 pub(super) struct Staged {
     file: File,
     target: PathBuf,
+    /// The target's directory, where it is open already.
+    directory: Option<Arc<Directory>>,
     /// The temporary name, while the file has it.
     temporary: Option<PathBuf>,
     sync: bool,
@@ -67,16 +78,44 @@ impl Staged {
         sync: bool,
         entropy: Arc<dyn Entropy>,
     ) -> io::Result<Self> {
-        let (file, temporary) = match unnamed(directory_of(&target))? {
+        Self::begin(target, None, sync, entropy)
+    }
+
+    /// Begins a file that will be `target`, in a `directory` that is open. Nobody has looked yet
+    /// whether anything is there.
+    pub(super) fn create_in(
+        directory: Arc<Directory>,
+        target: PathBuf,
+        sync: bool,
+        entropy: Arc<dyn Entropy>,
+    ) -> io::Result<Self> {
+        Self::begin(target, Some(directory), sync, entropy)
+    }
+
+    fn begin(
+        target: PathBuf,
+        directory: Option<Arc<Directory>>,
+        sync: bool,
+        entropy: Arc<dyn Entropy>,
+    ) -> io::Result<Self> {
+        let made = match &directory {
+            Some(directory) => unnamed(directory.as_fd(), Path::new("."))?,
+            None => unnamed(CWD, directory_of(&target))?,
+        };
+        let (file, temporary) = match made {
             Some(file) => (file, None),
             None => {
-                let temporary = temporary_name(&target, entropy.as_ref())?;
-                (create_named(&temporary)?, Some(temporary))
+                if directory.is_none() {
+                    sweep(&target);
+                }
+                let (file, temporary) = create_locked(&target, entropy.as_ref())?;
+                (file, Some(temporary))
             }
         };
         Ok(Self {
             file,
             target,
+            directory,
             temporary,
             sync,
             written_bytes: AtomicU64::new(0),
@@ -85,6 +124,11 @@ impl Staged {
             write_back: OnceLock::new(),
             entropy,
         })
+    }
+
+    /// Gives the file these permissions.
+    pub(super) fn set_mode(&mut self, mode: u32) -> io::Result<()> {
+        self.file.set_permissions(Permissions::from_mode(mode))
     }
 
     /// Reserves blocks for `bytes`.
@@ -110,31 +154,60 @@ impl Staged {
 
     /// Gives the file its name.
     pub(super) fn commit(mut self) -> io::Result<()> {
+        self.finish()?;
+        if self.sync {
+            self.file.sync_all()?;
+        }
+        self.name()?;
+        self.settle()
+    }
+
+    /// Nothing more is written. What was written need not be on the disk.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
         let written = *self.written_bytes.get_mut();
         let end = self.end.unwrap_or(written);
         if written != end || end < self.reserved_bytes {
             self.file.set_len(end)?;
+            self.reserved_bytes = 0;
         }
-        if let Some(write_back) = self.write_back.take() {
-            write_back.finish()?;
+        match self.write_back.take() {
+            Some(write_back) => write_back.finish(),
+            None => Ok(()),
         }
-        if self.sync {
-            self.file.sync_all()?;
+    }
+
+    /// Gives a finished file its name, whether it is on the disk or not.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`]: something is there that is no regular file.
+    pub(super) fn name(&mut self) -> io::Result<()> {
+        let linked = || self.link(&self.target, self.directory.as_deref());
+        if self.temporary.is_none() && interrupt::naming(linked).is_ok() {
+            return Ok(());
         }
-        if self.temporary.is_none() && self.link(&self.target).is_ok() {
-            return self.settle();
+        if self.directory.is_some() && !is_file_or_nothing(&self.target)? {
+            return Err(io::ErrorKind::AlreadyExists.into());
         }
         let temporary = match self.temporary.clone() {
             Some(temporary) => temporary,
-            None => {
-                let temporary = temporary_name(&self.target, self.entropy.as_ref())?;
-                self.link(&temporary)?;
-                self.temporary.insert(temporary).clone()
-            }
+            None => self.name_for_now()?,
         };
         interrupt::vanishing(&temporary, || std::fs::rename(&temporary, &self.target))?;
         self.temporary = None;
-        self.settle()
+        Ok(())
+    }
+
+    /// Gives an unnamed file a temporary name. It is locked before: see [`stale`].
+    fn name_for_now(&mut self) -> io::Result<PathBuf> {
+        // Who has the directory open has swept it once, for all files in it.
+        if self.directory.is_none() {
+            sweep(&self.target);
+        }
+        let temporary = temporary_name(&self.target, self.entropy.as_ref())?;
+        // Without locks, nobody takes the name away.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive);
+        interrupt::appearing(&temporary, || self.link(&temporary, None))?;
+        Ok(self.temporary.insert(temporary).clone())
     }
 
     /// Waits until the name is on the disk.
@@ -143,6 +216,9 @@ impl Staged {
             return Ok(());
         }
         self.file.sync_all()?;
+        if let Some(directory) = &self.directory {
+            return directory.sync();
+        }
         match File::open(directory_of(&self.target)) {
             Ok(directory) => directory.sync_all(),
             // A directory may be writable and not readable: its whole file system, then.
@@ -151,9 +227,23 @@ impl Staged {
     }
 
     /// Names the unnamed file; fails when the name is taken.
-    fn link(&self, name: &Path) -> io::Result<()> {
+    fn link(&self, path: &Path, directory: Option<&Directory>) -> io::Result<()> {
+        // Without a look at /proc where the kernel lets us: for privileged processes, and since
+        // Linux 6.10 for whoever opened the file.
+        static BY_DESCRIPTOR: AtomicBool = AtomicBool::new(true);
+        let (at, path) = match (directory, path.file_name()) {
+            (Some(directory), Some(name)) => (directory.as_fd(), Path::new(name)),
+            _ => (CWD, path),
+        };
+        if BY_DESCRIPTOR.load(Ordering::Relaxed) {
+            match rustix::fs::linkat(&self.file, "", at, path, AtFlags::EMPTY_PATH) {
+                Err(rustix::io::Errno::NOENT | rustix::io::Errno::PERM) => {}
+                other => return Ok(other?),
+            }
+        }
         let unnamed = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        rustix::fs::linkat(CWD, unnamed, CWD, name, AtFlags::SYMLINK_FOLLOW)?;
+        rustix::fs::linkat(CWD, unnamed, at, path, AtFlags::SYMLINK_FOLLOW)?;
+        BY_DESCRIPTOR.store(false, Ordering::Relaxed);
         Ok(())
     }
 
@@ -259,7 +349,16 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
-fn unnamed(directory: &Path) -> io::Result<Option<File>> {
+fn is_file_or_nothing(path: &Path) -> io::Result<bool> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(metadata.is_file()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// A file without a name in `directory`, counted from `from`; `None` where there are none.
+fn unnamed(from: BorrowedFd<'_>, directory: &Path) -> io::Result<Option<File>> {
     use rustix::io::Errno;
     // Without /proc there would be no way to a name later.
     static NAMEABLE: OnceLock<bool> = OnceLock::new();
@@ -267,7 +366,7 @@ fn unnamed(directory: &Path) -> io::Result<Option<File>> {
         return Ok(None);
     }
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    match rustix::fs::open(directory, flags, Mode::from_raw_mode(MODE)) {
+    match rustix::fs::openat(from, directory, flags, Mode::from_raw_mode(MODE)) {
         Ok(file) => Ok(Some(file.into())),
         // File systems and kernels that have no unnamed files (open(2)).
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS) => Ok(None),
@@ -281,13 +380,42 @@ fn create_named(temporary: &Path) -> io::Result<File> {
     interrupt::appearing(temporary, || options.open(temporary))
 }
 
+/// A file under a temporary name for `target`, locked so that nobody takes it for a dead one's.
+fn create_locked(target: &Path, entropy: &dyn Entropy) -> io::Result<(File, PathBuf)> {
+    for _ in 0..ATTEMPTS {
+        let temporary = temporary_name(target, entropy)?;
+        let file = create_named(&temporary)?;
+        let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+        // Who sweeps may have had it between the two calls, and then it is gone, or about to be.
+        let taken = locked == Err(rustix::io::Errno::WOULDBLOCK);
+        if !taken && rustix::fs::fstat(&file)?.st_nlink > 0 {
+            return Ok((file, temporary));
+        }
+        let _ = interrupt::vanishing(&temporary, || match std::fs::remove_file(&temporary) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        });
+    }
+    Err(io::Error::other("temporary files disappear"))
+}
+
+/// Removes what dead processes left behind on their way to `target`.
+fn sweep(target: &Path) {
+    let stem = stem_of(target.file_name().unwrap_or_default());
+    stale::sweep(directory_of(target), Some(OsStr::new(&stem)));
+}
+
 /// `.NAME.waxseal-XXXXXX.tmp` beside `target`; a long name is cut.
 fn temporary_name(target: &Path, entropy: &dyn Entropy) -> io::Result<PathBuf> {
-    const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    const LETTERS_COUNT: usize = 6;
     let random: [u8; LETTERS_COUNT] = random::array(entropy).map_err(io::Error::other)?;
     let letters = random.map(|byte| char::from(LETTERS[usize::from(byte % 32)]));
-    let name = target.file_name().unwrap_or_default();
+    let letters = letters.iter().collect::<String>();
+    let stem = stem_of(target.file_name().unwrap_or_default());
+    Ok(target.with_file_name(format!("{stem}{letters}{TEMPORARY_END}")))
+}
+
+/// What is before the letters.
+fn stem_of(name: &OsStr) -> String {
     let mut stem = name.to_string_lossy().into_owned();
     let rest_bytes = 1 + TEMPORARY_MARK.len() + LETTERS_COUNT + TEMPORARY_END.len();
     let mut kept = stem.len().min(NAME_BYTES_MAX - rest_bytes);
@@ -295,8 +423,7 @@ fn temporary_name(target: &Path, entropy: &dyn Entropy) -> io::Result<PathBuf> {
         kept -= 1;
     }
     stem.truncate(kept);
-    let letters = letters.iter().collect::<String>();
-    Ok(target.with_file_name(format!(".{stem}{TEMPORARY_MARK}{letters}{TEMPORARY_END}")))
+    format!(".{stem}{TEMPORARY_MARK}")
 }
 
 #[cfg(test)]

@@ -70,6 +70,31 @@ pub fn sp800_108(
     context: &[&[u8]],
     out: &mut [u8],
 ) -> Result<(), OutputLength> {
+    let hash = kdf::KbkdfCtrHmacAlgorithmId::Sha256;
+    counter_mode(hash, key, label, context, out)
+}
+
+/// The same with HMAC-SHA-384.
+///
+/// # Errors
+/// As [`sp800_108`].
+pub fn sp800_108_sha384(
+    key: &[u8],
+    label: &[u8],
+    context: &[&[u8]],
+    out: &mut [u8],
+) -> Result<(), OutputLength> {
+    let hash = kdf::KbkdfCtrHmacAlgorithmId::Sha384;
+    counter_mode(hash, key, label, context, out)
+}
+
+fn counter_mode(
+    hash: kdf::KbkdfCtrHmacAlgorithmId,
+    key: &[u8],
+    label: &[u8],
+    context: &[&[u8]],
+    out: &mut [u8],
+) -> Result<(), OutputLength> {
     let bits = u32::try_from(out.len())
         .ok()
         .and_then(|n| n.checked_mul(8))
@@ -82,7 +107,6 @@ pub fn sp800_108(
         fixed.extend_from_slice(part);
     }
     fixed.extend_from_slice(&bits.to_be_bytes());
-    let algorithm = kdf::get_kbkdf_ctr_hmac_algorithm(kdf::KbkdfCtrHmacAlgorithmId::Sha256)
-        .ok_or(OutputLength)?;
+    let algorithm = kdf::get_kbkdf_ctr_hmac_algorithm(hash).ok_or(OutputLength)?;
     kdf::kbkdf_ctr_hmac(algorithm, key, &fixed, out).map_err(|_| OutputLength)
 }

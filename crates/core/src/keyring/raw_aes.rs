@@ -6,6 +6,8 @@
 //! provider info  name | tag bits u32 (128) | nonce length u32 (12) | nonce 12
 //! ciphertext     AES-GCM(data key) | tag 16      AAD: the serialized encryption context
 //! ```
+//!
+//! A context that was stored in another order than the canonical one is tried in both.
 
 use super::{BoxFuture, DataKey, EncryptedDataKey, Generated, Keyring, KeyringError, Unwrapped};
 use crate::context::EncryptionContext;
@@ -52,8 +54,7 @@ impl RawAesKeyring {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, RawAesError> {
         let (namespace, name) = (namespace.into(), name.into());
-        if namespace.is_empty() || namespace.len() > 65_535 || namespace == super::PROVIDER_AWS_KMS
-        {
+        if !super::is_raw_namespace(&namespace) {
             return Err(RawAesError::Namespace);
         }
         if name.len() > 65_535 - PARAMETERS_BYTES {
@@ -125,15 +126,16 @@ impl RawAesKeyring {
             return Ok(Unwrapped::NotMine);
         };
         let unauthentic = || KeyringError::Unauthentic { key: self.label() };
-        let aad = context.serialize().map_err(|_| unauthentic())?;
-        let mut key = SecretBytes::copy_of(&encrypted.ciphertext);
-        let opened = self
-            .key
-            .open(nonce, &aad, key.expose_mut())
-            .map_err(|_| unauthentic())?;
-        Ok(Unwrapped::Key(DataKey::new(SecretBytes::copy_of(
-            &key.expose()[..opened],
-        ))))
+        let canonical = context.serialize().map_err(|_| unauthentic())?;
+        // Writers that sorted by locale wrapped under their own order.
+        for aad in std::iter::once(canonical.as_slice()).chain(context.stored()) {
+            let mut key = SecretBytes::copy_of(&encrypted.ciphertext);
+            if let Ok(opened) = self.key.open(nonce, aad, key.expose_mut()) {
+                let key = SecretBytes::copy_of(&key.expose()[..opened]);
+                return Ok(Unwrapped::Key(DataKey::new(key)));
+            }
+        }
+        Err(unauthentic())
     }
 }
 
@@ -150,14 +152,7 @@ impl Keyring for RawAesKeyring {
         context: &'a EncryptionContext,
     ) -> BoxFuture<'a, Result<Generated, KeyringError>> {
         Box::pin(async move {
-            let mut secret = SecretBytes::zeroed(key_bytes);
-            self.entropy
-                .fill(secret.expose_mut())
-                .map_err(|error| KeyringError::Service {
-                    key: self.label(),
-                    reason: error.to_string(),
-                })?;
-            let key = DataKey::new(secret);
+            let key = super::fresh_data_key(key_bytes, self.entropy.as_ref(), || self.label())?;
             let encrypted = vec![self.wrap_now(&key, context)?];
             Ok(Generated { key, encrypted })
         })

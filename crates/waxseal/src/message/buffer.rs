@@ -56,6 +56,11 @@ impl Buffer {
         Self(SecretBytes::zeroed(FIRST_BYTES))
     }
 
+    /// No bytes, for the moment in which a buffer is lent.
+    pub(crate) fn empty() -> Self {
+        Self(SecretBytes::zeroed(0))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
@@ -111,6 +116,13 @@ impl Buffer {
         }
         Ok(())
     }
+}
+
+/// Overwrites plaintext in memory that is not ours to drop.
+pub(crate) fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    // Seen by somebody, as far as the compiler knows: not left out as a store to dead memory.
+    std::hint::black_box(bytes);
 }
 
 /// A reader or writer that breaks the contract of its trait.

@@ -1,9 +1,11 @@
 //! What may go wrong, each rule with the data to mend it.
 
+use super::CommitmentPolicy;
+use std::fmt;
 use std::io;
 use waxseal_core::context::ContextError;
 use waxseal_core::crypto::random::EntropyError;
-use waxseal_core::keyring::KeyringError;
+use waxseal_core::keyring::{EncryptedDataKey, KeyringError};
 
 /// Why a message was not written. What was written before the error is no message.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +20,17 @@ pub enum SealError {
     /// The context has a name with the prefix that the format keeps for itself.
     #[error("the encryption context names '{0}': names that begin with 'aws-crypto-' are reserved")]
     ReservedContext(String),
+    /// A name that is to be authenticated and not stored names no pair of the context.
+    #[error("the encryption context has no pair '{0}' that could be required of readers")]
+    RequiredName(String),
+    /// The commitment policy does not admit the suite.
+    #[error("the commitment policy {policy} does not admit writing algorithm suite 0x{suite:04x}")]
+    Commitment {
+        /// The suite's id.
+        suite: u16,
+        /// The policy.
+        policy: CommitmentPolicy,
+    },
     /// The frame length is over the limit that our own readers have.
     #[error("a frame length of {bytes} bytes is over the limit of {max}")]
     FrameBytes {
@@ -71,15 +84,10 @@ pub enum SealError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// A data key of the message belongs to this keyring and did not unwrap.
-    #[error(transparent)]
-    Keyring(#[from] KeyringError),
-    /// Every data key of the message was wrapped by somebody else.
-    #[error("the keyring holds none of the keys that the message was encrypted under: {}", .providers.join(", "))]
-    NobodysKey {
-        /// Who wrapped them: provider id, and the key ARN where there is one.
-        providers: Vec<String>,
-    },
+    /// No encrypted data key of the message could be unwrapped. There is one attempt for each, in
+    /// their order.
+    #[error("no encrypted data key could be unwrapped: {}", listed(.0))]
+    NoDataKey(Vec<Attempt>),
     /// Commitment, header, frame or signature do not verify. Which one is not said.
     #[error("the message is not authentic: it was altered, or its key is another")]
     Unauthentic,
@@ -120,8 +128,13 @@ pub enum OpenError {
     #[error("{}", unsupported_version(*.0))]
     UnsupportedVersion(u8),
     /// No suite of this id stands in this header version.
-    #[error("algorithm suite 0x{0:04x} is not supported in a message of version 2")]
-    UnsupportedSuite(u16),
+    #[error("there is no algorithm suite 0x{suite:04x} in messages of version {version}")]
+    UnsupportedSuite {
+        /// The id.
+        suite: u16,
+        /// The header version.
+        version: u8,
+    },
     /// The commitment policy does not admit the suite.
     #[error("algorithm suite 0x{suite:04x} has no key commitment, which the policy requires")]
     Commitment {
@@ -149,6 +162,17 @@ pub enum OpenError {
         "the message is signed: nothing of it can be released as verified before its end was read"
     )]
     SignedRelease,
+    /// A range of a signed message was to be read.
+    #[error("the message is signed: a range of it can be read only without checking the signature")]
+    SignedRange,
+    /// A range begins beyond the end of the plaintext.
+    #[error("the range begins at byte {start}; the plaintext has {plaintext_bytes} bytes")]
+    RangeStart {
+        /// Where the range begins.
+        start: u64,
+        /// Length of the plaintext.
+        plaintext_bytes: u64,
+    },
     /// The message could not be read.
     #[error("reading the message failed: {0}")]
     Read(#[source] io::Error),
@@ -157,15 +181,118 @@ pub enum OpenError {
     Write(#[source] io::Error),
 }
 
+impl OpenError {
+    /// Takes the error out that [`OpenReader`](super::OpenReader) or
+    /// [`RangeReader`](super::RangeReader) put into an [`io::Error`]; any other is a failure to
+    /// read.
+    pub fn from_io(error: io::Error) -> Self {
+        error.downcast().unwrap_or_else(Self::Read)
+    }
+}
+
+/// For readers of plaintext. What was wrong with the message has the kind
+/// [`InvalidData`](io::ErrorKind::InvalidData).
+impl From<OpenError> for io::Error {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Read(error) | OpenError::Write(error) => error,
+            other => Self::new(io::ErrorKind::InvalidData, other),
+        }
+    }
+}
+
+impl SealError {
+    /// Takes the error out that [`SealReader`](super::SealReader) or
+    /// [`SealWriter`](super::SealWriter) put into an [`io::Error`]; any other is a failure to
+    /// write.
+    pub fn from_io(error: io::Error) -> Self {
+        error.downcast().unwrap_or_else(Self::Write)
+    }
+}
+
+/// For writers of plaintext and readers of messages.
+impl From<SealError> for io::Error {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::Read(error) | SealError::Write(error) => error,
+            other => Self::other(other),
+        }
+    }
+}
+
 impl From<waxseal_core::crypto::Unauthentic> for OpenError {
     fn from(_: waxseal_core::crypto::Unauthentic) -> Self {
         Self::Unauthentic
     }
 }
 
-fn unsupported_version(version: u8) -> String {
-    match version {
-        1 => "the message has header version 1, whose suites have no key commitment; only version 2 is supported".to_owned(),
-        other => format!("the first byte is 0x{other:02x}; a message of version 2 begins with 0x02"),
+impl OpenError {
+    /// Whether another encryption context could have made the difference.
+    pub(crate) fn may_be_context(&self) -> bool {
+        match self {
+            Self::Unauthentic => true,
+            Self::NoDataKey(attempts) => attempts
+                .iter()
+                .flat_map(|attempt| &attempt.failures)
+                .any(|failure| matches!(failure, KeyringError::Unauthentic { .. })),
+            _ => false,
+        }
     }
+}
+
+/// Why one encrypted data key was not unwrapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Who wrapped it: the provider id, and the provider information where that is text, as key
+    /// ARNs are. Nothing in it is authentic.
+    pub provider: String,
+    /// What the keyrings that hold its key said. Empty: no keyring holds it.
+    pub failures: Vec<KeyringError>,
+}
+
+impl Attempt {
+    /// `failures` of `encrypted`.
+    pub fn new(encrypted: &EncryptedDataKey, failures: Vec<KeyringError>) -> Self {
+        Self {
+            provider: provider(encrypted),
+            failures,
+        }
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let provider = &self.provider;
+        let Some((first, others)) = self.failures.split_first() else {
+            return write!(f, "{provider}: no keyring given holds this key");
+        };
+        write!(f, "{provider}: {first}")?;
+        others.iter().try_for_each(|other| write!(f, ", {other}"))
+    }
+}
+
+fn listed(attempts: &[Attempt]) -> String {
+    attempts
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+/// Raw AES keys have binary parameters behind their name; only text is shown.
+fn provider(encrypted: &EncryptedDataKey) -> String {
+    let id = encrypted.provider_id.escape_debug();
+    let info = String::from_utf8_lossy(&encrypted.provider_info);
+    let shown: String = info
+        .chars()
+        .take_while(|c| !c.is_control() && *c != char::REPLACEMENT_CHARACTER)
+        .collect();
+    match shown.is_empty() {
+        true => id.to_string(),
+        false => format!("{id} {shown}"),
+    }
+}
+
+fn unsupported_version(version: u8) -> String {
+    format!("the first byte is 0x{version:02x}; a message begins with 0x01 or 0x02")
 }

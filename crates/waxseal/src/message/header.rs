@@ -1,13 +1,24 @@
-//! The header, version 2 (AWS Encryption SDK specification, `data-format/message-header.md`).
+//! The header (AWS Encryption SDK specification, `data-format/message-header.md`).
 //!
 //! ```text
-//! body  02 | suite u16 | message id 32
-//!       | context length u16 | context
-//!       | count u16 | { length u16 | provider id | length u16 | provider info
-//!                     | length u16 | ciphertext }*
+//! version 2
+//! body  02 | suite u16 | message id 32 | context | encrypted data keys
 //!       | content 01 unframed, 02 framed | frame length u32 | commitment 32
-//! tag   16: AES-GCM over nothing under the message key with IV 0; associated data: the body
+//! auth  tag 16
+//!
+//! version 1
+//! body  01 | type 80 | suite u16 | message id 16 | context | encrypted data keys
+//!       | content 01 unframed, 02 framed | reserved 00000000 | IV length 0c | frame length u32
+//! auth  IV 12 | tag 16
+//!
+//! context              length u16 | serialized context
+//! encrypted data keys  count u16 | { length u16 | provider id | length u16 | provider info
+//!                                  | length u16 | ciphertext }*
 //! ```
+//!
+//! The tag is AES-GCM over nothing under the message key. Its IV is 0 in version 2 and the stored
+//! one in version 1, where we write 0, too. Its associated data is the body, and behind it the
+//! serialized pairs of the encryption context that are authenticated and not stored.
 //!
 //! The tag covers the bytes as they were read, so those are kept. A context whose pairs are not
 //! in canonical order is accepted: published messages have it.
@@ -30,8 +41,12 @@ const UNFRAMED: u8 = 1;
 const FRAMED: u8 = 2;
 /// Three empty fields.
 const ENCRYPTED_DATA_KEY_BYTES_MIN: usize = 3 * 2;
-/// Content type, frame length, suite data, tag: what follows the encrypted data keys, at least.
+/// Content type, frame length, tag: what follows the encrypted data keys, at least.
 const REST_BYTES_MIN: usize = 1 + 4 + TAG_BYTES;
+/// The message type of version 1: customer authenticated encrypted data.
+const TYPE_V1: u8 = 0x80;
+/// What stands between content type and frame length in version 1: reserved, and the IV's length.
+const RESERVED_V1: [u8; 5] = [0, 0, 0, 0, NONCE_BYTES as u8];
 
 /// What the header of a message says. It is authentic when it comes from an
 /// [`Opener`](super::Opener) or a [`Sealer`](super::Sealer), and a mere claim when it comes from
@@ -48,8 +63,9 @@ pub struct Header {
 pub(crate) struct Fields {
     pub(crate) suite: Suite,
     pub(crate) message_id: Vec<u8>,
+    /// The pairs that stand in the header, and those that the reader added.
     pub(crate) context: EncryptionContext,
-    /// The context as it stands in the header, which need not be in canonical order.
+    /// The pairs that stand in the header, in the order they have there.
     pub(crate) stored_context: Vec<u8>,
     pub(crate) encrypted_data_keys: Vec<EncryptedDataKey>,
     /// `None`: the body has no frames.
@@ -58,7 +74,7 @@ pub(crate) struct Fields {
 }
 
 impl Header {
-    /// The header's version: 2.
+    /// The header's version: 1 or 2.
     pub fn version(&self) -> u8 {
         self.fields.suite.version()
     }
@@ -73,7 +89,8 @@ impl Header {
         &self.fields.message_id
     }
 
-    /// The encryption context, the public key of a signed message included.
+    /// The encryption context, the public key of a signed message included. Once the header is
+    /// authentic that includes the pairs that are not stored and that the reader had to know.
     pub fn context(&self) -> &EncryptionContext {
         &self.fields.context
     }
@@ -88,7 +105,7 @@ impl Header {
         self.fields.frame_bytes
     }
 
-    /// The key commitment.
+    /// The key commitment; empty in version 1.
     pub fn commitment(&self) -> &[u8] {
         &self.fields.commitment
     }
@@ -103,28 +120,47 @@ impl Header {
         self.bytes.len()
     }
 
-    /// A header of our own: printed, and authenticated under the message key.
+    /// A header of our own: printed, and authenticated under the message key. `unstored` are the
+    /// serialized pairs of the context that are not in it.
     ///
     /// # Errors
     /// More or longer encrypted data keys than the layout can say.
-    pub(crate) fn seal(fields: Fields, key: &AesGcm) -> Result<Self, SealError> {
+    pub(crate) fn seal(fields: Fields, unstored: &[u8], key: &AesGcm) -> Result<Self, SealError> {
         let mut bytes = fields.print()?;
+        let body_bytes = bytes.len();
+        bytes.extend_from_slice(unstored);
         let tag = key
             .seal(HEADER_NONCE, &bytes, &mut [])
             .map_err(|_| SealError::Crypto)?;
+        bytes.truncate(body_bytes);
+        if fields.suite.version() == 1 {
+            bytes.extend_from_slice(&HEADER_NONCE);
+        }
         bytes.extend_from_slice(&tag);
         Ok(Self { fields, bytes })
     }
 
-    /// Verifies the tag.
+    /// Verifies the tag. `unstored` is what stands behind the body in the associated data.
     ///
     /// # Errors
     /// The header is not what the holder of the message key wrote.
-    pub(crate) fn authenticate(&self, key: &AesGcm) -> Result<(), Unauthentic> {
-        let (body, tag) = self.bytes.split_at(self.bytes.len() - TAG_BYTES);
+    pub(crate) fn authenticate(&self, key: &AesGcm, unstored: &[u8]) -> Result<(), Unauthentic> {
+        let (rest, tag) = self.bytes.split_at(self.bytes.len() - TAG_BYTES);
+        let (body, nonce) = match self.version() {
+            1 => rest.split_last_chunk().ok_or(Unauthentic)?,
+            _ => (rest, &HEADER_NONCE),
+        };
         let mut tag = tag.to_vec();
-        key.open(HEADER_NONCE, body, &mut tag)?;
+        match unstored {
+            [] => key.open(*nonce, body, &mut tag)?,
+            _ => key.open(*nonce, &[body, unstored].concat(), &mut tag)?,
+        };
         Ok(())
+    }
+
+    /// Takes in pairs that are authenticated and not stored.
+    pub(crate) fn complete(&mut self, context: EncryptionContext) {
+        self.fields.context = context;
     }
 }
 
@@ -163,17 +199,26 @@ pub(crate) fn parse(bytes: &[u8], limits: &Limits) -> Result<Parsed, OpenError> 
 
 fn parse_fields(cursor: &mut Cursor<'_>, limits: &Limits) -> Result<Fields, Stop> {
     let [version] = cursor.array()?;
-    if version != 2 {
-        return Err(OpenError::UnsupportedVersion(version).into());
+    match version {
+        1 => match cursor.array()? {
+            [TYPE_V1] => {}
+            _ => return Err(malformed("the message type is not 0x80")),
+        },
+        2 => {}
+        other => return Err(OpenError::UnsupportedVersion(other).into()),
     }
     let id = u16::from_be_bytes(cursor.array()?);
-    let suite = Suite::from_id(id, version).ok_or(OpenError::UnsupportedSuite(id))?;
+    let suite =
+        Suite::from_id(id, version).ok_or(OpenError::UnsupportedSuite { suite: id, version })?;
     let message_id = cursor.take(suite.message_id_bytes())?.to_vec();
     let stored_context = cursor.field()?.to_vec();
     let context = EncryptionContext::parse(&stored_context).map_err(OpenError::MalformedContext)?;
     let encrypted_data_keys = parse_encrypted_data_keys(cursor, limits)?;
-    let frame_bytes = parse_content(cursor)?;
+    let frame_bytes = parse_content(cursor, version)?;
     let commitment = cursor.take(suite.commitment_bytes())?.to_vec();
+    if version == 1 {
+        cursor.take(NONCE_BYTES)?;
+    }
     cursor.take(TAG_BYTES)?;
     Ok(Fields {
         suite,
@@ -215,8 +260,13 @@ fn parse_encrypted_data_keys(
     Ok(keys)
 }
 
-fn parse_content(cursor: &mut Cursor<'_>) -> Result<Option<NonZeroU32>, Stop> {
+fn parse_content(cursor: &mut Cursor<'_>, version: u8) -> Result<Option<NonZeroU32>, Stop> {
     let [content] = cursor.array()?;
+    if version == 1 && cursor.array()? != RESERVED_V1 {
+        return Err(malformed(
+            "the reserved bytes are not zero, or the IV length is not 12",
+        ));
+    }
     let frame_bytes = NonZeroU32::new(u32::from_be_bytes(cursor.array()?));
     match (content, frame_bytes) {
         (FRAMED, Some(_)) | (UNFRAMED, None) => Ok(frame_bytes),
@@ -235,7 +285,11 @@ impl Fields {
         let count = self.encrypted_data_keys.len();
         let stated = u16::try_from(count).ok().filter(|count| *count > 0);
         let stated = stated.ok_or(SealError::EncryptedDataKeys { count })?;
-        let mut out = vec![self.suite.version()];
+        let version = self.suite.version();
+        let mut out = vec![version];
+        if version == 1 {
+            out.push(TYPE_V1);
+        }
         out.extend_from_slice(&self.suite.id().to_be_bytes());
         out.extend_from_slice(&self.message_id);
         print_field(&mut out, &self.stored_context)?;
@@ -250,6 +304,9 @@ impl Fields {
         } else {
             UNFRAMED
         });
+        if version == 1 {
+            out.extend_from_slice(&RESERVED_V1);
+        }
         let frame_bytes = self.frame_bytes.map_or(0, NonZeroU32::get);
         out.extend_from_slice(&frame_bytes.to_be_bytes());
         out.extend_from_slice(&self.commitment);

@@ -2,15 +2,16 @@
 
 use super::error::OpenError;
 use super::frame::FrameCipher;
-use super::header::{self, Header, PUBLIC_KEY_NAME, Parsed};
+use super::header::{self, Header, Parsed, RESERVED_PREFIX};
+use super::keys::{self, Info};
 use super::opener::Body;
-use super::{Limits, OpenOptions, Release, keys};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use super::{Limits, OpenOptions, Release};
+use crate::materials::{DefaultManager, MaterialsManager, OpeningRequest};
 use std::io::{self, Read};
 use waxseal_core::context::EncryptionContext;
+use waxseal_core::crypto::aead::AesGcm;
 use waxseal_core::crypto::ecdsa::{Hasher, VerifyingKey};
-use waxseal_core::keyring::{self, DataKey, EncryptedDataKey, Keyring, KeyringError};
+use waxseal_core::keyring::Keyring;
 
 /// Bytes that are asked for at once while the header is read. What is read beyond it is kept.
 const STEP_BYTES: usize = 4096;
@@ -51,6 +52,31 @@ impl<R: Read> Incoming<R> {
             }
         }
     }
+}
+
+impl<R> Incoming<R> {
+    /// A header that was read elsewhere.
+    pub(super) fn of(reader: R, header: Header, ahead: Vec<u8>, limits: Limits) -> Self {
+        Self {
+            reader,
+            header,
+            ahead,
+            limits,
+        }
+    }
+
+    /// The same with another reader, which gives what follows.
+    #[cfg(feature = "tokio")]
+    pub(super) fn with_reader<S>(self, reader: S) -> Incoming<S> {
+        Incoming::of(reader, self.header, self.ahead, self.limits)
+    }
+
+    /// Takes the reader away, for a caller who will read on and
+    /// [push](super::Opening::push) what follows.
+    pub fn without_reader(self) -> (Incoming<()>, R) {
+        let rest = Incoming::of((), self.header, self.ahead, self.limits);
+        (rest, self.reader)
+    }
 
     /// What the header claims.
     pub fn header(&self) -> &Header {
@@ -60,6 +86,9 @@ impl<R: Read> Incoming<R> {
     /// Obtains the data key from `keyring`, compares the key commitment, verifies the header, and
     /// only then compares the required context.
     ///
+    /// Required pairs that the header does not have are taken to be authenticated and not stored
+    /// (`framework/required-encryption-context-cmm.md`): they join the context.
+    ///
     /// # Errors
     /// [`OpenError`].
     pub async fn open(
@@ -67,22 +96,37 @@ impl<R: Read> Incoming<R> {
         keyring: &dyn Keyring,
         options: &OpenOptions,
     ) -> Result<Opener<R>, OpenError> {
-        let header = self.header;
-        let suite = header.suite();
-        if !options.commitment.may_open(suite) {
-            return Err(OpenError::Commitment { suite: suite.id() });
-        }
-        let verifying = verifying_key(&header)?;
-        let data_key = data_key(keyring, &header).await?;
-        let key =
-            keys::derive_committed(suite, &data_key, header.message_id(), header.commitment())?;
-        header.authenticate(&key)?;
+        self.open_with(&DefaultManager::new(keyring), options).await
+    }
+
+    /// The same with the keys that `manager` supplies.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open_with(
+        self,
+        manager: &dyn MaterialsManager,
+        options: &OpenOptions,
+    ) -> Result<Opener<R>, OpenError> {
+        let mut header = self.header;
+        let Unlocked {
+            key,
+            verifying_key,
+            context,
+        } = unlock(&header, manager, options).await?;
         check_context(header.context(), &options.required_context)?;
+        header.complete(context);
+        let suite = header.suite();
+        let signature = verifying_key.zip(suite.signature()).map(|(key, curve)| {
+            let mut hasher = Hasher::new(curve);
+            hasher.update(header.bytes());
+            (key, hasher)
+        });
         let body = Body::new(
             FrameCipher::new(key, header.message_id()),
             header.frame_bytes(),
             self.limits.frame_bytes_max,
-            verifying,
+            signature,
         );
         Ok(Opener {
             reader: self.reader,
@@ -133,58 +177,116 @@ fn read_some(reader: &mut impl Read, bytes: &mut Vec<u8>, need: usize) -> Result
     Ok(())
 }
 
-/// The key for the signature, with the hash that the header already went into. Whether there is
-/// one must agree with the suite (`framework/default-cmm.md`).
-fn verifying_key(header: &Header) -> Result<Option<(VerifyingKey, Hasher)>, OpenError> {
-    let malformed = |rule| OpenError::Malformed { rule };
-    let stored = header.context().value(PUBLIC_KEY_NAME);
-    match (header.suite().signature(), stored) {
-        (None, None) => Ok(None),
-        (None, Some(_)) => Err(malformed("an unsigned message carries a public key")),
-        (Some(_), None) => Err(malformed("a signed message carries no public key")),
-        (Some(curve), Some(text)) => {
-            let wrong = || malformed("the public key is not a point of its curve in base64");
-            let point = STANDARD.decode(text).map_err(|_| wrong())?;
-            let key = VerifyingKey::from_point(curve, &point).map_err(|_| wrong())?;
-            let mut hasher = Hasher::new(curve);
-            hasher.update(header.bytes());
-            Ok(Some((key, hasher)))
+/// A header that verified.
+struct Unlocked {
+    key: AesGcm,
+    verifying_key: Option<VerifyingKey>,
+    /// The pairs in the header, and those that the reader added.
+    context: EncryptionContext,
+}
+
+async fn unlock(
+    header: &Header,
+    manager: &dyn MaterialsManager,
+    options: &OpenOptions,
+) -> Result<Unlocked, OpenError> {
+    let suite = header.suite();
+    if !options.commitment.may_open(suite) {
+        return Err(OpenError::Commitment { suite: suite.id() });
+    }
+    let mut added = options.required_context.clone();
+    for (name, _) in header.context().iter() {
+        added.remove(name);
+    }
+    let Some(first) = added.iter().next().map(|(name, _)| name.to_owned()) else {
+        return attempt(header, &added, manager, options).await;
+    };
+    if first.starts_with(RESERVED_PREFIX) {
+        return Err(OpenError::ContextMismatch { name: first });
+    }
+    let failed = match attempt(header, &added, manager, options).await {
+        Err(error) if error.may_be_context() => error,
+        other => return other,
+    };
+    // A message that opens without the pairs was never under them: that is worth its own answer.
+    match attempt(header, &EncryptionContext::new(), manager, options).await {
+        Ok(_) => Err(OpenError::ContextMismatch { name: first }),
+        Err(_) => Err(failed),
+    }
+}
+
+/// Opens under the pairs in the header and those `added`.
+async fn attempt(
+    header: &Header,
+    added: &EncryptionContext,
+    manager: &dyn MaterialsManager,
+    options: &OpenOptions,
+) -> Result<Unlocked, OpenError> {
+    let suite = header.suite();
+    let mut context = header.context().clone();
+    for (name, value) in added.iter() {
+        context
+            .insert(name, value)
+            .map_err(OpenError::MalformedContext)?;
+    }
+    let unstored = added.serialize().map_err(OpenError::MalformedContext)?;
+    let materials = manager.for_opening(OpeningRequest {
+        suite,
+        context: &context,
+        encrypted_data_keys: header.encrypted_data_keys(),
+        commitment: options.commitment,
+    });
+    let materials = materials.await?;
+    let key = |info| -> Result<AesGcm, OpenError> {
+        let (id, commitment) = (header.message_id(), header.commitment());
+        let key = keys::derive_committed(suite, &materials.data_key, id, commitment, info)?;
+        Ok(key)
+    };
+    let mut opened = key(Info::Specified).and_then(|key| {
+        header.authenticate(&key, &unstored)?;
+        Ok(key)
+    });
+    if options.net_4_0_0 && opened.is_err() {
+        opened = as_net_4_0_0(header, &unstored, key);
+    }
+    Ok(Unlocked {
+        key: opened?,
+        verifying_key: materials.verifying_key,
+        context,
+    })
+}
+
+/// What the AWS Encryption SDK for .NET 4.0.0 wrote: a message id that is missing in the
+/// derivation, a length before the unstored pairs, or both.
+fn as_net_4_0_0(
+    header: &Header,
+    unstored: &[u8],
+    key: impl Fn(Info) -> Result<AesGcm, OpenError>,
+) -> Result<AesGcm, OpenError> {
+    // What was serialized has no more than 65,535 bytes.
+    let prefixed = [&(unstored.len() as u16).to_be_bytes(), unstored].concat();
+    for (info, behind) in [
+        (Info::SuiteOnly, unstored),
+        (Info::Specified, &prefixed),
+        (Info::SuiteOnly, &prefixed),
+    ] {
+        let key = key(info)?;
+        if header.authenticate(&key, behind).is_ok() {
+            return Ok(key);
         }
     }
+    Err(OpenError::Unauthentic)
 }
 
-async fn data_key(keyring: &dyn Keyring, header: &Header) -> Result<DataKey, OpenError> {
-    let encrypted = header.encrypted_data_keys();
-    let key_bytes = Some(header.suite().key_bytes());
-    match keyring::unwrap_any(keyring, encrypted, header.context(), key_bytes).await {
-        Err(KeyringError::AllFailed(mut failures)) => Err(match failures.len() {
-            0 => OpenError::NobodysKey {
-                providers: encrypted.iter().map(provider).collect(),
-            },
-            1 => OpenError::Keyring(failures.remove(0)),
-            _ => OpenError::Keyring(KeyringError::AllFailed(failures)),
-        }),
-        other => Ok(other?),
-    }
-}
-
-/// Who wrapped a data key. The information is shown where it is text, as key ARNs are.
-fn provider(encrypted: &EncryptedDataKey) -> String {
-    let printable = |text: &&str| !text.is_empty() && !text.contains(char::is_control);
-    match std::str::from_utf8(&encrypted.provider_info)
-        .ok()
-        .filter(printable)
-    {
-        Some(info) => format!("{} {info}", encrypted.provider_id.escape_debug()),
-        None => encrypted.provider_id.escape_debug().to_string(),
-    }
-}
-
-fn check_context(found: &EncryptionContext, required: &EncryptionContext) -> Result<(), OpenError> {
-    match required
-        .iter()
-        .find(|(name, value)| found.value(name) != Some(value))
-    {
+/// Pairs that are in the header must have the values that were demanded; the others were added,
+/// and the header's tag has spoken for them.
+fn check_context(
+    stored: &EncryptionContext,
+    required: &EncryptionContext,
+) -> Result<(), OpenError> {
+    let differs =
+        |(name, value): &(&str, &str)| stored.value(name).is_some_and(|stored| stored != *value);
+    match required.iter().find(differs) {
         Some((name, _)) => Err(OpenError::ContextMismatch {
             name: name.to_owned(),
         }),

@@ -145,9 +145,10 @@ impl Intake {
     }
 
     /// What is left at the end: how many bytes of regular frames, and these with the final frame
-    /// behind them. The final frame has at least one byte, unless the plaintext has none.
+    /// behind them. The final frame is shorter than the others, and may be empty.
     pub(super) fn last(&mut self) -> (usize, &mut [u8]) {
-        let regular = self.filled.saturating_sub(1) / self.chunk.frame_bytes;
+        // A full frame is never the final one: see `Sealer::message_bytes`.
+        let regular = self.filled / self.chunk.frame_bytes;
         let text_bytes = self.filled - regular * self.chunk.frame_bytes;
         let at = regular * self.chunk.slot_bytes;
         let end = at + frame::FINAL_OVERHEAD_BYTES + text_bytes;

@@ -7,7 +7,7 @@ use std::ops::Range;
 use waxseal_core::crypto::ecdsa::{Hasher, VerifyingKey};
 
 /// The longest signature that could verify: DER of P-384 with two full-length integers.
-const SIGNATURE_BYTES_MAX: usize = 104;
+pub(crate) const SIGNATURE_BYTES_MAX: usize = 104;
 /// The longest footer that could verify.
 pub(crate) const FOOTER_BYTES_MAX: usize = 2 + SIGNATURE_BYTES_MAX;
 
@@ -186,6 +186,11 @@ fn whole(bytes: &[u8], slot_bytes: usize, shape: fn(usize) -> Shape) -> Shape {
 }
 
 impl Body {
+    /// The cipher, and the longest frame that may be read, for those who read frames out of order.
+    pub(crate) fn into_cipher(self) -> (FrameCipher, usize) {
+        (self.frames.cipher, self.frames.frame_bytes_max)
+    }
+
     /// `signature` is the key to verify with, and the hash with the header already in it.
     pub(crate) fn new(
         cipher: FrameCipher,

@@ -2,12 +2,11 @@
 
 use super::error::SealError;
 use super::frame::{self, FrameCipher};
-use super::header::{Fields, Header, PUBLIC_KEY_NAME, RESERVED_PREFIX};
+use super::header::{Fields, Header, RESERVED_PREFIX};
 use super::{FRAME_BYTES_MAX_DEFAULT, SealOptions, keys};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use crate::materials::{DefaultManager, MaterialsManager, SealingMaterials, SealingRequest};
 use std::num::NonZeroU32;
-use waxseal_core::context::EncryptionContext;
+use std::sync::Arc;
 use waxseal_core::crypto::ecdsa::{Curve, Hasher, SigningKey};
 use waxseal_core::crypto::random::Entropy;
 use waxseal_core::keyring::Keyring;
@@ -28,7 +27,7 @@ pub struct Sealer {
 #[derive(Debug)]
 pub(crate) struct Signature {
     curve: Curve,
-    key: SigningKey,
+    key: Arc<SigningKey>,
     pub(crate) hasher: Hasher,
 }
 
@@ -50,55 +49,71 @@ impl Sealer {
     ///
     /// # Errors
     /// [`SealError`]: a context with reserved names or too long, a frame length over the limit,
-    /// and whatever the keyring says.
+    /// a suite that the policy does not admit, and whatever the keyring says.
     pub async fn new(
         keyring: &dyn Keyring,
         options: SealOptions,
         entropy: &dyn Entropy,
     ) -> Result<Self, SealError> {
-        let SealOptions {
-            suite,
-            frame_bytes,
-            mut context,
-        } = options;
-        check_names(&context)?;
-        check_frame_bytes(frame_bytes)?;
-        let signing = suite
-            .signature()
-            .map(|curve| signing_key(curve, &mut context));
-        let signing = signing.transpose()?;
-        let stored_context = context.serialize()?;
+        Self::with(&DefaultManager::new(keyring), options, None, entropy).await
+    }
+
+    /// The same with the keys that `manager` supplies. `plaintext_bytes` is the length of the
+    /// plaintext where it is known: a caching manager needs it to count.
+    ///
+    /// # Errors
+    /// As [`Sealer::new`].
+    pub async fn with(
+        manager: &dyn MaterialsManager,
+        options: SealOptions,
+        plaintext_bytes: Option<u64>,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, SealError> {
+        check(&options)?;
+        let materials = manager.for_sealing(SealingRequest {
+            suite: options.suite,
+            context: &options.context,
+            required_names: &options.required_names,
+            commitment: options.commitment,
+            plaintext_bytes,
+        });
+        Self::seal_header(materials.await?, &options, entropy)
+    }
+
+    fn seal_header(
+        materials: SealingMaterials,
+        options: &SealOptions,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, SealError> {
+        let suite = options.suite;
         let mut message_id = vec![0; suite.message_id_bytes()];
         entropy.fill(&mut message_id)?;
-
-        let generated = keyring.generate(suite.key_bytes(), &context).await?;
-        if generated.key.len() != suite.key_bytes() {
-            return Err(SealError::DataKeyBytes {
-                expected: suite.key_bytes(),
-                found: generated.key.len(),
-            });
-        }
         let (key, commitment) =
-            keys::derive(suite, &generated.key, &message_id).map_err(|_| SealError::Crypto)?;
+            keys::derive(suite, &materials.data_key, &message_id).map_err(|_| SealError::Crypto)?;
+        let (unstored, stored) = materials.context.split(&options.required_names);
         let fields = Fields {
             suite,
             message_id,
-            context,
-            stored_context,
-            encrypted_data_keys: generated.encrypted,
-            frame_bytes: Some(frame_bytes),
+            stored_context: stored.serialize()?,
+            context: materials.context,
+            encrypted_data_keys: materials.encrypted_data_keys,
+            frame_bytes: Some(options.frame_bytes),
             commitment,
         };
-        let header = Header::seal(fields, &key)?;
-        let signature = signing.map(|(curve, key)| {
-            let mut hasher = Hasher::new(curve);
-            hasher.update(header.bytes());
-            Signature { curve, key, hasher }
-        });
+        let header = Header::seal(fields, &unstored.serialize()?, &key)?;
+        let signature = match (suite.signature(), materials.signing_key) {
+            (Some(curve), Some(key)) => {
+                let mut hasher = Hasher::new(curve);
+                hasher.update(header.bytes());
+                Some(Signature { curve, key, hasher })
+            }
+            (None, None) => None,
+            _ => return Err(SealError::Crypto),
+        };
         Ok(Self {
             cipher: FrameCipher::new(key, header.message_id()),
             header,
-            frame_bytes,
+            frame_bytes: options.frame_bytes,
             sequence: 1,
             signature,
         })
@@ -116,12 +131,16 @@ impl Sealer {
 
     /// The exact length of the whole message for a plaintext of this length; `None` when that
     /// would take more than 2³² − 1 frames.
+    ///
+    /// The final frame is shorter than the others, and empty when these hold all of the plaintext.
+    /// The format also permits a final frame that is full, and every reader takes an empty one;
+    /// but the SDK for Python before version 4, and with it aws-encryption-cli, refuses a full one.
     pub fn message_bytes(&self, plaintext_bytes: u64) -> Option<u64> {
-        let frames = plaintext_bytes
-            .div_ceil(u64::from(self.frame_bytes.get()))
-            .max(1);
-        u32::try_from(frames).ok()?;
-        let regular = (frames - 1) * frame::OVERHEAD_BYTES as u64;
+        let regular_frames = plaintext_bytes / u64::from(self.frame_bytes.get());
+        if regular_frames >= u64::from(frame::FINAL_MARK) {
+            return None;
+        }
+        let regular = regular_frames * frame::OVERHEAD_BYTES as u64;
         let around = self.header.bytes().len() + frame::FINAL_OVERHEAD_BYTES + self.footer_bytes();
         // At most 2⁶⁴ for the longest frames: the sum is checked.
         plaintext_bytes
@@ -187,41 +206,35 @@ impl Sealer {
     }
 }
 
-fn check_names(context: &EncryptionContext) -> Result<(), SealError> {
-    match context
-        .iter()
-        .find(|(name, _)| name.starts_with(RESERVED_PREFIX))
-    {
-        Some((name, _)) => Err(SealError::ReservedContext(name.to_owned())),
-        None => Ok(()),
+fn check(options: &SealOptions) -> Result<(), SealError> {
+    let (suite, context) = (options.suite, &options.context);
+    if !options.commitment.may_seal(suite) {
+        return Err(SealError::Commitment {
+            suite: suite.id(),
+            policy: options.commitment,
+        });
     }
-}
-
-fn check_frame_bytes(frame_bytes: NonZeroU32) -> Result<(), SealError> {
-    if frame_bytes.get() as usize > FRAME_BYTES_MAX_DEFAULT {
+    let reserved = |name: &&str| name.starts_with(RESERVED_PREFIX);
+    if let Some(name) = context.iter().map(|(name, _)| name).find(reserved) {
+        return Err(SealError::ReservedContext(name.to_owned()));
+    }
+    let missing = |name: &&String| context.value(name).is_none();
+    if let Some(name) = options.required_names.iter().find(missing) {
+        return Err(SealError::RequiredName(name.clone()));
+    }
+    let bytes = options.frame_bytes.get();
+    if bytes as usize > FRAME_BYTES_MAX_DEFAULT {
         return Err(SealError::FrameBytes {
-            bytes: frame_bytes.get(),
+            bytes,
             max: FRAME_BYTES_MAX_DEFAULT,
         });
     }
     Ok(())
 }
 
-/// A key pair for this message; its public half goes into the context.
-fn signing_key(
-    curve: Curve,
-    context: &mut EncryptionContext,
-) -> Result<(Curve, SigningKey), SealError> {
-    let key = SigningKey::generate(curve).map_err(|_| SealError::Crypto)?;
-    let point = key.public_key().map_err(|_| SealError::Crypto)?;
-    context.insert(PUBLIC_KEY_NAME, STANDARD.encode(point))?;
-    Ok((curve, key))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use waxseal_core::crypto::random::SystemEntropy;
     use waxseal_core::keyring::RawAesKeyring;
     use waxseal_core::secret::SecretBytes;
@@ -253,10 +266,10 @@ mod tests {
     fn lengths_end_where_frames_do() {
         let (one, ten) = (sealer(1), sealer(10));
         let most = u64::from(u32::MAX);
-        assert!(one.message_bytes(most).is_some());
-        assert_eq!(one.message_bytes(most + 1), None);
-        assert!(ten.message_bytes(most * 10).is_some());
-        assert_eq!(ten.message_bytes(most * 10 + 1), None);
+        assert!(one.message_bytes(most - 1).is_some());
+        assert_eq!(one.message_bytes(most), None);
+        assert!(ten.message_bytes(most * 10 - 1).is_some());
+        assert_eq!(ten.message_bytes(most * 10), None);
         assert_eq!(ten.message_bytes(u64::MAX), None);
     }
 }

@@ -12,12 +12,28 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use waxseal::message::{
-    Incoming, Limits, OpenError, OpenOptions, Release, SealOptions, Sealer, Suite, Totals,
-    seal_stream,
+    CommitmentPolicy, Incoming, Limits, OpenError, OpenOptions, Release, SealOptions, Sealer,
+    Suite, Totals, seal_stream,
 };
 use waxseal::{EncryptionContext, RawAesKeyring, SecretBytes, SystemEntropy};
 
-pub const SUITES: [Suite; 2] = [Suite::COMMITTING, Suite::COMMITTING_SIGNED];
+pub const COMMITTING: [Suite; 2] = [Suite::COMMITTING, Suite::COMMITTING_SIGNED];
+
+/// The policy under which the suite may be written and read.
+pub fn policy(suite: Suite) -> CommitmentPolicy {
+    match suite.is_committing() {
+        true => CommitmentPolicy::RequireEncryptRequireDecrypt,
+        false => CommitmentPolicy::ForbidEncryptAllowDecrypt,
+    }
+}
+
+/// Reads every suite.
+pub fn lenient() -> OpenOptions {
+    OpenOptions {
+        commitment: CommitmentPolicy::RequireEncryptAllowDecrypt,
+        ..OpenOptions::default()
+    }
+}
 
 pub fn keyring() -> RawAesKeyring {
     keyring_of(7)
@@ -35,6 +51,8 @@ pub fn options(suite: Suite, frame_bytes: u32) -> SealOptions {
         suite,
         frame_bytes: NonZeroU32::new(frame_bytes).unwrap(),
         context,
+        commitment: policy(suite),
+        ..SealOptions::default()
     }
 }
 
@@ -56,7 +74,7 @@ pub fn open_into(
     out: &mut dyn Write,
 ) -> Result<Totals, OpenError> {
     let incoming = Incoming::read(message, limits)?;
-    let opener = pollster::block_on(incoming.open(&keyring(), &OpenOptions::default()))?;
+    let opener = pollster::block_on(incoming.open(&keyring(), &lenient()))?;
     let release = if opener.header().suite().is_signed() {
         Release::Unverified
     } else {

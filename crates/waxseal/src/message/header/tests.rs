@@ -17,8 +17,16 @@ fn fields() -> Fields {
 
 fn printed(fields: &Fields) -> Vec<u8> {
     let mut bytes = fields.print().unwrap();
-    bytes.extend_from_slice(&[4; TAG_BYTES]);
+    bytes.resize(bytes.len() + auth_bytes(fields.suite), 4);
     bytes
+}
+
+/// Length of what stands behind the body.
+fn auth_bytes(suite: Suite) -> usize {
+    match suite.version() {
+        1 => NONCE_BYTES + TAG_BYTES,
+        _ => TAG_BYTES,
+    }
 }
 
 fn parsed(bytes: &[u8]) -> Result<Header, OpenError> {
@@ -32,13 +40,13 @@ fn any_fields() -> impl Strategy<Value = Fields> {
     let pair = (".{1,9}", ".{0,9}");
     let key = (".{0,9}", vec(any::<u8>(), 0..99), vec(any::<u8>(), 0..99));
     (
-        any::<bool>(),
+        prop::sample::select(Suite::all().collect::<Vec<_>>()),
         any::<[u8; 32]>(),
         vec(pair, 0..5),
         vec(key, 1..5),
         any::<u32>(),
     )
-        .prop_map(|(signed, id, pairs, keys, frame_bytes)| {
+        .prop_map(|(suite, id, pairs, keys, frame_bytes)| {
             let mut context = EncryptionContext::new();
             let mut stored = Vec::new();
             for (name, value) in pairs {
@@ -52,12 +60,8 @@ fn any_fields() -> impl Strategy<Value = Fields> {
                 stored.splice(0..0, (context.len() as u16).to_be_bytes());
             }
             Fields {
-                suite: if signed {
-                    Suite::COMMITTING_SIGNED
-                } else {
-                    Suite::COMMITTING
-                },
-                message_id: id.to_vec(),
+                suite,
+                message_id: id[..suite.message_id_bytes()].to_vec(),
                 context,
                 stored_context: stored,
                 encrypted_data_keys: keys
@@ -71,7 +75,7 @@ fn any_fields() -> impl Strategy<Value = Fields> {
                     )
                     .collect(),
                 frame_bytes: NonZeroU32::new(frame_bytes),
-                commitment: id.to_vec(),
+                commitment: id[..suite.commitment_bytes()].to_vec(),
             }
         })
 }
@@ -92,7 +96,7 @@ proptest! {
         bytes[at] = byte;
         if let Ok(header) = parsed(&bytes) {
             let body = header.fields.print().unwrap();
-            prop_assert_eq!(&body[..], &header.bytes[..header.bytes.len() - TAG_BYTES]);
+            prop_assert_eq!(&body[..], &header.bytes[..header.bytes.len() - auth_bytes(header.suite())]);
         }
     }
 
@@ -110,6 +114,7 @@ proptest! {
     fn random_bytes_do_no_harm(bytes in vec(any::<u8>(), 0..200)) {
         let _ = parsed(&bytes);
         let _ = parsed(&[&[2, 4, 0x78], &bytes[..]].concat());
+        let _ = parsed(&[&[1, 0x80, 1, 0x78], &bytes[..]].concat());
     }
 }
 
@@ -186,14 +191,81 @@ fn content_and_frame_length_go_together() {
 #[test]
 fn other_versions_and_suites_are_named() {
     let mut bytes = printed(&fields());
-    bytes[0] = 1;
+    bytes[0] = 3;
     assert!(matches!(
         parsed(&bytes),
-        Err(OpenError::UnsupportedVersion(1))
+        Err(OpenError::UnsupportedVersion(3))
     ));
     bytes[..3].copy_from_slice(&[2, 0x03, 0x78]);
     assert!(matches!(
         parsed(&bytes),
-        Err(OpenError::UnsupportedSuite(0x0378))
+        Err(OpenError::UnsupportedSuite {
+            suite: 0x0378,
+            version: 2
+        })
     ));
+    bytes[..4].copy_from_slice(&[1, 0x80, 0x04, 0x78]);
+    assert!(matches!(
+        parsed(&bytes),
+        Err(OpenError::UnsupportedSuite {
+            suite: 0x0478,
+            version: 1
+        })
+    ));
+}
+
+/// The bytes of version 1 that say nothing must say it rightly.
+#[test]
+fn the_constants_of_version_1_are_checked() {
+    let suite = Suite::UNCOMMITTED_SIGNED;
+    let good = printed(&Fields {
+        suite,
+        message_id: vec![1; 16],
+        commitment: Vec::new(),
+        ..fields()
+    });
+    assert_eq!(parsed(&good).unwrap().suite(), suite);
+    let reserved_at = good.len() - auth_bytes(suite) - 4 - RESERVED_V1.len();
+    for at in [1]
+        .into_iter()
+        .chain(reserved_at..reserved_at + RESERVED_V1.len())
+    {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        let found = parsed(&bytes);
+        assert!(
+            matches!(found, Err(OpenError::Malformed { .. })),
+            "byte {at}"
+        );
+    }
+}
+
+/// The tag of version 1 goes by the stored IV; that of version 2 has none.
+#[test]
+fn headers_authenticate_under_their_key_and_unstored_pairs() {
+    for suite in Suite::all() {
+        let fields = Fields {
+            suite,
+            message_id: vec![1; suite.message_id_bytes()],
+            commitment: vec![3; suite.commitment_bytes()],
+            ..fields()
+        };
+        let key = |byte| AesGcm::new(&vec![byte; suite.key_bytes()]).unwrap();
+        for unstored in [&b""[..], b"\0\x01\0\x01a\0\x01b"] {
+            let sealed = Header::seal(fields.clone(), unstored, &key(7)).unwrap();
+            let header = parsed(sealed.bytes()).unwrap();
+            assert_eq!(header, sealed);
+            assert!(header.authenticate(&key(7), unstored).is_ok());
+            assert!(header.authenticate(&key(8), unstored).is_err());
+            assert!(header.authenticate(&key(7), b"other").is_err());
+            for at in 0..header.bytes.len() {
+                let mut altered = header.clone();
+                altered.bytes[at] ^= 0x10;
+                assert!(
+                    altered.authenticate(&key(7), unstored).is_err(),
+                    "{suite:?} {at}"
+                );
+            }
+        }
+    }
 }
