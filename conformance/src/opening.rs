@@ -41,7 +41,6 @@ pub fn through_library(case: &Case, how: How) -> Result<Vec<u8>, OpenError> {
         required_context: context(&case.context),
         commitment: CommitmentPolicy::RequireEncryptAllowDecrypt,
         net_4_0_0: how.net_4_0_0,
-        ..OpenOptions::default()
     };
     let release = match case.unsigned_stream_only {
         true => Release::Verified,

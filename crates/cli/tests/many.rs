@@ -181,7 +181,11 @@ fn the_summary_counts() {
         told.starts_with("waxseal: 10 files done, 1 links or special files left out: 9.77 KiB in "),
         "{told}"
     );
-    assert_eq!(told.lines().count(), 1);
+    // Beside the summary only the count of data keys is told.
+    let others = told
+        .lines()
+        .filter(|line| !line.contains(" data keys from the KMS for "));
+    assert_eq!(others.count(), 1);
     let quiet = run(&place, &["encrypt", "-q", "-r", "in", "-o", "out"]).ok();
     assert_eq!(quiet.stderr(), "");
     let json = run(&place, &["encrypt", "--json", "-r", "in", "-o", "out"]).ok();
@@ -198,7 +202,10 @@ fn the_summary_counts() {
     let told = run(&place, &["encrypt", "-r", "in", "-o", "out"])
         .exits(2)
         .stderr();
-    let lines: Vec<_> = told.lines().collect();
+    let lines: Vec<_> = told
+        .lines()
+        .filter(|line| !line.contains(" data keys from the KMS for "))
+        .collect();
     assert!(lines[0].starts_with("waxseal: error: in/5: "), "{told}");
     assert!(lines[2].starts_with("waxseal: failed: in/5: "), "{told}");
     assert!(
@@ -254,12 +261,14 @@ fn what_is_done_is_skipped() {
     ] {
         let place = Place::new();
         for at in 0..20 {
-            place.write(&format!("in/{at}"), noise(at * 100));
+            // Direct blobs have at least one byte.
+            place.write(&format!("in/{at}"), noise(1 + at * 100));
         }
         let_the_clock_tick();
         let how = format!("--skip-done={way}");
-        // A raw key cannot open a bare blob: that format needs a KMS.
-        let key: &[&str] = if shape.contains(&"direct") { &[] } else { KEY };
+        // A raw key has no place for its name in these: they need a KMS.
+        let bare = shape.contains(&"direct") || shape.contains(&"secretbox");
+        let key: &[&str] = if bare { &[] } else { KEY };
         let sealing = [&["encrypt"], key, shape, &["-r", "in", "-o", "out"]].concat();
         let resumed = [&sealing[..], &[&how, "--json"]].concat();
         place.run(&sealing, b"").ok();
@@ -307,7 +316,7 @@ fn what_is_done_is_skipped() {
             "{shape:?}"
         );
         for at in (0..20).filter(|at| *at != 6) {
-            assert_eq!(place.read(&format!("back/in/{at}")), noise(at * 100));
+            assert_eq!(place.read(&format!("back/in/{at}")), noise(1 + at * 100));
         }
     }
 }

@@ -177,7 +177,7 @@ proptest! {
 
     #[test]
     fn signed_and_not_goes_through_any_number_of_workers(
-        suite in prop::sample::select(SUITES.to_vec()),
+        suite in prop::sample::select(COMMITTING.to_vec()),
         (frame_bytes, size) in prop_oneof![
             (1u32..20, 0usize..60_000),
             (4000u32..70_000, 0usize..2_000_000),
@@ -263,7 +263,7 @@ fn frame_at(message: &[u8], frame: usize) -> usize {
 
 #[test]
 fn flipped_bits_are_refused_alike() {
-    for suite in SUITES {
+    for suite in COMMITTING {
         let message = seal(suite, 1, &pattern(SIZE));
         for frame in FRAMES.into_iter().chain([SIZE - 1]) {
             // Sequence number, IV, text, tag; in the final frame its mark, number, IV and length.
@@ -285,7 +285,7 @@ fn flipped_bits_are_refused_alike() {
 
 #[test]
 fn truncations_and_additions_are_refused_alike() {
-    for suite in SUITES {
+    for suite in COMMITTING {
         let message = seal(suite, 1, &pattern(SIZE));
         for frame in FRAMES.into_iter().chain([SIZE - 1]) {
             for more in [0, 1, 4, 16, 32] {
@@ -309,7 +309,7 @@ fn truncations_and_additions_are_refused_alike() {
 
 #[test]
 fn moved_frames_are_refused_alike() {
-    for suite in SUITES {
+    for suite in COMMITTING {
         let message = seal(suite, 1, &pattern(SIZE));
         let other = seal(suite, 1, &pattern(SIZE));
         for frame in FRAMES {
@@ -343,7 +343,7 @@ fn moved_frames_are_refused_alike() {
 
 #[test]
 fn a_final_frame_before_its_place_is_refused_alike() {
-    for suite in SUITES {
+    for suite in COMMITTING {
         let message = seal(suite, 1, &pattern(SIZE));
         let last = frame_at(&message, SIZE - 1);
         for frame in FRAMES {
@@ -506,7 +506,7 @@ fn of_a_file_that_changes_its_length_a_beginning_is_sealed() {
     let edges = [0, 1, 1023, 1024, 1025, 3000, 4096, 8192];
     for (before, after) in edges.into_iter().flat_map(|a| edges.map(|b| (a, b))) {
         for (workers, reads_before) in [(1, 3), (2, 4), (5, 6), (5, 1030)] {
-            for suite in SUITES {
+            for suite in COMMITTING {
                 let changing = Changing {
                     bytes: &plaintext,
                     before,
