@@ -108,9 +108,9 @@ impl Intake {
         }
     }
 
-    /// All slots, and what a final frame in the last one has more than a regular one.
+    /// All slots, and an empty final frame after them.
     fn bytes_max(&self) -> usize {
-        self.chunk.bytes() + frame::FINAL_OVERHEAD_BYTES - frame::OVERHEAD_BYTES
+        self.chunk.bytes() + frame::FINAL_OVERHEAD_BYTES
     }
 
     /// A full chunk.
