@@ -34,6 +34,69 @@ fn signed_messages_go_through_pipes_and_files() {
 }
 
 #[test]
+fn long_files_are_the_same_with_any_number_of_threads() {
+    let place = Place::new();
+    // A whole number of pieces, and some bytes more.
+    for (bytes, more) in [(3 << 20, &[][..]), ((3 << 20) + 77, &["--signed"])] {
+        let plaintext = noise(bytes);
+        place.write("in", &plaintext);
+        for jobs in ["1", "2", "8"] {
+            let sealing = [
+                "encrypt",
+                "-k",
+                "raw-aes:key",
+                "-j",
+                jobs,
+                "-o",
+                "sealed",
+                "in",
+            ];
+            place.run(&[&sealing[..], more].concat(), b"").ok();
+            let opening = [
+                "decrypt",
+                "-k",
+                "raw-aes:key",
+                "-j",
+                jobs,
+                "-o",
+                "out",
+                "sealed",
+            ];
+            place.run(&opening, b"").ok();
+            assert_eq!(place.read("out"), plaintext);
+            let piped = place.opened(&place.read("sealed"), &["-j", jobs]).ok();
+            assert_eq!(piped.stdout(), plaintext);
+        }
+        let mut damaged = place.read("sealed");
+        damaged[2 << 20] ^= 1;
+        place.write("damaged", &damaged);
+        let opening = ["decrypt", "-k", "raw-aes:key", "-o", "out", "damaged"];
+        place.run(&opening, b"").exits(3);
+        assert_eq!(place.read("out"), plaintext);
+    }
+}
+
+#[test]
+fn stdin_that_is_a_file_is_taken_from_where_it_stands() {
+    let place = Place::new();
+    let plaintext = noise(2 << 20);
+    place.write("in", &plaintext);
+    let script = "(head -c 100000 >/dev/null; \"$WAXSEAL\" encrypt -k raw-aes:key -o sealed) <in";
+    let status = std::process::Command::new("sh")
+        .args(["-c", script])
+        .current_dir(place.path("."))
+        .env("WAXSEAL", env!("CARGO_BIN_EXE_waxseal"))
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let sealed = place.read("sealed");
+    let opened = place.opened(&sealed, &[]).ok();
+    // How much `head` took is its own affair.
+    let taken = plaintext.len() - opened.stdout().len();
+    assert!(taken >= 100_000 && opened.stdout() == &plaintext[taken..]);
+}
+
+#[test]
 fn file_to_file_with_mode_0600() {
     let place = Place::new();
     let plaintext = noise(3 << 20);

@@ -82,9 +82,12 @@ impl Buffer {
         }
     }
 
-    /// Becomes four times as long, but not longer than `max`.
+    /// Becomes four times as long, but not longer than `max`; a little that would be left then is
+    /// not worth another copy.
     pub(crate) fn grow(&mut self, max: usize) {
-        self.reserve(self.len().saturating_mul(4).min(max));
+        let longer = self.len().saturating_mul(4);
+        let nearly = max.saturating_sub(longer) <= FIRST_BYTES;
+        self.reserve(if nearly { max } else { longer });
     }
 
     /// Writes the parts one after the other: in one call, when the writer takes several slices.

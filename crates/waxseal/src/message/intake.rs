@@ -29,6 +29,14 @@ impl Intake {
         }
     }
 
+    /// With all its memory from the beginning: for one of many full chunks.
+    pub(super) fn full_size(chunk: Chunk) -> Self {
+        let mut intake = Self::new(chunk);
+        let bytes_max = intake.bytes_max();
+        intake.buffer.reserve(bytes_max);
+        intake
+    }
+
     /// Reads until the slots are full and there is more (true), or until the end (false).
     pub(super) fn fill(&mut self, reader: &mut dyn Read) -> io::Result<bool> {
         while self.carry.is_none() {
@@ -100,9 +108,9 @@ impl Intake {
         }
     }
 
-    /// All slots, and what a final frame in the last one has more than a regular one.
+    /// All slots, and an empty final frame after them.
     fn bytes_max(&self) -> usize {
-        self.chunk.bytes() + frame::FINAL_OVERHEAD_BYTES - frame::OVERHEAD_BYTES
+        self.chunk.bytes() + frame::FINAL_OVERHEAD_BYTES
     }
 
     /// A full chunk.

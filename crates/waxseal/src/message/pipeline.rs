@@ -44,9 +44,9 @@ use std::sync::{Mutex, PoisonError};
 /// Plaintext bytes in a piece: what stays in a core's second-level cache.
 const PIECE_BYTES: usize = 256 * 1024;
 /// What all buffers have together; one buffer may be longer.
-const BUFFERS_BYTES_MAX: usize = 6 * 1024 * 1024;
+const BUFFERS_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// More threads than this move no more bytes.
-const WORKERS_MAX: usize = 32;
+const WORKERS_MAX: usize = 16;
 
 /// Where bytes come from.
 pub enum Source<'a> {
@@ -99,15 +99,16 @@ fn workers(asked: Option<NonZeroUsize>, piece: Chunk) -> usize {
     asked.map_or_else(cores, NonZeroUsize::get).min(fitting)
 }
 
-/// Lets workers go through pieces until the end. `make` makes what one of them works with, and
-/// `step` goes through one piece; it says whether there may be more.
+/// Lets workers go through pieces until the end. `make` makes what one of them works with; it is
+/// told whether the source is known to fill a piece. `step` goes through one piece and says whether
+/// there may be more.
 fn run<W, T: Send>(
     workers: impl FnOnce() -> usize,
     order: &Order<T>,
-    make: impl Fn() -> W + Sync,
+    make: impl Fn(bool) -> W + Sync,
     step: impl Fn(&mut W) -> bool + Sync,
 ) {
-    let mut first = make();
+    let mut first = make(false);
     if !step(&mut first) {
         return;
     }
@@ -119,7 +120,10 @@ fn run<W, T: Send>(
         for _ in 1..workers() {
             let worker = std::thread::Builder::new().name("frames".into());
             // With fewer threads it takes longer.
-            if worker.spawn_scoped(scope, || work(&mut make())).is_err() {
+            if worker
+                .spawn_scoped(scope, || work(&mut make(true)))
+                .is_err()
+            {
                 break;
             }
         }

@@ -117,7 +117,11 @@ fn open(
         plaintext: Delivery::new(plaintext),
     };
     let count = || super::workers(workers, line.piece);
-    super::run(count, &line.order, Worker::new, |worker| line.step(worker));
+    let make = |long| match long {
+        true => Worker::new(line.piece.bytes() + BEYOND_BYTES),
+        false => Worker::new(0),
+    };
+    super::run(count, &line.order, make, |worker| line.step(worker));
     match line.order.take_end() {
         Some(Ok((at, worker))) => line.finish(at, worker),
         Some(Err(error)) => Err(error),
@@ -147,9 +151,12 @@ struct Worker {
 }
 
 impl Worker {
-    fn new() -> Self {
+    /// With memory for so many bytes; it grows.
+    fn new(bytes: usize) -> Self {
+        let mut window = Window::new(&[]);
+        window.buffer.reserve(bytes);
         Self {
-            window: Window::new(&[]),
+            window,
             shapes: Vec::new(),
             parts: Vec::new(),
         }
@@ -189,7 +196,7 @@ impl Line<'_, '_> {
             Err(error) => Err(OpenError::Read(error)),
             Ok(true) => self.pass(at, worker),
             Ok(false) => {
-                let last = std::mem::replace(worker, Worker::new());
+                let last = std::mem::replace(worker, Worker::new(0));
                 self.order.end(at, Ok((at, last)));
                 return false;
             }

@@ -53,7 +53,10 @@ pub fn seal_parallel(
         message: Delivery::new(message),
     };
     let count = || super::workers(workers, line.piece);
-    let make = || Intake::new(line.piece);
+    let make = |long| match long {
+        true => Intake::full_size(line.piece),
+        false => Intake::new(line.piece),
+    };
     super::run(count, &line.order, make, |intake| line.step(intake));
     match line.order.take_end() {
         Some(Ok((at, intake))) => line.finish(at, intake),
