@@ -54,7 +54,7 @@ impl AwsKms {
     /// replicas in other Regions has wrapped. Unwrapping needs an ARN. A key of one Region has no
     /// replicas; the keyring is then that of [`AwsKms::keyring`].
     ///
-    /// Where several are combined, [`assert_unique`](crate::assert_unique) tells whether it is clear
+    /// Where several are combined, [`assert_unique`] tells whether it is clear
     /// which Region is asked; [`AwsKms::multi_region_keyrings`] asserts it.
     pub fn multi_region_keyring(self: &Arc<Self>, key: KeyRef) -> AwsKmsKeyring {
         AwsKmsKeyring::new(self.clone(), Scope::MultiRegionKey(key))

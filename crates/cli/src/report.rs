@@ -58,6 +58,9 @@ pub(crate) struct Summary {
     pub(crate) plaintext_bytes: u64,
     /// Of the files done; headers included, before base64.
     pub(crate) ciphertext_bytes: u64,
+    /// That the keyrings were asked for, where files share them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data_keys: Option<u64>,
     /// Since the start.
     pub(crate) seconds: f64,
     /// By a signal: what is not done has left nothing behind.
@@ -81,6 +84,10 @@ impl Summary {
         }
         if self.dry_run {
             return told;
+        }
+        if let Some(keys) = self.data_keys {
+            let plural = if keys == 1 { "" } else { "s" };
+            told += &format!(", {keys} data key{plural}");
         }
         let rate = self.plaintext_bytes as f64 / self.seconds.max(0.001);
         told + &format!(

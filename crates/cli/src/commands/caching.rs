@@ -1,8 +1,8 @@
 //! One data key for many files.
 
-use super::Session;
 use crate::args::Caching;
 use crate::failure::Failure;
+use crate::tree::tally::DataKeyCount;
 use std::sync::Arc;
 use std::time::Duration;
 use waxseal::materials::{
@@ -45,21 +45,6 @@ pub(super) fn for_two_passes(manager: &Manager) -> Result<CachingManager<&Manage
     Ok(CachingManager::new(manager, limits, clock))
 }
 
-/// Says how many calls were saved, if any.
-pub(super) fn tell(manager: &Manager, session: &Session) {
-    let Manager::Caching(caching) = manager else {
-        return;
-    };
-    let statistics = caching.statistics();
-    if statistics.hits > 0 {
-        let files = statistics.hits + statistics.misses;
-        let calls = statistics.misses;
-        session
-            .report
-            .note(&format!("{calls} data keys from the KMS for {files} files"));
-    }
-}
-
 fn wrong_limits(error: InvalidLimits) -> Failure {
     Failure::usage(
         error.to_string(),
@@ -68,6 +53,17 @@ fn wrong_limits(error: InvalidLimits) -> Failure {
 }
 
 impl Manager {
+    /// What tells how many data keys the keyring was asked for, where files share them.
+    pub(super) fn data_key_count(&self) -> Option<DataKeyCount> {
+        match self {
+            Self::Asking(_) => None,
+            Self::Caching(manager) => {
+                let manager = manager.clone();
+                Some(Box::new(move || manager.statistics().misses))
+            }
+        }
+    }
+
     fn inner(&self) -> &dyn MaterialsManager {
         match self {
             Self::Asking(manager) => manager,

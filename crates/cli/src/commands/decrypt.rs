@@ -44,10 +44,9 @@ pub(super) fn run(args: Decrypt, session: &Session) -> Result<(), Failure> {
         way: Direction::Open,
         work: &work,
         opening: recipe.opening(),
+        manager: &recipe.manager,
     };
-    let done = files::over_files(&args.files, session, &task);
-    caching::tell(&recipe.manager, session);
-    done
+    files::over_files(&args.files, session, &task)
 }
 
 /// How everything of one command is opened.

@@ -49,10 +49,9 @@ pub(super) fn run(args: Encrypt, session: &Session) -> Result<(), Failure> {
         way: Direction::Seal,
         work: &work,
         opening: recipe.opening(),
+        manager: recipe.manager(),
     };
-    let done = files::over_files(&args.files, session, &task);
-    recipe.tell(session);
-    done
+    files::over_files(&args.files, session, &task)
 }
 
 /// How everything of one command is sealed.
@@ -183,9 +182,9 @@ impl Recipe {
         Ok(())
     }
 
-    /// Says how many calls were saved, if any.
-    pub(super) fn tell(&self, session: &Session) {
-        caching::tell(&self.manager, session);
+    /// Where the data keys come from.
+    pub(super) fn manager(&self) -> &Manager {
+        &self.manager
     }
 
     /// A sealer whose context has the pairs of `kept` too, those aside that the format adds itself

@@ -7,6 +7,7 @@
 //! ```
 
 use super::batch::{Batch, Finished, Settled};
+use super::caching::Manager;
 use super::done::{self, Direction, Opening};
 use super::{Session, Totals};
 use crate::args::Files;
@@ -44,6 +45,8 @@ pub(super) struct Task<'a> {
     pub(super) work: &'a Work<'a>,
     /// How `--skip-done` opens messages.
     pub(super) opening: Opening<'a>,
+    /// What this command takes its data keys from.
+    pub(super) manager: &'a Manager,
 }
 
 /// Does `task` from the one input to the one output, or on each of many files.
@@ -115,7 +118,7 @@ pub(super) fn many_files(files: &Files, session: &Session, task: &Task<'_>) -> R
     }
     let items = tree::items(&files.inputs, &layout)?;
     let progress = Progress::new(session.shows_progress(), None);
-    let tally = Arc::new(Tally::new());
+    let tally = Arc::new(Tally::new(task.manager.data_key_count()));
     let (report, counts) = (session.report, tally.clone());
     interrupt::with_last_words(move || {
         let mut summary = counts.summary();
@@ -379,7 +382,7 @@ pub(super) fn plan(
         session.report.planned(&planned(&job, action));
         return Ok(());
     }
-    let tally = Tally::new();
+    let tally = Tally::new(None);
     for (at, item) in tree::items(&files.inputs, &layout(files, way)?)?.enumerate() {
         let (path, found) = match item {
             Item::File(job) => {

@@ -148,10 +148,10 @@ fn pairs(header: &Header) -> BTreeMap<String, String> {
 /// regular frame   sequence 4 | nonce 12 | text L | tag 16
 /// final frame     ffffffff 4 | sequence 4 | nonce 12 | length 4 | text 0…L | tag 16
 /// no frames       nonce 12 | length 8 | text | tag 16
-/// footer          length 2 | signature 103, when the suite signs
+/// footer          length 2 | signature 71 or 103, when the suite signs
 /// ```
 pub(super) fn body_of(header: &Header, message_bytes: u64) -> Option<Body> {
-    let footer_bytes = if header.suite().is_signed() { 105 } else { 0 };
+    let footer_bytes = header.suite().footer_bytes() as u64;
     let outside = header.header_bytes() as u64 + footer_bytes;
     let body_bytes = message_bytes.checked_sub(outside)?;
     let frame_bytes = header.frame_bytes().map(|bytes| u64::from(bytes.get()));

@@ -43,16 +43,15 @@ pub(super) fn run(args: Reencrypt, session: &Session) -> Result<(), Failure> {
         way: Direction::Again,
         work: &work,
         opening: recipe.opening(),
+        manager: recipe.sealing.manager(),
     };
-    let done = match one_in_place(&args.files) {
+    match one_in_place(&args.files) {
         Some(files) if args.in_place => files::over_files(&files, session, &task),
         None if args.in_place && !args.files.dry_run => {
             files::many_files(&args.files, session, &task)
         }
         _ => files::over_files(&args.files, session, &task),
-    };
-    recipe.sealing.tell(session);
-    done
+    }
 }
 
 /// What cannot be done, and what was not said clearly enough to be done to files that are there.

@@ -10,8 +10,10 @@ use std::time::Instant;
 /// How many failures are listed again at the end. All are told when they happen.
 const LISTED_MAX: usize = 100;
 
+/// Tells how many data keys the keyrings were asked for so far.
+pub(crate) type DataKeyCount = Box<dyn Fn() -> u64 + Send + Sync>;
+
 /// The counts. Whoever is interrupted tells them from another thread.
-#[derive(Debug)]
 pub(crate) struct Tally {
     started: Instant,
     done: AtomicU64,
@@ -20,6 +22,7 @@ pub(crate) struct Tally {
     failed: AtomicU64,
     plaintext_bytes: AtomicU64,
     ciphertext_bytes: AtomicU64,
+    data_keys: Option<DataKeyCount>,
     failures: Mutex<Failures>,
 }
 
@@ -32,7 +35,8 @@ struct Failures {
 }
 
 impl Tally {
-    pub(crate) fn new() -> Self {
+    /// `data_keys` where files share them.
+    pub(crate) fn new(data_keys: Option<DataKeyCount>) -> Self {
         Self {
             started: Instant::now(),
             done: AtomicU64::new(0),
@@ -41,6 +45,7 @@ impl Tally {
             failed: AtomicU64::new(0),
             plaintext_bytes: AtomicU64::new(0),
             ciphertext_bytes: AtomicU64::new(0),
+            data_keys,
             failures: Mutex::default(),
         }
     }
@@ -87,6 +92,7 @@ impl Tally {
             left_out: count(&self.left_out),
             plaintext_bytes: count(&self.plaintext_bytes),
             ciphertext_bytes: count(&self.ciphertext_bytes),
+            data_keys: self.data_keys.as_ref().map(|count| count()),
             seconds: self.started.elapsed().as_secs_f64(),
             interrupted: false,
             dry_run: false,

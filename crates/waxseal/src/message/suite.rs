@@ -208,6 +208,14 @@ impl Suite {
         if self.is_committing() { 2 } else { 1 }
     }
 
+    /// Length in bytes of the footer as this and the other current libraries write it; zero without
+    /// a signature. Older ones wrote signatures that are one or two bytes shorter or longer
+    /// (`data-format/message-footer.md`).
+    pub fn footer_bytes(self) -> usize {
+        let signature = self.0.signature.map(Curve::signature_bytes);
+        signature.map_or(0, |bytes| 2 + bytes)
+    }
+
     pub(crate) fn derivation(self) -> Derivation {
         self.0.derivation
     }
