@@ -162,26 +162,86 @@ def large(world):
         Program("cp", ["cp", plain, "{fresh}/out"]),
         Program("encrypt", world.encrypt(plain, "--no-sync", *raw), "cp"),
         Program("decrypt", world.decrypt(by_raw, "--no-sync", *raw), "cp"),
+        Program("encrypt -j1", world.encrypt(plain, "--no-sync", "-j", "1", *raw), "cp"),
+        Program("decrypt -j1", world.decrypt(by_raw, "--no-sync", "-j", "1", *raw), "cp"),
         Program("age encrypt", age_encrypt, "cp"),
         Program("age decrypt", age_decrypt, "cp"),
         Program("encrypt 4 KiB", world.encrypt(plain, "--no-sync", *frame, *raw), "encrypt"),
         Program("decrypt 4 KiB",
                 world.decrypt(world.sealed(plain, *frame, *raw), "--no-sync", *raw), "decrypt"),
-        Program("openssl sha384", ["openssl", "dgst", "-sha384", plain]),
-        Program("encrypt signed", world.encrypt(plain, "--no-sync", "--signed", *raw),
-                "openssl sha384"),
-        Program("decrypt signed",
-                world.decrypt(world.sealed(plain, "--signed", *raw), "--no-sync", *raw),
-                "openssl sha384"),
     ]
+    if rage := world.args.rage:
+        programs += [
+            Program("rage encrypt", [rage, *age_encrypt[1:]], "cp"),
+            Program("rage decrypt", [rage, *age_decrypt[1:]], "cp"),
+        ]
     wall = world.measure(f"{world.args.large_mib} MiB file to file, not synced", programs, runs,
                          like=plain, plain=plain)
     for way in ("encrypt", "decrypt"):
-        world.target(f"{way} over age", wall[way] / wall[f"age {way}"], 1)
-        world.target(f"{way} over cp (of the next issue)", wall[way] / wall["cp"], 1)
-        world.target(f"{way} signed over openssl sha384 (next issue)",
-                     wall[f"{way} signed"] / wall["openssl sha384"], 1.1)
+        world.target(f"{way} over cp", wall[way] / wall["cp"], 1)
+        world.target(f"age {way} over {way}", wall[f"age {way}"] / wall[way], 3, at_least=True)
+        if rage:
+            world.target(f"rage {way} over {way}", wall[f"rage {way}"] / wall[way], 5, at_least=True)
         world.target(f"{way} 4 KiB over 64 KiB frames", wall[f"{way} 4 KiB"] / wall[way], 1.4)
+
+
+def signed(world):
+    """1 GiB signed, from file to file, page cache."""
+    plain = world.input("large", world.args.large_mib * MIB)
+    raw, runs = world.raw, max(3, world.runs // 4)
+    by_raw = world.sealed(plain, "--signed", *raw)
+    hashing = "openssl sha384"
+    seal, unseal = ["--no-sync", "--signed", *raw], ["--no-sync", *raw]
+    programs = [
+        Program(hashing, ["openssl", "dgst", "-sha384", plain]),
+        Program("encrypt", world.encrypt(plain, *seal), hashing),
+        Program("decrypt", world.decrypt(by_raw, *unseal), hashing),
+    ]
+    if other := world.args.with_openssl:
+        programs += [
+            Program("encrypt, openssl", [other, *world.encrypt(plain, *seal)[1:]], hashing),
+            Program("decrypt, openssl", [other, *world.decrypt(by_raw, *unseal)[1:]], hashing),
+        ]
+    wall = world.measure(f"{world.args.large_mib} MiB signed, not synced", programs, runs,
+                         like=plain, plain=plain)
+    for name in wall:
+        if name != hashing:
+            world.target(f"{name} over {hashing}", wall[name] / wall[hashing], 1.1)
+
+
+def peers(world):
+    """128 MiB with the other programs and libraries for the same format."""
+    plain = world.input("middle", 128 * MIB)
+    raw, few = world.raw, 3
+    by_raw = world.sealed(plain, *raw)
+    key = world.path / "key"
+    node = ["node", Path(__file__).parent / "client_node.mjs", world.args.node, key]
+    by_node = world.path / "middle.node"
+    run(*node, "encrypt", plain, by_node)
+    with moto(world) as (arn, aws):
+        cli = world.args.encryption_cli
+        esdk = ["-S", "-w", f"key={arn}", "-o", "{fresh}/out", "-i"]
+        by_esdk = world.path / "middle.esdk"
+        run(cli, "--encrypt", *[by_esdk if a == "{fresh}/out" else a for a in esdk], plain, env=aws)
+        programs = [
+            Program("encrypt", world.encrypt(plain, "--no-sync", *raw)),
+            Program("decrypt", world.decrypt(by_raw, "--no-sync", *raw)),
+            Program("encrypt signed", world.encrypt(plain, "--no-sync", "--signed", *raw)),
+            Program("aws-encryption-cli encrypt", [cli, "--encrypt", *esdk, plain],
+                    "encrypt", few, aws),
+            Program("aws-encryption-cli decrypt", [cli, "--decrypt", *esdk, by_esdk],
+                    "decrypt", few, aws),
+            Program("client-node encrypt", [*node, "encrypt", plain, "{fresh}/out"], "encrypt", few),
+            Program("client-node decrypt", [*node, "decrypt", by_node, "{fresh}/out"],
+                    "decrypt", few),
+        ]
+        wall = world.measure("128 MiB file to file: programs for the same format (theirs sign)",
+                             programs, max(3, world.runs // 4), like=plain, plain=plain)
+    for way in ("encrypt", "decrypt"):
+        world.target(f"aws-encryption-cli {way} over {way}",
+                     wall[f"aws-encryption-cli {way}"] / wall[way], 20, at_least=True)
+        world.target(f"client-node {way} over {way}", wall[f"client-node {way}"] / wall[way], 1,
+                     at_least=True)
 
 
 def synced(world):
@@ -219,7 +279,7 @@ def pipe(world):
     wall = world.measure(f"{world.args.large_mib} MiB through pipes", programs, runs,
                          like=plain)
     for way in ("encrypt", "decrypt"):
-        world.target(f"{way} over cat (of the next issue)", wall[way] / wall["cat"], 1)
+        world.target(f"{way} over cat", wall[way] / wall["cat"], 1)
 
 
 def memory(world):
@@ -277,9 +337,9 @@ def secretbox(world):
 
 
 def files(world):
-    """A thousand files of 4 KiB in one command: figures, no target yet."""
+    """Ten thousand files of 4 KiB in one command."""
     tree = world.path / "tree"
-    for at in range(1000):
+    for at in range(10_000):
         path = tree / f"{at // 100}" / f"file{at}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(os.urandom(4096))
@@ -291,16 +351,17 @@ def files(world):
 
     programs = [
         Program("cp -r", ["cp", "-r", tree, "{fresh}/out"]),
-        Program("encrypt -r -j2 raw", ours("-j", "2", "--no-sync", *world.raw), "cp -r"),
+        Program("encrypt -r raw", ours("--no-sync", *world.raw), "cp -r"),
         Program("encrypt -r -j1 raw", ours("-j", "1", "--no-sync", *world.raw), "cp -r"),
-        Program("encrypt -r -j2 embedded", ours("-j", "2", "--no-sync"), "cp -r", 3, world.home),
-        Program("encrypt -r -j2 raw, synced", ours("-j", "2", *world.raw), "cp -r", 3),
+        Program("encrypt -r embedded", ours("--no-sync"), "cp -r", 3, world.home),
+        Program("encrypt -r raw, synced", ours(*world.raw), "cp -r", 3),
     ]
-    world.measure("1,000 files of 4 KiB", programs, runs)
+    wall = world.measure("10,000 files of 4 KiB", programs, runs)
+    world.target("encrypt -r over cp -r", wall["encrypt -r raw"] / wall["cp -r"], 1)
 
 
 # Those with many small files first: they suffer from inodes that others have just freed.
-SUITES = [small, files, large, synced, pipe, memory, secretbox]
+SUITES = [small, files, large, signed, synced, pipe, peers, memory, secretbox]
 
 
 @contextlib.contextmanager
@@ -340,6 +401,9 @@ def main():
     parser.add_argument("--folder", help="where files are made [default: below target/bench]")
     for name in ("waxseal", "worker", "encryption-cli", "moto", "out"):
         parser.add_argument(f"--{name}", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--node", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--rage", help=argparse.SUPPRESS)
+    parser.add_argument("--with-openssl", help=argparse.SUPPRESS)
     parser.add_argument("suites", nargs="*", choices=[[], *(suite.__name__ for suite in SUITES)])
     args = parser.parse_args()
 

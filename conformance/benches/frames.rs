@@ -15,6 +15,10 @@ use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use waxseal::materials::{
+    CacheLimits, CachingManager, DefaultManager, MaterialsManager, SystemClock,
+};
 use waxseal::message::{self, Incoming, Limits, OpenOptions, Release, SealOptions, Sealer, Suite};
 use waxseal::{RawAesKeyring, SecretBytes, SystemEntropy};
 
@@ -115,6 +119,68 @@ mod message_64_mib {
                     .open_stream(&mut std::io::sink(), Release::Unverified)
                     .unwrap()
             });
+    }
+}
+
+/// Messages of 1 KiB on one thread, and how many of them a second: with a wrapped key of their own,
+/// and with one from the cache.
+#[divan::bench_group]
+mod message_1_kib {
+    use super::*;
+
+    type Cached = CachingManager<DefaultManager<RawAesKeyring>>;
+
+    fn cached() -> Cached {
+        let limits = CacheLimits::by_age(Duration::from_secs(300)).unwrap();
+        let clock = Arc::new(SystemClock::start());
+        CachingManager::new(DefaultManager::new(keyring()), limits, clock)
+    }
+
+    #[divan::bench]
+    fn seal(bencher: Bencher<'_, '_>) {
+        sealing(bencher, &DefaultManager::new(keyring()));
+    }
+
+    #[divan::bench]
+    fn open(bencher: Bencher<'_, '_>) {
+        opening(bencher, &DefaultManager::new(keyring()));
+    }
+
+    #[divan::bench]
+    fn seal_cached(bencher: Bencher<'_, '_>) {
+        sealing(bencher, &cached());
+    }
+
+    #[divan::bench]
+    fn open_cached(bencher: Bencher<'_, '_>) {
+        opening(bencher, &cached());
+    }
+
+    fn sealing(bencher: Bencher<'_, '_>, manager: &dyn MaterialsManager) {
+        bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
+            let options = SealOptions::default();
+            now(message::encrypt_with(
+                manager,
+                &[1; KIB],
+                options,
+                &SystemEntropy,
+            ))
+            .unwrap()
+        });
+    }
+
+    fn opening(bencher: Bencher<'_, '_>, manager: &dyn MaterialsManager) {
+        let options = SealOptions::default();
+        let sealed = now(message::encrypt_with(
+            manager,
+            &[1; KIB],
+            options,
+            &SystemEntropy,
+        ));
+        let (sealed, demands) = (sealed.unwrap(), OpenOptions::default());
+        bencher
+            .counter(ItemsCount::new(1_usize))
+            .bench_local(|| now(message::decrypt_with(manager, &sealed, &demands)).unwrap());
     }
 }
 
