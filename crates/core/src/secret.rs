@@ -1,18 +1,18 @@
 //! Bytes that must not leak: zeroed on drop, never printed, compared in constant time.
 
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
+use zeroize::optimization_barrier;
 
 /// A secret of any length. It is zeroed when dropped and shows only its length in `Debug`.
 ///
 /// There is no `Clone`: a second copy is made by [`SecretBytes::copy_of`], which is easy to
 /// search for. Reading needs [`SecretBytes::expose`], for the same reason.
-pub struct SecretBytes(Zeroizing<Vec<u8>>);
+pub struct SecretBytes(Vec<u8>);
 
 impl SecretBytes {
     /// Takes ownership of `bytes`; no copy is left behind.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Zeroizing::new(bytes))
+        Self(bytes)
     }
 
     /// Copies `bytes`. The caller remains responsible for wiping the original.
@@ -47,7 +47,18 @@ impl SecretBytes {
 
     /// Equality in time that depends on the lengths only.
     pub fn ct_eq(&self, other: &[u8]) -> bool {
-        self.0.as_slice().ct_eq(other).into()
+        self.0.ct_eq(other).into()
+    }
+}
+
+impl Drop for SecretBytes {
+    /// Zeroes all that is allocated. A fill and a barrier, which the compiler must take for a use
+    /// of the zeros, in place of a volatile store a byte: buffers of messages are wiped as well.
+    fn drop(&mut self) {
+        let allocated = self.0.capacity();
+        self.0.clear();
+        self.0.resize(allocated, 0);
+        optimization_barrier(self.0.as_slice());
     }
 }
 

@@ -9,7 +9,7 @@ pub(crate) const CHUNK_BYTES: usize = 1024 * 1024;
 /// The most frames in a chunk: what one vectored read or write takes (`IOV_MAX` on Linux).
 const SLOTS_MAX: usize = 1024;
 /// What a buffer begins with: enough for a secret, little to wipe.
-const FIRST_BYTES: usize = 16 * 1024;
+const FIRST_BYTES: usize = 8 * 1024;
 
 /// How many frames of some length go through at once: as many as fit into [`CHUNK_BYTES`], and
 /// always one.

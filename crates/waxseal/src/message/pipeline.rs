@@ -43,6 +43,9 @@ use std::sync::{Mutex, PoisonError};
 
 /// Plaintext bytes in a piece: what stays in a core's second-level cache.
 const PIECE_BYTES: usize = 256 * 1024;
+/// The same where pieces are hashed for a signature. All wait for the hash, and it waits when one
+/// worker hands over to another one: so they do it less often.
+const SIGNED_PIECE_BYTES: usize = 1024 * 1024;
 /// What all buffers have together; one buffer may be longer.
 const BUFFERS_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// More threads than this move no more bytes.
@@ -86,8 +89,12 @@ impl std::fmt::Debug for Sink<'_> {
 }
 
 /// The pieces of messages with this frame length.
-fn piece_of(frame_bytes: usize, overhead_bytes: usize) -> Chunk {
-    Chunk::within(PIECE_BYTES, frame_bytes, overhead_bytes)
+fn piece_of(frame_bytes: usize, overhead_bytes: usize, is_signed: bool) -> Chunk {
+    let piece_bytes = match is_signed {
+        true => SIGNED_PIECE_BYTES,
+        false => PIECE_BYTES,
+    };
+    Chunk::within(piece_bytes, frame_bytes, overhead_bytes)
 }
 
 /// How many workers there are: as many as asked for, or as there are cores, but not more than

@@ -108,7 +108,7 @@ fn open(
     let frame_bytes = frames.frame_bytes().map_or(1, |bytes| bytes.get() as usize);
     let line = Line {
         order: Order::new(),
-        piece: super::piece_of(frame_bytes, frame::OVERHEAD_BYTES),
+        piece: super::piece_of(frame_bytes, frame::OVERHEAD_BYTES, signature.is_some()),
         frames,
         body_at: header_bytes as u64,
         is_signed: signature.is_some(),

@@ -23,16 +23,24 @@ pub(super) enum Turn {
 }
 
 struct Gate {
-    /// Whose turn it is.
-    next: Mutex<u64>,
+    turn: Mutex<Now>,
     /// Who waits for turn n waits at n modulo their number.
     waiting: [Condvar; WORKERS_MAX],
+}
+
+/// What everyone at a gate knows.
+#[derive(Default)]
+struct Now {
+    /// Whose turn it is.
+    next: u64,
+    /// How many wait: nobody is woken, which asks the system, where nobody waits.
+    asleep: usize,
 }
 
 impl<T> Order<T> {
     pub(super) fn new() -> Self {
         let gate = || Gate {
-            next: Mutex::new(0),
+            turn: Mutex::default(),
             waiting: std::array::from_fn(|_| Condvar::new()),
         };
         Self {
@@ -66,19 +74,23 @@ impl<T> Order<T> {
         work: impl FnOnce() -> Result<R, E>,
     ) -> Result<Option<R>, E> {
         let gate = &self.gates[turn as usize];
-        let mut next = gate.next.lock().unwrap_or_else(PoisonError::into_inner);
-        while *next != piece {
+        let mut now = gate.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        while now.next != piece {
             if self.is_beyond(piece) {
                 return Ok(None);
             }
-            let waiting = gate.at(piece).wait(next);
-            next = waiting.unwrap_or_else(PoisonError::into_inner);
+            now.asleep += 1;
+            let waiting = gate.at(piece).wait(now);
+            now = waiting.unwrap_or_else(PoisonError::into_inner);
+            now.asleep -= 1;
         }
-        drop(next);
+        drop(now);
         let done = work()?;
-        let mut next = gate.next.lock().unwrap_or_else(PoisonError::into_inner);
-        *next += 1;
-        gate.at(*next).notify_all();
+        let mut now = gate.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        now.next += 1;
+        if now.asleep > 0 {
+            gate.at(now.next).notify_all();
+        }
         Ok(Some(done))
     }
 
@@ -97,8 +109,10 @@ impl<T> Order<T> {
         self.last.fetch_min(piece, Ordering::SeqCst);
         for gate in &self.gates {
             // With the lock: whoever is about to wait has not looked yet, or waits already.
-            let _next = gate.next.lock().unwrap_or_else(PoisonError::into_inner);
-            gate.waiting.iter().for_each(Condvar::notify_all);
+            let now = gate.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            if now.asleep > 0 {
+                gate.waiting.iter().for_each(Condvar::notify_all);
+            }
         }
     }
 }

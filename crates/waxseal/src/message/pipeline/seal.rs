@@ -44,7 +44,11 @@ pub fn seal_parallel(
     super::write_first(&mut message, header.bytes()).map_err(SealError::Write)?;
     let line = Line {
         order: Order::new(),
-        piece: super::piece_of(frame_bytes as usize, frame::OVERHEAD_BYTES),
+        piece: super::piece_of(
+            frame_bytes as usize,
+            frame::OVERHEAD_BYTES,
+            signature.is_some(),
+        ),
         cipher,
         body_at: header.bytes().len() as u64,
         is_signed: signature.is_some(),
