@@ -36,10 +36,16 @@ error_codes! {
     IncorrectKey => "IncorrectKeyException", 400;
     /// An alias name that is not allowed.
     InvalidAliasName => "InvalidAliasNameException", 400;
+    /// The token of a session is over.
+    ExpiredToken => "ExpiredTokenException", 400;
+    /// A part of the signature is missing or malformed.
+    IncompleteSignature => "IncompleteSignatureException", 400;
     /// An ARN that is not allowed.
     InvalidArn => "InvalidArnException", 400;
     /// The ciphertext is not one of ours, was altered, or has another encryption context.
     InvalidCiphertext => "InvalidCiphertextException", 400;
+    /// The signature is wrong, too old, or for another service.
+    InvalidSignature => "InvalidSignatureException", 400;
     /// The key's usage does not allow this.
     InvalidKeyUsage => "InvalidKeyUsageException", 400;
     /// A pagination marker that was not given out.
@@ -50,10 +56,20 @@ error_codes! {
     InvalidState => "KMSInvalidStateException", 400;
     /// A quota is used up.
     LimitExceeded => "LimitExceededException", 400;
+    /// The request is not signed.
+    MissingAuthenticationToken => "MissingAuthenticationTokenException", 400;
     /// No such key or alias.
     NotFound => "NotFoundException", 400;
+    /// The body is no JSON, or a member has a value of the wrong type.
+    Serialization => "SerializationException", 400;
     /// A tag that is not allowed.
     Tag => "TagException", 400;
+    /// More requests at once than are served.
+    Throttling => "ThrottlingException", 400;
+    /// There is no operation of this name.
+    UnknownOperation => "UnknownOperationException", 400;
+    /// Nobody has this access key id.
+    UnrecognizedClient => "UnrecognizedClientException", 400;
     /// The key cannot do this.
     UnsupportedOperation => "UnsupportedOperationException", 400;
     /// A member of the request breaks a constraint of the model.
