@@ -175,7 +175,7 @@ fn the_summary_counts() {
         place.write(&format!("in/{at}"), noise(1000));
     }
     symlink("0", place.path("in/link")).unwrap();
-    let told = run(&place, &["encrypt", "-r", "in", "-o", "out"])
+    let told = run(&place, &["encrypt", "-j1", "-r", "in", "-o", "out"])
         .ok()
         .stderr();
     assert!(
@@ -185,9 +185,9 @@ fn the_summary_counts() {
         "{told}"
     );
     assert_eq!(told.lines().count(), 1);
-    let quiet = run(&place, &["encrypt", "-q", "-r", "in", "-o", "out"]).ok();
+    let quiet = run(&place, &["encrypt", "-j1", "-q", "-r", "in", "-o", "out"]).ok();
     assert_eq!(quiet.stderr(), "");
-    let json = run(&place, &["encrypt", "--json", "-r", "in", "-o", "out"]).ok();
+    let json = run(&place, &["encrypt", "-j1", "--json", "-r", "in", "-o", "out"]).ok();
     assert_eq!(json_lines(json.stdout()).len(), 10);
     let counts = summary(&json);
     assert_eq!(counts["done"], 10);
@@ -199,7 +199,7 @@ fn the_summary_counts() {
     std::fs::remove_file(place.path("out/in/5.wax")).unwrap();
     std::fs::create_dir(place.path("out/in/5.wax")).unwrap();
     // What is no file is not replaced, and its failure is told twice: at once, and at the end.
-    let told = run(&place, &["encrypt", "-r", "in", "-o", "out"])
+    let told = run(&place, &["encrypt", "-j1", "-r", "in", "-o", "out"])
         .exits(2)
         .stderr();
     let lines: Vec<_> = told.lines().collect();
