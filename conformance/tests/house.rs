@@ -11,6 +11,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("waxseal", &["waxseal-core"]),
     ("waxseal-kms-api", &["waxseal-core"]),
     ("waxseal-kms", &["waxseal-core", "waxseal-kms-api"]),
+    (
+        "waxseal-server",
+        &["waxseal-core", "waxseal-kms", "waxseal-kms-api"],
+    ),
     ("waxseal-aws", &["waxseal-core"]),
     (
         "waxseal-cli",
@@ -20,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "waxseal-core",
             "waxseal-kms",
             "waxseal-kms-api",
+            "waxseal-server",
         ],
     ),
 ];

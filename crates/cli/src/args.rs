@@ -3,6 +3,7 @@
 use crate::tree::filter::Pattern;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 use waxseal::message::{CommitmentPolicy, Suite};
@@ -123,6 +124,7 @@ pub(crate) enum Command {
     /// Read the log of all key usage of the embedded KMS
     #[command(subcommand)]
     Audit(Audit),
+    Serve(Serve),
     Completion(Completion),
     Man(Man),
 }
@@ -537,6 +539,42 @@ pub(crate) enum Audit {
     },
     /// Verify the chain of hashes that ties each record to the one before it
     Verify,
+}
+
+/// Serve the embedded KMS to programs that speak the AWS KMS API
+///
+/// Once it listens, the variables that lead clients to it are printed, one a line. Requests are
+/// signed with the access key in the data directory, which is made on first use; whoever has it is
+/// the owner. Plain HTTP on loopback addresses only. SIGTERM or SIGINT ends it when the requests
+/// under way are answered.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Serve {
+    /// Loopback address and port to listen on; port 0 takes one that is free
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8470")]
+    pub(crate) listen: SocketAddr,
+    /// Data directory [default: that of the embedded KMS; with --dev a new one that is removed at
+    /// the end]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// INSECURE: everyone on this machine is the owner, with any credentials or none
+    #[arg(long)]
+    pub(crate) dev: bool,
+    /// Region of the keys of a new data directory
+    #[arg(
+        long,
+        value_name = "REGION",
+        requires = "dev",
+        default_value = "us-east-1"
+    )]
+    pub(crate) region: String,
+    /// Account of the keys of a new data directory
+    #[arg(
+        long,
+        value_name = "ID",
+        requires = "dev",
+        default_value = "000000000000"
+    )]
+    pub(crate) account: String,
 }
 
 /// Print a script that completes commands and options in a shell

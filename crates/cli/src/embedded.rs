@@ -65,7 +65,15 @@ pub(crate) fn open(world: &World) -> Result<Arc<EmbeddedHome>, Failure> {
 }
 
 fn open_now(world: &World) -> Result<EmbeddedHome, Failure> {
-    let directory = directory(world)?;
+    open_at(world, directory(world)?, &place())
+}
+
+/// Opens the home in `directory`, and makes it there, at `place`, on first use.
+pub(crate) fn open_at(
+    world: &World,
+    directory: &Path,
+    place: &Home,
+) -> Result<EmbeddedHome, Failure> {
     if let Some(root) = world.root.as_deref()
         && !matches!(root, "file" | "passphrase")
     {
@@ -74,13 +82,8 @@ fn open_now(world: &World) -> Result<EmbeddedHome, Failure> {
             "set it to 'file' or 'passphrase', or leave it unset",
         ));
     }
-    EmbeddedHome::open(
-        directory,
-        &place(),
-        &FromWorld(world),
-        world.entropy.clone(),
-    )
-    .map_err(|error| failure(&error, directory))
+    EmbeddedHome::open(directory, place, &FromWorld(world), world.entropy.clone())
+        .map_err(|error| failure(&error, directory))
 }
 
 /// One request by the owner.

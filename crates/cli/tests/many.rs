@@ -187,7 +187,11 @@ fn the_summary_counts() {
     assert_eq!(told.lines().count(), 1);
     let quiet = run(&place, &["encrypt", "-j1", "-q", "-r", "in", "-o", "out"]).ok();
     assert_eq!(quiet.stderr(), "");
-    let json = run(&place, &["encrypt", "-j1", "--json", "-r", "in", "-o", "out"]).ok();
+    let json = run(
+        &place,
+        &["encrypt", "-j1", "--json", "-r", "in", "-o", "out"],
+    )
+    .ok();
     assert_eq!(json_lines(json.stdout()).len(), 10);
     let counts = summary(&json);
     assert_eq!(counts["done"], 10);

@@ -5,6 +5,7 @@
 //!   them to a name. `waxseal_kms::op` has a module of the same name for the meaning.
 //! * [`error`]: [`KmsError`] with the names, HTTP statuses and JSON body that clients match on.
 //! * [`sigv4`]: who signed a request, and whether the signature is right.
+//! * [`wire`]: from the bytes of a body to an input, and back.
 //! * [`shape`]: base64 blobs, secret blobs and timestamps in epoch seconds.
 //!
 //! There are no sockets here, and no clock.
@@ -13,6 +14,7 @@ pub mod error;
 pub mod op;
 pub mod shape;
 pub mod sigv4;
+pub mod wire;
 
 pub use error::{ErrorCode, KmsError};
 pub use op::{Action, Operation};

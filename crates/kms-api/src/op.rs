@@ -1,6 +1,6 @@
 //! The operations: for each one its input and output on the wire.
 //!
-//! An operation is one struct pair, one row of the `operations!` table and one function in
+//! An operation is one struct pair, one row of the table in [`each_operation!`](crate::each_operation) and one function in
 //! `waxseal_kms::op`. The inputs check the constraints of the service model in
 //! [`Operation::validate`]; the meaning is the engine's.
 
@@ -34,6 +34,38 @@ pub trait Operation: DeserializeOwned + Serialize + Send {
     fn validate(&self) -> Result<(), KmsError>;
 }
 
+/// Hands the table of all operations to another macro: `$callback! { INPUT -> OUTPUT: "NAME"; … }`.
+/// The types are in [`op`](crate::op), and must be in scope where this is called.
+#[macro_export]
+macro_rules! each_operation {
+    ($callback:ident) => {
+        $callback! {
+            CreateAliasRequest -> Empty: "CreateAlias";
+            CreateKeyRequest -> CreateKeyResponse: "CreateKey";
+            DecryptRequest -> DecryptResponse: "Decrypt";
+            DeleteAliasRequest -> Empty: "DeleteAlias";
+            DescribeKeyRequest -> DescribeKeyResponse: "DescribeKey";
+            DisableKeyRequest -> Empty: "DisableKey";
+            EnableKeyRequest -> Empty: "EnableKey";
+            EncryptRequest -> EncryptResponse: "Encrypt";
+            GenerateDataKeyRequest -> GenerateDataKeyResponse: "GenerateDataKey";
+            GenerateDataKeyWithoutPlaintextRequest -> GenerateDataKeyWithoutPlaintextResponse:
+                "GenerateDataKeyWithoutPlaintext";
+            GenerateRandomRequest -> GenerateRandomResponse: "GenerateRandom";
+            ListAliasesRequest -> ListAliasesResponse: "ListAliases";
+            ListKeyRotationsRequest -> ListKeyRotationsResponse: "ListKeyRotations";
+            ListKeysRequest -> ListKeysResponse: "ListKeys";
+            ListResourceTagsRequest -> ListResourceTagsResponse: "ListResourceTags";
+            ReEncryptRequest -> ReEncryptResponse: "ReEncrypt";
+            RotateKeyOnDemandRequest -> RotateKeyOnDemandResponse: "RotateKeyOnDemand";
+            TagResourceRequest -> Empty: "TagResource";
+            UntagResourceRequest -> Empty: "UntagResource";
+            UpdateAliasRequest -> Empty: "UpdateAlias";
+            UpdateKeyDescriptionRequest -> Empty: "UpdateKeyDescription";
+        }
+    };
+}
+
 macro_rules! operations {
     ($( $input:ident -> $output:ident: $name:literal; )*) => {
         $(
@@ -50,30 +82,7 @@ macro_rules! operations {
     };
 }
 
-operations! {
-    CreateAliasRequest -> Empty: "CreateAlias";
-    CreateKeyRequest -> CreateKeyResponse: "CreateKey";
-    DecryptRequest -> DecryptResponse: "Decrypt";
-    DeleteAliasRequest -> Empty: "DeleteAlias";
-    DescribeKeyRequest -> DescribeKeyResponse: "DescribeKey";
-    DisableKeyRequest -> Empty: "DisableKey";
-    EnableKeyRequest -> Empty: "EnableKey";
-    EncryptRequest -> EncryptResponse: "Encrypt";
-    GenerateDataKeyRequest -> GenerateDataKeyResponse: "GenerateDataKey";
-    GenerateDataKeyWithoutPlaintextRequest -> GenerateDataKeyWithoutPlaintextResponse:
-        "GenerateDataKeyWithoutPlaintext";
-    GenerateRandomRequest -> GenerateRandomResponse: "GenerateRandom";
-    ListAliasesRequest -> ListAliasesResponse: "ListAliases";
-    ListKeyRotationsRequest -> ListKeyRotationsResponse: "ListKeyRotations";
-    ListKeysRequest -> ListKeysResponse: "ListKeys";
-    ListResourceTagsRequest -> ListResourceTagsResponse: "ListResourceTags";
-    ReEncryptRequest -> ReEncryptResponse: "ReEncrypt";
-    RotateKeyOnDemandRequest -> RotateKeyOnDemandResponse: "RotateKeyOnDemand";
-    TagResourceRequest -> Empty: "TagResource";
-    UntagResourceRequest -> Empty: "UntagResource";
-    UpdateAliasRequest -> Empty: "UpdateAlias";
-    UpdateKeyDescriptionRequest -> Empty: "UpdateKeyDescription";
-}
+each_operation!(operations);
 
 /// What a caller must be allowed to do: the `kms:` actions of policies. Most operations need the
 /// action of their own name; `ReEncrypt` needs two others.

@@ -103,6 +103,26 @@ impl Engine {
         Ok(Authenticated::by_owner(caller, self.uuid()?, input))
     }
 
+    /// A request of a caller who proved to be the one that `caller` names.
+    ///
+    /// # Errors
+    /// `KMSInternalException` when there is no randomness for the request id.
+    pub fn by_caller<O: Perform>(
+        &self,
+        caller: Caller,
+        input: O,
+    ) -> Result<Authenticated<O>, KmsError> {
+        Ok(Authenticated::by_owner(caller, self.uuid()?, input))
+    }
+
+    /// An id for a request that comes to nothing.
+    ///
+    /// # Errors
+    /// `KMSInternalException` when there is no randomness.
+    pub fn request_id(&self) -> Result<String, KmsError> {
+        self.uuid()
+    }
+
     /// Runs a request. The answer leaves only after its record is durable in the audit log.
     ///
     /// # Errors

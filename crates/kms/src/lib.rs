@@ -11,6 +11,7 @@
 //! * [`authorize`]: who may do what; default deny.
 //! * [`engine`]: [`Engine`], which runs requests one after the other on a snapshot of the state.
 //! * [`op`]: one function for each operation.
+//! * [`dispatch`]: a request as a name and bytes.
 //! * [`blob`]: the ciphertext blob, byte by byte. [`seal`]: rows at rest.
 //! * [`store`]: state as documents under keys. [`audit`]: the hash-chained log.
 //! * [`root`]: what the hierarchy hangs from. [`home`]: the directory of an embedded KMS.
@@ -22,6 +23,7 @@ pub mod audit;
 pub mod authorize;
 pub mod blob;
 pub mod clock;
+pub mod dispatch;
 pub mod engine;
 pub mod home;
 pub mod keyring;

@@ -43,6 +43,13 @@ impl Caller {
         }
     }
 
+    /// The same caller, calling from `source_ip_address`.
+    #[must_use]
+    pub fn from_address(mut self, source_ip_address: impl Into<String>) -> Self {
+        self.source_ip_address = source_ip_address.into();
+        self
+    }
+
     /// The principal's ARN.
     pub fn arn(&self) -> &str {
         &self.arn
@@ -80,6 +87,11 @@ impl<O: Perform> Authenticated<O> {
             request_id,
             input,
         }
+    }
+
+    /// A fresh UUID, as in the audit log.
+    pub fn request_id(&self) -> &str {
+        &self.request_id
     }
 
     /// Resolves what the request names and asks whether the caller may do it.

@@ -16,6 +16,7 @@ mod key;
 mod man;
 mod range;
 mod reencrypt;
+mod serve;
 
 use crate::args::{Command, KmsChoice};
 use crate::failure::Failure;
@@ -45,6 +46,7 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Key(args) => key::run(args, session),
         Command::BranchKey(args) => branch_key::run(args, session),
         Command::Audit(args) => audit::run(args, session),
+        Command::Serve(args) => serve::run(&args, session),
         Command::Completion(args) => completion::run(&args),
         Command::Man(args) => man::run(&args),
     }

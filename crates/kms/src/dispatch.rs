@@ -1,0 +1,66 @@
+//! A request as a name and bytes: what a server has.
+
+use crate::engine::Engine;
+use crate::op::Perform;
+use crate::request::Caller;
+use waxseal_core::SecretBytes;
+use waxseal_kms_api::op::*;
+use waxseal_kms_api::{KmsError, each_operation, wire};
+
+/// What a request came to.
+#[derive(Debug)]
+pub struct Answered {
+    /// As in the audit log.
+    pub request_id: String,
+    /// The body of the answer, or the error.
+    pub result: Result<SecretBytes, KmsError>,
+}
+
+macro_rules! dispatch {
+    ($( $input:ident -> $output:ident: $name:literal; )*) => {
+        impl Engine {
+            /// Does the operation of this name with the input in `body` (AWS JSON 1.1).
+            ///
+            /// Like [`Engine::call`], it answers only what is recorded. A body that is no input,
+            /// and a name that no operation has, are refused before there is a request: these
+            /// refusals are not in the log.
+            ///
+            /// # Errors
+            /// `KMSInternalException` when there is no randomness for a request id; every other
+            /// error is in [`Answered::result`].
+            pub fn answer(
+                &self,
+                caller: Caller,
+                operation: &str,
+                body: &[u8],
+            ) -> Result<Answered, KmsError> {
+                match operation {
+                    $( $name => self.answer_one::<$input>(caller, body), )*
+                    _ => self.refused(wire::unknown_operation()),
+                }
+            }
+        }
+    };
+}
+
+each_operation!(dispatch);
+
+impl Engine {
+    fn answer_one<O: Perform>(&self, caller: Caller, body: &[u8]) -> Result<Answered, KmsError> {
+        let input = match wire::input::<O>(body) {
+            Ok(input) => input,
+            Err(error) => return self.refused(error),
+        };
+        let request = self.by_caller(caller, input)?;
+        let request_id = request.request_id().to_owned();
+        let result = self.call(request).and_then(|output| wire::output(&output));
+        Ok(Answered { request_id, result })
+    }
+
+    fn refused(&self, error: KmsError) -> Result<Answered, KmsError> {
+        Ok(Answered {
+            request_id: self.request_id()?,
+            result: Err(error),
+        })
+    }
+}

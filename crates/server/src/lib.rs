@@ -1,0 +1,18 @@
+//! The KMS engine behind HTTP, speaking the AWS KMS API.
+//!
+//! ```text
+//! connection ─ limits ─▶ request ─ read, bounded ─▶ signature ─ verified ─▶ engine ─ recorded ─▶ answer
+//! ```
+//!
+//! * [`access_key`]: the owner's access key, in a file that AWS tools read.
+//! * [`front`]: from a request to an answer: who calls, which operation, what came of it.
+//! * [`listen`]: connections, their limits, and the end.
+//!
+//! Plain HTTP: [`listen::bind`] takes loopback addresses only.
+
+pub mod access_key;
+pub mod front;
+pub mod listen;
+
+pub use access_key::AccessKey;
+pub use front::{Callers, Front};
