@@ -1,0 +1,200 @@
+"""boto3 against `waxseal serve`: every operation it has, the refusals a client relies on, pages.
+
+Takes nothing but what the server printed (AWS_* in the environment). Prints one line a check:
+`ok NAME` or `FAIL NAME: WHY`.
+"""
+
+import os
+import traceback
+
+import boto3
+import botocore.exceptions
+
+kms = boto3.client("kms")
+checks = []
+
+
+def check(function):
+    checks.append(function)
+    return function
+
+
+def refused(code, call, **arguments):
+    try:
+        call(**arguments)
+    except botocore.exceptions.ClientError as error:
+        seen = error.response["Error"]["Code"]
+        assert seen == code, f"{seen}, not {code}"
+        assert error.response["ResponseMetadata"]["RequestId"], "no request id"
+        return error.response["Error"].get("Message", "")
+    raise AssertionError(f"{code} was expected")
+
+
+def new_key(**arguments):
+    return kms.create_key(**arguments)["KeyMetadata"]
+
+
+@check
+def keys_are_described_as_created():
+    made = new_key(Description="a key", Tags=[{"TagKey": "team", "TagValue": "blue"}])
+    for name in (made["KeyId"], made["Arn"]):
+        seen = kms.describe_key(KeyId=name)["KeyMetadata"]
+        assert seen == made, (seen, made)
+    assert made["KeyState"] == "Enabled" and made["Enabled"] is True
+    kms.update_key_description(KeyId=made["KeyId"], Description="anew")
+    assert kms.describe_key(KeyId=made["KeyId"])["KeyMetadata"]["Description"] == "anew"
+    tags = kms.list_resource_tags(KeyId=made["KeyId"])["Tags"]
+    assert tags == [{"TagKey": "team", "TagValue": "blue"}], tags
+    kms.tag_resource(KeyId=made["KeyId"], Tags=[{"TagKey": "team", "TagValue": "red"}])
+    kms.untag_resource(KeyId=made["KeyId"], TagKeys=["absent"])
+    tags = kms.list_resource_tags(KeyId=made["KeyId"])["Tags"]
+    assert tags == [{"TagKey": "team", "TagValue": "red"}], tags
+
+
+@check
+def blobs_open_under_their_context_only():
+    key = new_key()
+    context = {"a": "b", "unit": "Zürich"}
+    sealed = kms.encrypt(KeyId=key["Arn"], Plaintext=b"x" * 4096, EncryptionContext=context)
+    opened = kms.decrypt(CiphertextBlob=sealed["CiphertextBlob"], EncryptionContext=context)
+    assert opened["Plaintext"] == b"x" * 4096 and opened["KeyId"] == key["Arn"]
+    for other in ({}, {"a": "b"}, {"a": "B", "unit": "Zürich"}):
+        refused(
+            "InvalidCiphertextException",
+            kms.decrypt,
+            CiphertextBlob=sealed["CiphertextBlob"],
+            EncryptionContext=other,
+        )
+    refused("InvalidCiphertextException", kms.decrypt, CiphertextBlob=b"nonsense")
+    refused(
+        "IncorrectKeyException",
+        kms.decrypt,
+        CiphertextBlob=sealed["CiphertextBlob"],
+        EncryptionContext=context,
+        KeyId=new_key()["KeyId"],
+    )
+    again = kms.re_encrypt(
+        CiphertextBlob=sealed["CiphertextBlob"],
+        SourceEncryptionContext=context,
+        DestinationKeyId=new_key()["KeyId"],
+        DestinationEncryptionContext={"moved": "yes"},
+    )
+    assert again["SourceKeyId"] == key["Arn"]
+    opened = kms.decrypt(
+        CiphertextBlob=again["CiphertextBlob"], EncryptionContext={"moved": "yes"}
+    )
+    assert opened["Plaintext"] == b"x" * 4096
+
+
+@check
+def data_keys_have_the_length_that_was_asked_for():
+    key = new_key()["KeyId"]
+    for given, length in (
+        ({"KeySpec": "AES_256"}, 32),
+        ({"KeySpec": "AES_128"}, 16),
+        ({"NumberOfBytes": 1}, 1),
+        ({"NumberOfBytes": 1024}, 1024),
+    ):
+        made = kms.generate_data_key(KeyId=key, **given)
+        assert len(made["Plaintext"]) == length
+        opened = kms.decrypt(CiphertextBlob=made["CiphertextBlob"], KeyId=key)
+        assert opened["Plaintext"] == made["Plaintext"]
+        hidden = kms.generate_data_key_without_plaintext(KeyId=key, **given)
+        opened = kms.decrypt(CiphertextBlob=hidden["CiphertextBlob"])
+        assert len(opened["Plaintext"]) == length and "Plaintext" not in hidden
+    assert len(kms.generate_random(NumberOfBytes=1024)["Plaintext"]) == 1024
+    refused("ValidationException", kms.generate_data_key, KeyId=key)
+
+
+@check
+def a_disabled_key_does_nothing():
+    key = new_key()["KeyId"]
+    sealed = kms.encrypt(KeyId=key, Plaintext=b"x")["CiphertextBlob"]
+    kms.disable_key(KeyId=key)
+    assert kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "Disabled"
+    said = refused("DisabledException", kms.decrypt, CiphertextBlob=sealed)
+    assert said.endswith(" is disabled."), said
+    refused("DisabledException", kms.encrypt, KeyId=key, Plaintext=b"x")
+    refused("DisabledException", kms.generate_data_key, KeyId=key, KeySpec="AES_256")
+    kms.enable_key(KeyId=key)
+    assert kms.decrypt(CiphertextBlob=sealed)["Plaintext"] == b"x"
+
+
+@check
+def aliases_name_keys():
+    one, two = new_key()["KeyId"], new_key()["KeyId"]
+    kms.create_alias(AliasName="alias/interop/server", TargetKeyId=one)
+    refused(
+        "AlreadyExistsException",
+        kms.create_alias,
+        AliasName="alias/interop/server",
+        TargetKeyId=one,
+    )
+    sealed = kms.encrypt(KeyId="alias/interop/server", Plaintext=b"x")["CiphertextBlob"]
+    kms.update_alias(AliasName="alias/interop/server", TargetKeyId=two)
+    listed = kms.list_aliases(KeyId=two)["Aliases"]
+    assert [alias["AliasName"] for alias in listed] == ["alias/interop/server"], listed
+    assert kms.decrypt(CiphertextBlob=sealed)["Plaintext"] == b"x"
+    kms.delete_alias(AliasName="alias/interop/server")
+    refused("NotFoundException", kms.describe_key, KeyId="alias/interop/server")
+
+
+@check
+def rotation_keeps_what_was_sealed():
+    key = new_key()["KeyId"]
+    sealed = kms.encrypt(KeyId=key, Plaintext=b"old")["CiphertextBlob"]
+    kms.rotate_key_on_demand(KeyId=key)
+    assert len(kms.list_key_rotations(KeyId=key)["Rotations"]) == 1
+    assert kms.decrypt(CiphertextBlob=sealed)["Plaintext"] == b"old"
+    anew = kms.encrypt(KeyId=key, Plaintext=b"new")["CiphertextBlob"]
+    materials = {kms.decrypt(CiphertextBlob=blob)["KeyMaterialId"] for blob in (sealed, anew)}
+    assert len(materials) == 2
+
+
+@check
+def pages_join_to_the_whole():
+    for _ in range(5):
+        new_key()
+    whole = [key["KeyId"] for key in kms.list_keys()["Keys"]]
+    pages = kms.get_paginator("list_keys").paginate(PaginationConfig={"PageSize": 2})
+    joined = [key["KeyId"] for page in pages for key in page["Keys"]]
+    assert joined == whole and len(set(whole)) == len(whole)
+
+
+@check
+def names_that_mean_nothing_are_told_apart_from_keys_that_are_not_there():
+    said = refused("NotFoundException", kms.describe_key, KeyId="nonsense")
+    assert said == "Invalid keyId 'nonsense'", said
+    absent = "12345678-1234-1234-1234-123456789012"
+    said = refused("NotFoundException", kms.describe_key, KeyId=absent)
+    assert said.startswith("Key 'arn:aws:kms:") and said.endswith("' does not exist"), said
+    said = refused("NotFoundException", kms.describe_key, KeyId="alias/absent")
+    assert said.startswith("Alias arn:aws:kms:") and said.endswith(" is not found."), said
+
+
+@check
+def other_callers_are_refused():
+    for given, code in (
+        ({"aws_access_key_id": "AKIAABCDEFGHIJKLMNOP"}, "UnrecognizedClientException"),
+        ({}, "InvalidSignatureException"),
+    ):
+        given.setdefault(
+            "aws_access_key_id", boto3.Session().get_credentials().access_key
+        )
+        other = boto3.client("kms", aws_secret_access_key="wrong" * 8, **given)
+        refused(code, other.list_keys)
+    elsewhere = boto3.client("kms", region_name="eu-north-1", endpoint_url=kms.meta.endpoint_url)
+    refused("InvalidSignatureException", elsewhere.list_keys)
+
+
+failed = 0
+for function in checks:
+    name = function.__name__.replace("_", " ")
+    try:
+        function()
+        print(f"ok {name}")
+    except Exception:
+        failed += 1
+        why = traceback.format_exc().strip().splitlines()
+        print(f"FAIL {name}: {' | '.join(why[-3:])}")
+os._exit(1 if failed else 0)

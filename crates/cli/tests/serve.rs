@@ -1,0 +1,207 @@
+//! `serve`: what it prints is all that a client needs; the client here is `waxseal` itself. Other
+//! people's clients are in `conformance/interop/kms-server.sh`.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
+
+mod support;
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use support::Place;
+
+struct Server {
+    child: Child,
+    told: Vec<(String, String)>,
+}
+
+impl Server {
+    /// Starts `waxseal serve` on a free port, and reads what it prints.
+    fn start(place: &Place, more: &[&str]) -> Self {
+        let mut child = place
+            .waxseal()
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let dev = more.contains(&"--dev");
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let told = lines
+            .take(if dev { 3 } else { 4 })
+            .map(|line| {
+                let line = line.unwrap();
+                let (name, value) = line.split_once('=').unwrap();
+                (name.to_owned(), value.to_owned())
+            })
+            .collect();
+        Self { child, told }
+    }
+
+    fn value(&self, name: &str) -> &str {
+        let found = self.told.iter().find(|(other, _)| other == name);
+        &found
+            .unwrap_or_else(|| panic!("{name} is not in {:?}", self.told))
+            .1
+    }
+
+    /// `waxseal` as a client that knows what was printed.
+    fn client(&self, place: &Place, arguments: &[&str], stdin: &[u8]) -> support::Outcome {
+        let mut command = place.waxseal();
+        command.envs(self.told.iter().cloned());
+        outcome(command.args(arguments), stdin)
+    }
+
+    fn request(&self, text: &str) -> String {
+        let address = self.value("AWS_ENDPOINT_URL_KMS");
+        let mut stream = TcpStream::connect(address.strip_prefix("http://").unwrap()).unwrap();
+        stream.write_all(text.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Ends it as a service manager does; what it said on stderr.
+    fn end(mut self) -> String {
+        let id = self.child.id().to_string();
+        let killed = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        assert!(killed.success());
+        let mut said = String::new();
+        let mut stderr = self.child.stderr.take().unwrap();
+        stderr.read_to_string(&mut said).unwrap();
+        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{said}");
+        said
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Ended already, where the test came to its end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn outcome(command: &mut Command, stdin: &[u8]) -> support::Outcome {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(stdin).unwrap();
+    support::Outcome(child.wait_with_output().unwrap())
+}
+
+fn unsigned(operation: &str, body: &str) -> String {
+    format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/x-amz-json-1.1\r\nX-Amz-Target: TrentService.{operation}\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[test]
+fn what_is_printed_is_all_that_a_client_needs() {
+    let place = Place::new();
+    // The alias is made by the embedded KMS: both are one.
+    let made = place.run(&["encrypt"], b"first").ok();
+    let server = Server::start(&place, &[]);
+    let key = ["-k", "alias/default", "--kms", "aws"];
+    let sealed = server
+        .client(&place, &[&["encrypt"], &key[..]].concat(), b"secret")
+        .ok();
+    let opened = server
+        .client(&place, &[&["decrypt"], &key[..]].concat(), sealed.stdout())
+        .ok();
+    assert_eq!(opened.stdout(), b"secret");
+    assert_eq!(
+        place.run(&["decrypt"], made.stdout()).ok().stdout(),
+        b"first"
+    );
+    assert_eq!(
+        place.run(&["decrypt"], sealed.stdout()).ok().stdout(),
+        b"secret"
+    );
+    let said = server.end();
+    assert!(said.contains("listening on http://127.0.0.1:"), "{said}");
+
+    let log = place.run(&["audit", "list", "--json"], b"").ok();
+    let log = String::from_utf8(log.stdout().to_vec()).unwrap();
+    assert!(log.contains("\"GenerateDataKey\""), "{log}");
+    place.run(&["audit", "verify"], b"").ok();
+}
+
+#[test]
+fn nobody_but_the_owner_is_let_in() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    let answer = server.request(&unsigned("ListKeys", "{}"));
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(
+        answer.contains("MissingAuthenticationTokenException"),
+        "{answer}"
+    );
+    assert!(answer.contains("x-amzn-requestid: "), "{answer}");
+    assert!(!answer.contains("x-waxseal-insecure"), "{answer}");
+
+    // The right name with a wrong secret; then another name.
+    let key = std::fs::read_to_string(server.value("AWS_SHARED_CREDENTIALS_FILE")).unwrap();
+    let (before, secret) = key.rsplit_once(" = ").unwrap();
+    let mut secret: Vec<u8> = secret.trim().bytes().collect();
+    secret[0] = if secret[0] == b'A' { b'B' } else { b'A' };
+    let wrong = format!("{before} = {}\n", String::from_utf8(secret).unwrap());
+    for text in [wrong, key.replace("AKIA", "AKIB")] {
+        let file = place.write("wrong", text);
+        let mut command = place.waxseal();
+        command.envs(server.told.iter().cloned());
+        command.env("AWS_SHARED_CREDENTIALS_FILE", file);
+        command.args(["encrypt", "-k", "alias/default", "--kms", "aws"]);
+        outcome(&mut command, b"secret").refused(4, "");
+    }
+    server.end();
+    // A second start finds the same access key.
+    let again = Server::start(&place, &[]);
+    let path = again.value("AWS_SHARED_CREDENTIALS_FILE");
+    assert_eq!(std::fs::read_to_string(path).unwrap(), key);
+    again.end();
+}
+
+#[test]
+fn for_development_everyone_is_the_owner_and_nothing_stays() {
+    let place = Place::new();
+    let server = Server::start(&place, &["--dev", "--region", "eu-west-1"]);
+    let answer = server.request(&unsigned("CreateKey", "{}"));
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains("arn:aws:kms:eu-west-1:"), "{answer}");
+    assert!(answer.contains("x-waxseal-insecure: true"), "{answer}");
+    let answer = server.request(&unsigned("Nonsense", "{}"));
+    assert!(answer.contains("UnknownOperationException"), "{answer}");
+    let said = server.end();
+    assert!(said.contains("INSECURE"), "{said}");
+    assert!(!place.path("home").exists());
+}
+
+#[test]
+fn what_would_cross_a_network_in_the_clear_is_refused() {
+    let place = Place::new();
+    for address in ["0.0.0.0:0", "192.0.2.1:8470", "[::]:0"] {
+        place
+            .run(&["serve", "--listen", address], b"")
+            .refused(2, "loopback");
+    }
+    place
+        .run(&["serve", "--dev", "--region", "Nowhere!"], b"")
+        .refused(2, "Region");
+    place
+        .run(&["serve", "--dev", "--account", "12"], b"")
+        .refused(2, "account");
+    place
+        .run(&["serve", "--account", "111122223333"], b"")
+        .exits(2);
+    place.write("home/access-key", b"[default]\n");
+    place.run(&["serve"], b"").exits(78);
+}
