@@ -19,7 +19,8 @@ pub struct Answered {
 macro_rules! dispatch {
     ($( $input:ident -> $output:ident: $name:literal; )*) => {
         impl Engine {
-            /// Does the operation of this name with the input in `body` (AWS JSON 1.1).
+            /// Does the operation of this name in `region`, with the input in `body` (AWS JSON
+            /// 1.1).
             ///
             /// Like [`Engine::call`], it answers only what is recorded. A body that is no input,
             /// and a name that no operation has, are refused before there is a request: these
@@ -31,11 +32,12 @@ macro_rules! dispatch {
             pub fn answer(
                 &self,
                 caller: Caller,
+                region: &str,
                 operation: &str,
                 body: &[u8],
             ) -> Result<Answered, KmsError> {
                 match operation {
-                    $( $name => self.answer_one::<$input>(caller, body), )*
+                    $( $name => self.answer_one::<$input>(caller, region, body), )*
                     _ => self.refused(wire::unknown_operation()),
                 }
             }
@@ -46,12 +48,17 @@ macro_rules! dispatch {
 each_operation!(dispatch);
 
 impl Engine {
-    fn answer_one<O: Perform>(&self, caller: Caller, body: &[u8]) -> Result<Answered, KmsError> {
+    fn answer_one<O: Perform>(
+        &self,
+        caller: Caller,
+        region: &str,
+        body: &[u8],
+    ) -> Result<Answered, KmsError> {
         let input = match wire::input::<O>(body) {
             Ok(input) => input,
             Err(error) => return self.refused(error),
         };
-        let request = self.by_caller(caller, input)?;
+        let request = self.by_caller(caller, region, input)?;
         let request_id = request.request_id().to_owned();
         let result = self.call(request).and_then(|output| wire::output(&output));
         Ok(Answered { request_id, result })

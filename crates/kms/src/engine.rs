@@ -3,8 +3,8 @@
 use crate::audit::{AuditLog, Event, Exclusive};
 use crate::clock::Clock;
 use crate::model::{
-    self, AliasRecord, KeyRecord, PENDING_PREFIX, alias_document, key_document, material_document,
-    pending_document,
+    self, AliasRecord, KeyRecord, PENDING_PREFIX, alias_document, aliases_prefix, key_document,
+    material_document, pending_document,
 };
 use crate::op::Perform;
 use crate::request::{Authenticated, Caller, Change, Outcome};
@@ -28,7 +28,8 @@ pub struct Parts {
     pub audit: AuditLog,
     /// Seals and opens the rows of `store`.
     pub rows: RowSealer,
-    /// Partition, Region and account of its keys.
+    /// Its own place: partition, Region and account of the owner's keys. Keys of other Regions and
+    /// accounts may be in the same store.
     pub home: Home,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
@@ -72,7 +73,7 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Partition, Region and account of its keys.
+    /// Its own place: partition, Region and account of the owner's keys.
     pub fn home(&self) -> &Home {
         &self.parts.home
     }
@@ -85,7 +86,7 @@ impl Engine {
     pub fn has_alias(&self, name: &str) -> Result<bool, KmsError> {
         self.refresh()?;
         match name.parse() {
-            Ok(name) => Ok(self.view().alias(&name)?.is_some()),
+            Ok(name) => Ok(self.view(self.home()).alias(&name)?.is_some()),
             Err(_) => Ok(false),
         }
     }
@@ -100,19 +101,25 @@ impl Engine {
         input: O,
     ) -> Result<Authenticated<O>, KmsError> {
         let caller = Caller::owner(self.home(), user_agent);
-        Ok(Authenticated::by_owner(caller, self.uuid()?, input))
+        self.by_caller(caller, &self.home().region, input)
     }
 
-    /// A request of a caller who proved to be the one that `caller` names.
+    /// A request in `region` of a caller who proved to be the one that `caller` names.
     ///
     /// # Errors
     /// `KMSInternalException` when there is no randomness for the request id.
     pub fn by_caller<O: Perform>(
         &self,
         caller: Caller,
+        region: &str,
         input: O,
     ) -> Result<Authenticated<O>, KmsError> {
-        Ok(Authenticated::by_owner(caller, self.uuid()?, input))
+        let place = Home {
+            partition: self.home().partition.clone(),
+            region: region.to_owned(),
+            account: caller.account().to_owned(),
+        };
+        Ok(Authenticated::new(caller, place, self.uuid()?, input))
     }
 
     /// An id for a request that comes to nothing.
@@ -139,7 +146,8 @@ impl Engine {
     /// A request that changes nothing.
     fn consult<O: Perform>(&self, request: Authenticated<O>) -> Result<O::Output, KmsError> {
         self.refresh()?;
-        let view = self.view();
+        let place = request.place().clone();
+        let view = self.view(&place);
         let outcome = perform(request, &view);
         let event = outcome.event(&view, self.uuid()?);
         self.parts.audit.append(&event).map_err(internal)?;
@@ -155,7 +163,8 @@ impl Engine {
         let mut log = self.parts.audit.exclusive().map_err(internal)?;
         self.settle(&mut log)?;
         self.refresh()?;
-        let view = self.view();
+        let place = request.place().clone();
+        let view = self.view(&place);
         let mut outcome = perform(request, &view);
         let changes = outcome.take_changes();
         let event_id = self.uuid()?;
@@ -251,9 +260,10 @@ impl Engine {
         self.parts.entropy.as_ref()
     }
 
-    fn view(&self) -> View<'_> {
+    fn view<'e>(&'e self, place: &'e Home) -> View<'e> {
         View {
             engine: self,
+            place,
             now: self.parts.clock.now(),
         }
     }
@@ -355,6 +365,18 @@ enum Entry {
     Material(Arc<SecretBytes>),
 }
 
+impl Entry {
+    fn key(engine: &Engine, document: &Document) -> Result<Self, KmsError> {
+        let record = Arc::new(engine.open_json(document)?);
+        Ok(Self::Key(record, document.revision))
+    }
+
+    fn alias(engine: &Engine, document: &Document) -> Result<Self, KmsError> {
+        let record = Arc::new(engine.open_json(document)?);
+        Ok(Self::Alias(record, document.revision))
+    }
+}
+
 /// A key as one request sees it.
 #[derive(Debug, Clone)]
 pub struct KeyEntry {
@@ -375,12 +397,19 @@ pub struct AliasEntry {
 #[derive(Debug)]
 pub struct View<'e> {
     engine: &'e Engine,
+    place: &'e Home,
     pub(crate) now: OffsetDateTime,
 }
 
 impl View<'_> {
+    /// The place of the request: its Region, and the account of its caller.
     pub(crate) fn home(&self) -> &Home {
-        self.engine.home()
+        self.place
+    }
+
+    /// The document of an alias in the request's place.
+    pub(crate) fn alias_document(&self, alias: &AliasName) -> String {
+        alias_document(self.engine.home(), self.place, alias)
     }
 
     pub(crate) fn entropy(&self) -> &dyn Entropy {
@@ -396,32 +425,29 @@ impl View<'_> {
         self.engine.uuid()?.parse().map_err(internal)
     }
 
+    /// The key of this id in the request's Region, whichever account it is in.
     pub(crate) fn key(&self, id: &KeyId) -> Result<Option<KeyEntry>, KmsError> {
-        let entry = self.engine.cached(&key_document(id), |engine, document| {
-            Ok(Entry::Key(
-                Arc::new(engine.open_json(document)?),
-                document.revision,
-            ))
-        })?;
-        Ok(match entry {
+        let name = key_document(&self.place.region, id);
+        let entry = self.engine.cached(&name, Entry::key)?;
+        let entry = self.key_entry(id.clone(), entry);
+        Ok(entry.filter(|entry| entry.arn.home.region == self.place.region))
+    }
+
+    fn key_entry(&self, id: KeyId, entry: Option<Entry>) -> Option<KeyEntry> {
+        match entry {
             Some(Entry::Key(record, revision)) => Some(KeyEntry {
-                arn: self.home().key_arn(id.clone()),
+                arn: record.place(self.engine.home()).key_arn(id),
                 record,
                 revision,
             }),
             _ => None,
-        })
+        }
     }
 
     pub(crate) fn alias(&self, name: &AliasName) -> Result<Option<AliasEntry>, KmsError> {
         let entry = self
             .engine
-            .cached(&alias_document(name), |engine, document| {
-                Ok(Entry::Alias(
-                    Arc::new(engine.open_json(document)?),
-                    document.revision,
-                ))
-            })?;
+            .cached(&self.alias_document(name), Entry::alias)?;
         Ok(match entry {
             Some(Entry::Alias(record, revision)) => Some(AliasEntry {
                 name: name.clone(),
@@ -435,39 +461,41 @@ impl View<'_> {
     /// The backing key of one version.
     pub(crate) fn material(
         &self,
-        id: &KeyId,
+        key: &KeyArn,
         version: u32,
     ) -> Result<Option<Arc<SecretBytes>>, KmsError> {
-        let entry = self
-            .engine
-            .cached(&material_document(id, version), |engine, document| {
-                Ok(Entry::Material(Arc::new(engine.parts.rows.open(document)?)))
-            })?;
+        let name = material_document(&key.home.region, &key.id, version);
+        let entry = self.engine.cached(&name, |engine, document| {
+            Ok(Entry::Material(Arc::new(engine.parts.rows.open(document)?)))
+        })?;
         Ok(match entry {
             Some(Entry::Material(key)) => Some(key),
             _ => None,
         })
     }
 
-    /// All keys in the order of their ids.
-    pub(crate) fn keys(&self) -> Result<Vec<KeyId>, KmsError> {
+    /// All keys of the request's place, in the order of their ids.
+    pub(crate) fn keys(&self) -> Result<Vec<KeyEntry>, KmsError> {
         let documents = self.engine.scan(model::KEY_PREFIX)?;
-        let id = |document: &Document| {
-            let text = document
-                .key
-                .strip_prefix(model::KEY_PREFIX)
-                .unwrap_or_default();
-            text.parse()
-                .map_err(|error: waxseal_core::arn::NameError| internal(error))
-        };
-        documents.iter().map(id).collect()
+        let mut keys = Vec::new();
+        for document in &documents {
+            let name = document.key.strip_prefix(model::KEY_PREFIX);
+            let id = name.and_then(|name| name.split('@').next());
+            let id = id.unwrap_or_default().parse().map_err(internal)?;
+            let entry = self.engine.cached(&document.key, Entry::key)?;
+            keys.extend(self.key_entry(id, entry));
+        }
+        keys.retain(|key| key.arn.home == *self.place);
+        Ok(keys)
     }
 
-    /// All aliases in the order of their names.
+    /// All aliases of the request's place, in the order of their names.
     pub(crate) fn aliases(&self) -> Result<Vec<AliasEntry>, KmsError> {
-        let documents = self.engine.scan(model::ALIAS_PREFIX)?;
+        let prefix = aliases_prefix(self.engine.home(), self.place);
+        let documents = self.engine.scan(&format!("{prefix}alias/"))?;
         let entry = |document: &Document| {
-            let name = document.key.parse().map_err(internal)?;
+            let name = document.key.strip_prefix(&prefix).unwrap_or_default();
+            let name = name.parse().map_err(internal)?;
             let record = Arc::new(self.engine.open_json(document)?);
             Ok(AliasEntry {
                 name,
@@ -482,25 +510,32 @@ impl View<'_> {
     pub(crate) fn resolve(&self, text: &str, aliases: Aliases) -> Result<KeyEntry, KmsError> {
         let invalid = || KmsError::new(ErrorCode::NotFound, format!("Invalid keyId '{text}'"));
         let name: KeyRef = text.parse().map_err(|_| invalid())?;
-        if let Some(home) = name.home()
-            && home != self.home()
-        {
-            let message = format!("Invalid arn {}", home.region);
+        let place = name.home().unwrap_or(self.place).clone();
+        if place.region != self.place.region || place.partition != self.place.partition {
+            let message = format!("Invalid arn {}", place.region);
             return Err(KmsError::new(ErrorCode::NotFound, message));
         }
         let id = match name {
             KeyRef::Id(id) if id.is_uuid() || id.is_multi_region() => id,
             KeyRef::Arn(arn) => arn.id,
             KeyRef::Alias(alias) | KeyRef::AliasArn(_, alias) if aliases == Aliases::Allowed => {
-                let entry = self.alias(&alias)?.ok_or_else(|| self.no_alias(&alias))?;
+                let there = View {
+                    engine: self.engine,
+                    place: &place,
+                    now: self.now,
+                };
+                let entry = there.alias(&alias)?.ok_or_else(|| there.no_alias(&alias))?;
                 entry.record.target.parse().map_err(internal)?
             }
             _ => return Err(invalid()),
         };
-        self.key(&id)?.ok_or_else(|| {
-            let arn = self.home().key_arn(id);
-            KmsError::new(ErrorCode::NotFound, format!("Key '{arn}' does not exist"))
-        })
+        let found = self.key(&id)?;
+        found
+            .filter(|key| key.arn.home.account == place.account)
+            .ok_or_else(|| {
+                let arn = place.key_arn(id);
+                KmsError::new(ErrorCode::NotFound, format!("Key '{arn}' does not exist"))
+            })
     }
 
     pub(crate) fn no_alias(&self, alias: &AliasName) -> KmsError {

@@ -3,14 +3,19 @@
 //! | document key | record |
 //! |---|---|
 //! | `root` | [`crate::root::RootRecord`], not sealed |
-//! | `key/ID` | [`KeyRecord`] |
-//! | `material/ID/VERSION` (8 hexadecimal digits) | the 32 bytes of a backing key |
-//! | `alias/NAME` | [`AliasRecord`] |
+//! | `key/KEY` | [`KeyRecord`] |
+//! | `material/KEY/VERSION` (8 hexadecimal digits) | a backing key: 32 bytes, or what the key's spec has |
+//! | `alias/NAME` | [`AliasRecord`] of the engine's own Region and account |
+//! | `alias@REGION/ACCOUNT/alias/NAME` | [`AliasRecord`] of another |
 //! | `pending/EVENT-ID` | an audit event whose change is committed and whose record may not be written yet |
+//!
+//! `KEY` is the id of a key, which is unique over all Regions; the replicas of a multi-Region key
+//! share their id, and are told apart by `ID@REGION`.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
+use waxseal_core::arn::Home;
 use waxseal_core::{AliasName, KeyId};
 
 /// The state of a key, as `KeyState` on the wire.
@@ -18,6 +23,10 @@ use waxseal_core::{AliasName, KeyId};
 pub(crate) enum KeyState {
     Enabled,
     Disabled,
+    PendingDeletion,
+    PendingImport,
+    /// The primary of a multi-Region key, waiting for its replicas to go.
+    PendingReplicaDeletion,
 }
 
 impl KeyState {
@@ -25,6 +34,9 @@ impl KeyState {
         match self {
             Self::Enabled => "Enabled",
             Self::Disabled => "Disabled",
+            Self::PendingDeletion => "PendingDeletion",
+            Self::PendingImport => "PendingImport",
+            Self::PendingReplicaDeletion => "PendingReplicaDeletion",
         }
     }
 }
@@ -33,6 +45,12 @@ impl KeyState {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct KeyRecord {
     pub(crate) id: String,
+    /// Empty in records of keys in the engine's own place.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) region: String,
+    /// As `region`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) account: String,
     pub(crate) created: f64,
     pub(crate) description: String,
     pub(crate) state: KeyState,
@@ -57,6 +75,16 @@ pub(crate) enum MaterialKind {
 }
 
 impl KeyRecord {
+    /// Where the key is, in an engine whose own place is `home`.
+    pub(crate) fn place(&self, home: &Home) -> Home {
+        let or = |own: &str, other: &str| if own.is_empty() { other } else { own }.to_owned();
+        Home {
+            partition: home.partition.clone(),
+            region: or(&self.region, &home.region),
+            account: or(&self.account, &home.account),
+        }
+    }
+
     /// The version that encrypts.
     pub(crate) fn current_version(&self) -> u32 {
         // A key has one material from its creation on, and at most 2³² by the version's type.
@@ -78,19 +106,36 @@ pub(crate) struct AliasRecord {
 }
 
 pub(crate) const KEY_PREFIX: &str = "key/";
-pub(crate) const ALIAS_PREFIX: &str = "alias/";
 pub(crate) const PENDING_PREFIX: &str = "pending/";
 
-pub(crate) fn key_document(id: &KeyId) -> String {
-    format!("{KEY_PREFIX}{id}")
+/// What the documents of a key in `region` are called by.
+fn key_name(region: &str, id: &KeyId) -> String {
+    if id.is_multi_region() {
+        format!("{id}@{region}")
+    } else {
+        id.to_string()
+    }
 }
 
-pub(crate) fn material_document(id: &KeyId, version: u32) -> String {
-    format!("material/{id}/{version:08x}")
+pub(crate) fn key_document(region: &str, id: &KeyId) -> String {
+    format!("{KEY_PREFIX}{}", key_name(region, id))
 }
 
-pub(crate) fn alias_document(alias: &AliasName) -> String {
-    alias.as_str().to_owned()
+pub(crate) fn material_document(region: &str, id: &KeyId, version: u32) -> String {
+    format!("material/{}/{version:08x}", key_name(region, id))
+}
+
+/// What the aliases of `place` begin with, in an engine whose own place is `home`; the name
+/// follows, from `alias/` on.
+pub(crate) fn aliases_prefix(home: &Home, place: &Home) -> String {
+    if home == place {
+        return String::new();
+    }
+    format!("alias@{}/{}/", place.region, place.account)
+}
+
+pub(crate) fn alias_document(home: &Home, place: &Home, alias: &AliasName) -> String {
+    format!("{}{alias}", aliases_prefix(home, place))
 }
 
 pub(crate) fn pending_document(event_id: &str) -> String {

@@ -90,12 +90,19 @@ impl Needs<()> {
 
 /// Refuses a key that is not enabled.
 fn usable(key: &KeyEntry) -> Result<(), KmsError> {
+    let pending = |what: &str| {
+        let message = format!("{} is pending {what}.", key.arn);
+        Err(KmsError::new(ErrorCode::InvalidState, message))
+    };
     match key.record.state {
         KeyState::Enabled => Ok(()),
         KeyState::Disabled => Err(KmsError::new(
             ErrorCode::Disabled,
             format!("{} is disabled.", key.arn),
         )),
+        KeyState::PendingDeletion => pending("deletion"),
+        KeyState::PendingImport => pending("import"),
+        KeyState::PendingReplicaDeletion => pending("replica deletion"),
     }
 }
 

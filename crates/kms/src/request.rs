@@ -74,19 +74,27 @@ impl Caller {
 #[derive(Debug)]
 pub struct Authenticated<O> {
     caller: Caller,
+    place: Home,
     request_id: String,
     input: O,
 }
 
 impl<O: Perform> Authenticated<O> {
-    /// A request by the owner of an embedded KMS: opening its root key was the proof of identity.
+    /// A request of `caller`, who proved to be that: by a signature, or by opening the root key
+    /// of an embedded KMS. `place` is the Region of the request and the account of the caller;
     /// `request_id` is a fresh UUID.
-    pub(crate) fn by_owner(caller: Caller, request_id: String, input: O) -> Self {
+    pub(crate) fn new(caller: Caller, place: Home, request_id: String, input: O) -> Self {
         Self {
             caller,
+            place,
             request_id,
             input,
         }
+    }
+
+    /// The Region of the request, and the account of its caller.
+    pub(crate) fn place(&self) -> &Home {
+        &self.place
     }
 
     /// A fresh UUID, as in the audit log.
@@ -98,6 +106,7 @@ impl<O: Perform> Authenticated<O> {
     pub(crate) fn authorize(self, view: &View<'_>) -> Result<Authorized<O>, Box<Outcome<O>>> {
         let Self {
             caller,
+            place: _,
             request_id,
             input,
         } = self;

@@ -96,7 +96,7 @@ impl Front {
         if request.method != "POST" || request.path != "/" {
             return Err(wire::unknown_operation());
         }
-        self.admit(request)?;
+        let region = self.admit(request)?;
         let header = |name: &str| {
             let mut headers = request.headers.iter();
             let found = headers.find(|(other, _)| other.eq_ignore_ascii_case(name));
@@ -105,13 +105,18 @@ impl Front {
         let operation = wire::operation(header("x-amz-target"))?;
         let user_agent = header("user-agent").unwrap_or_default();
         let caller = Caller::owner(self.engine.home(), user_agent).from_address(from.to_string());
-        self.engine.answer(caller, operation, request.body)
+        self.engine.answer(caller, &region, operation, request.body)
     }
 
-    /// Lets the owner in.
-    fn admit(&self, request: SignedRequest<'_>) -> Result<(), KmsError> {
+    /// Lets the owner in, and tells which Region the request is for.
+    fn admit(&self, request: SignedRequest<'_>) -> Result<String, KmsError> {
+        let region = &self.engine.home().region;
         let Callers::Owner(owner) = &self.callers else {
-            return Ok(());
+            // Whatever Region the request was signed for; the signature is not looked at.
+            let claim = Claim::parse(request).ok();
+            let signed_for = claim.map(|claim| claim.scope().region.to_owned());
+            let signed_for = signed_for.filter(|region| is_region(region));
+            return Ok(signed_for.unwrap_or_else(|| region.clone()));
         };
         let claim = Claim::parse(request)?;
         claim.check(&[SERVICE], self.clock.now().unix_timestamp())?;
@@ -122,7 +127,6 @@ impl Front {
         if !known {
             return Err(sigv4::unknown_access_key());
         }
-        let region = &self.engine.home().region;
         if verified?.region != *region {
             return Err(KmsError::new(
                 ErrorCode::InvalidSignature,
@@ -131,8 +135,14 @@ impl Front {
                 ),
             ));
         }
-        Ok(())
+        Ok(region.clone())
     }
+}
+
+/// Whether a text can be a Region's name: it becomes a part of ARNs and of document keys.
+pub fn is_region(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=32).contains(&text.len()) && text.bytes().all(plain)
 }
 
 fn reply(request_id: String, result: Result<SecretBytes, KmsError>) -> Reply {

@@ -3,7 +3,7 @@
 use super::{Needs, Perform, paginate, put};
 use crate::authorize::{Access, Resource};
 use crate::engine::{AliasEntry, Aliases, KeyEntry, View};
-use crate::model::{AliasRecord, alias_document};
+use crate::model::AliasRecord;
 use crate::request::{Change, Done};
 use crate::store::Expect;
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ impl Perform for CreateAliasRequest {
             updated: now,
         };
         let mut done = Done::read(Empty {});
-        done.changes = vec![put(alias_document(&name), Expect::Absent, &record)?];
+        done.changes = vec![put(view.alias_document(&name), Expect::Absent, &record)?];
         Ok(done)
     }
 }
@@ -75,7 +75,7 @@ impl Perform for UpdateAliasRequest {
         };
         let expect = Expect::Revision(alias.revision);
         let mut done = Done::read(Empty {});
-        done.changes = vec![put(alias_document(&alias.name), expect, &record)?];
+        done.changes = vec![put(view.alias_document(&alias.name), expect, &record)?];
         Ok(done)
     }
 }
@@ -98,10 +98,10 @@ impl Perform for DeleteAliasRequest {
         })
     }
 
-    fn run(self, alias: AliasEntry, _: &View<'_>) -> Result<Done<Empty>, KmsError> {
+    fn run(self, alias: AliasEntry, view: &View<'_>) -> Result<Done<Empty>, KmsError> {
         let mut done = Done::read(Empty {});
         done.changes = vec![Change {
-            key: alias_document(&alias.name),
+            key: view.alias_document(&alias.name),
             expect: Expect::Revision(alias.revision),
             body: None,
         }];

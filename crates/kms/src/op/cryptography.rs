@@ -303,7 +303,7 @@ impl Source {
             .material(self.version)
             .ok_or_else(KmsError::invalid_ciphertext)?;
         let backing_key = view
-            .material(&self.key.arn.id, self.version)?
+            .material(&self.key.arn, self.version)?
             .ok_or_else(|| internal("the material of the key is missing from the store"))?;
         let plaintext = blob::open(&backing_key, blob, context)?;
         Ok(Opened {
@@ -323,7 +323,7 @@ fn seal(
     let missing = || internal("the material of the key is missing from the store");
     let version = key.record.current_version();
     let material = key.record.material(version).ok_or_else(missing)?;
-    let backing_key = view.material(&key.arn.id, version)?.ok_or_else(missing)?;
+    let backing_key = view.material(&key.arn, version)?.ok_or_else(missing)?;
     let context = serialized(context)?;
     let blob = blob::seal(
         &backing_key,

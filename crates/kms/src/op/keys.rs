@@ -38,9 +38,12 @@ impl Perform for CreateKeyRequest {
         supported("KeySpec", self.key_spec.as_deref(), SYMMETRIC_DEFAULT)?;
         supported("KeyUsage", self.key_usage.as_deref(), ENCRYPT_DECRYPT)?;
         let id = view.new_key_id()?;
-        let material = new_material(view, &id, 1, MaterialKind::Created)?;
+        let arn = view.home().key_arn(id.clone());
+        let material = new_material(view, &arn, 1, MaterialKind::Created)?;
         let record = KeyRecord {
             id: id.to_string(),
+            region: view.home().region.clone(),
+            account: view.home().account.clone(),
             created: view.seconds(),
             description: self.description,
             state: KeyState::Enabled,
@@ -52,9 +55,13 @@ impl Perform for CreateKeyRequest {
             key_metadata: metadata.clone(),
         });
         done.response_elements = Some(response_elements(&metadata));
-        done.created = Some(view.home().key_arn(id.clone()));
+        done.created = Some(arn);
         done.changes = vec![
-            put(key_document(&id), Expect::Absent, &record)?,
+            put(
+                key_document(&view.home().region, &id),
+                Expect::Absent,
+                &record,
+            )?,
             material.change,
         ];
         Ok(done)
@@ -73,9 +80,9 @@ impl Perform for DescribeKeyRequest {
         Needs::named::<Self>(view, &self.key_id, Aliases::Allowed)
     }
 
-    fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<DescribeKeyResponse>, KmsError> {
+    fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<DescribeKeyResponse>, KmsError> {
         Ok(Done::read(DescribeKeyResponse {
-            key_metadata: metadata(view.home(), &key.record),
+            key_metadata: metadata(&key.arn.home, &key.record),
         }))
     }
 }
@@ -93,19 +100,19 @@ impl Perform for ListKeysRequest {
     }
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<ListKeysResponse>, KmsError> {
-        let (ids, next_marker) = paginate(
+        let (keys, next_marker) = paginate(
             view.keys()?,
-            ToString::to_string,
+            |key| key.record.id.clone(),
             self.marker.as_deref(),
             self.limit,
             100,
         );
-        let entry = |id: waxseal_core::KeyId| KeyListEntry {
-            key_id: id.to_string(),
-            key_arn: view.home().key_arn(id).to_string(),
+        let entry = |key: KeyEntry| KeyListEntry {
+            key_id: key.record.id.clone(),
+            key_arn: key.arn.to_string(),
         };
         Ok(Done::read(ListKeysResponse {
-            keys: ids.into_iter().map(entry).collect(),
+            keys: keys.into_iter().map(entry).collect(),
             truncated: next_marker.is_some(),
             next_marker,
         }))
@@ -179,7 +186,7 @@ pub(super) fn changed(
     edit(&mut record);
     let mut done = Done::read(Empty {});
     done.changes = vec![put(
-        key_document(&key.arn.id),
+        key_document(&key.arn.home.region, &key.arn.id),
         Expect::Revision(key.revision),
         &record,
     )?];

@@ -7,7 +7,7 @@ use crate::request::{Change, Done};
 use crate::store::Expect;
 use serde_json::{Value, json};
 use waxseal_core::crypto::kdf;
-use waxseal_core::{KeyId, SecretBytes};
+use waxseal_core::{KeyArn, SecretBytes};
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::shape::Timestamp;
 use waxseal_kms_api::{ErrorCode, KmsError};
@@ -51,7 +51,7 @@ impl Perform for RotateKeyOnDemandRequest {
             ));
         }
         let version = key.record.current_version() + 1;
-        let material = new_material(view, &key.arn.id, version, MaterialKind::OnDemand)?;
+        let material = new_material(view, &key.arn, version, MaterialKind::OnDemand)?;
         let mut record = KeyRecord::clone(&key.record);
         record.materials.push(material.record);
         let expect = Expect::Revision(key.revision);
@@ -60,7 +60,11 @@ impl Perform for RotateKeyOnDemandRequest {
         });
         done.response_elements = Some(json!({ "keyId": key.arn.to_string() }));
         done.changes = vec![
-            put(key_document(&key.arn.id), expect, &record)?,
+            put(
+                key_document(&key.arn.home.region, &key.arn.id),
+                expect,
+                &record,
+            )?,
             material.change,
         ];
         Ok(done)
@@ -119,11 +123,11 @@ pub(super) struct NewMaterial {
     pub(super) change: Change,
 }
 
-/// Makes version `version` of the key `id`. The material id is derived from the material, so that
+/// Makes version `version` of a key. The material id is derived from the material, so that
 /// it also tells whether a material is the one it is taken for.
 pub(super) fn new_material(
     view: &View<'_>,
-    id: &KeyId,
+    key: &KeyArn,
     version: u32,
     kind: MaterialKind,
 ) -> Result<NewMaterial, KmsError> {
@@ -132,7 +136,7 @@ pub(super) fn new_material(
         .fill(backing_key.expose_mut())
         .map_err(internal)?;
     let mut material_id = [0; 32];
-    let context = [id.as_str().as_bytes()];
+    let context = [key.id.as_str().as_bytes()];
     kdf::sp800_108(
         backing_key.expose(),
         MATERIAL_ID_LABEL,
@@ -145,7 +149,7 @@ pub(super) fn new_material(
         since: view.seconds(),
         kind,
     };
-    let key = material_document(id, version);
+    let key = material_document(&key.home.region, &key.id, version);
     let change = Change {
         key,
         expect: Expect::Absent,
