@@ -545,17 +545,23 @@ pub(crate) enum Audit {
 ///
 /// Once it listens, the variables that lead clients to it are printed, one a line. Requests are
 /// signed with the access key in the data directory, which is made on first use; whoever has it is
-/// the owner. Plain HTTP on loopback addresses only. SIGTERM or SIGINT ends it when the requests
-/// under way are answered.
+/// the owner. Plain HTTP on loopback addresses only; any address with a certificate. SIGTERM or
+/// SIGINT ends it when the requests under way are answered; SIGHUP has certificates read again.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Serve {
-    /// Loopback address and port to listen on; port 0 takes one that is free
+    /// Address and port to listen on; port 0 takes one that is free
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8470")]
     pub(crate) listen: SocketAddr,
     /// Data directory [default: that of the embedded KMS; with --dev a new one that is removed at
     /// the end]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Certificate chain in PEM: serve HTTPS
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The certificate's private key in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
     /// INSECURE: everyone on this machine is the owner, with any credentials or none
     #[arg(long)]
     pub(crate) dev: bool,

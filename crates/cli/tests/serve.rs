@@ -186,6 +186,178 @@ fn for_development_everyone_is_the_owner_and_nothing_stays() {
 }
 
 #[test]
+fn a_server_for_development_can_be_emptied() {
+    let place = Place::new();
+    let data = place.path("dev");
+    let dev = ["--dev", "--data", data.to_str().unwrap()];
+    let server = Server::start(&place, &dev);
+    let reset = "POST /reset HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let listed = |server: &Server| server.request(&unsigned("ListKeys", "{}"));
+    server.request(&unsigned("CreateKey", "{}"));
+    assert!(listed(&server).contains("KeyArn"));
+    let from_a_page = reset.replace("Host:", "Origin: http://example.com\r\nHost:");
+    let answer = server.request(&from_a_page);
+    assert!(answer.contains("UnknownOperationException"), "{answer}");
+    assert!(listed(&server).contains("KeyArn"));
+    let answer = server.request(reset);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(!listed(&server).contains("KeyArn"));
+    server.request(&unsigned("CreateKey", "{}"));
+    server.end();
+    let server = Server::start(&place, &dev);
+    assert!(listed(&server).contains("KeyArn"));
+    server.end();
+
+    // A home that was made without --dev is not opened to everyone.
+    place.run(&["key", "create"], b"").ok();
+    place
+        .run(&["serve", "--dev", "--data", "home"], b"")
+        .refused(2, "--dev");
+    let server = Server::start(&place, &[]);
+    let answer = server.request(reset);
+    assert!(answer.contains("UnknownOperationException"), "{answer}");
+    server.end();
+}
+
+#[test]
+fn its_health_and_its_counters_can_be_looked_at() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    let get = |path: &str| {
+        server.request(&format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        ))
+    };
+    let answer = get("/healthz");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.ends_with("{\"status\":\"ok\"}"), "{answer}");
+    server.request(&unsigned("ListKeys", "{}"));
+    let answer = get("/metrics");
+    assert!(
+        answer.contains("waxseal_requests_total{operation=\"ListKeys\"} 1"),
+        "{answer}"
+    );
+    assert!(answer.contains("error=\"MissingAuthenticationTokenException\""));
+    // A store that cannot be read is no healthy one.
+    std::fs::remove_dir_all(place.path("home/audit")).unwrap();
+    std::fs::write(place.path("home/audit"), b"").unwrap();
+    let answer = get("/healthz");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    server.end();
+}
+
+/// A certificate for this address, as `openssl` makes them, that signs for itself.
+fn certificate(place: &Place, name: &str) {
+    let config = place.write(
+        "tls.conf",
+        "[req]\ndistinguished_name=dn\nx509_extensions=v3\n[dn]\n\
+         [v3]\nbasicConstraints=CA:FALSE\nsubjectAltName=IP:127.0.0.1\n",
+    );
+    let status = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+        ])
+        .args([
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            &format!("/CN={name}"),
+            "-config",
+        ])
+        .args([
+            config,
+            "-keyout".into(),
+            place.path("tls.key"),
+            "-out".into(),
+        ])
+        .arg(place.path("tls.pem"))
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// What a TLS client is shown: its subject, and the protocol.
+fn shown(server: &Server, version: &str) -> String {
+    let address = server.value("AWS_ENDPOINT_URL_KMS");
+    let output = Command::new("openssl")
+        .args(["s_client", version, "-connect"])
+        .arg(address.strip_prefix("https://").unwrap())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn with_a_certificate_it_speaks_tls_and_takes_a_new_one_while_it_runs() {
+    let place = Place::new();
+    certificate(&place, "first");
+    let tls = ["--tls-cert", "tls.pem", "--tls-key", "tls.key"];
+    let server = Server::start(&place, &tls);
+    assert!(shown(&server, "-tls1_3").contains("CN = first"));
+    assert!(shown(&server, "-tls1_2").contains("CN = first"));
+    assert!(!shown(&server, "-tls1_1").contains("CN = first"));
+    let key = ["-k", "alias/default", "--kms", "aws"];
+    place.run(&["encrypt"], b"makes the key").ok();
+    let mut command = place.waxseal();
+    command.envs(server.told.iter().cloned());
+    command.env("AWS_CA_BUNDLE", place.path("tls.pem"));
+    outcome(command.arg("encrypt").args(key), b"secret").ok();
+
+    certificate(&place, "second");
+    let id = server.child.id().to_string();
+    Command::new("kill").args(["-HUP", &id]).status().unwrap();
+    let mut seen = String::new();
+    for _ in 0..100 {
+        seen = shown(&server, "-tls1_3");
+        if seen.contains("CN = second") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert!(seen.contains("CN = second"), "{seen}");
+    // What is no certificate does not take the place of one.
+    place.write("tls.pem", b"nonsense");
+    Command::new("kill").args(["-HUP", &id]).status().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(shown(&server, "-tls1_3").contains("CN = second"));
+    let said = server.end();
+    assert!(said.contains("no certificate in PEM"), "{said}");
+
+    place.run(&[&["serve"], &tls[..]].concat(), b"").exits(78);
+    place.run(&["serve", "--tls-cert", "tls.pem"], b"").exits(2);
+}
+
+#[test]
+fn many_idle_connections_from_one_address_leave_room_for_another() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    let address = server.value("AWS_ENDPOINT_URL_KMS");
+    let address = address.strip_prefix("http://").unwrap();
+    let mut idle = Vec::new();
+    for _ in 0..1_500 {
+        idle.push(TcpStream::connect(address).unwrap());
+    }
+    // From 127.0.0.2, which is this machine too.
+    let answer = Command::new("curl")
+        .args(["-sS", "--max-time", "10", "--interface", "127.0.0.2"])
+        .arg(format!("http://{address}/healthz"))
+        .env_remove("http_proxy")
+        .output()
+        .unwrap();
+    assert_eq!(answer.stdout, b"{\"status\":\"ok\"}");
+    drop(idle);
+    server.end();
+}
+
+#[test]
 fn what_would_cross_a_network_in_the_clear_is_refused() {
     let place = Place::new();
     for address in ["0.0.0.0:0", "192.0.2.1:8470", "[::]:0"] {

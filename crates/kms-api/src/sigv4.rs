@@ -55,7 +55,7 @@ impl<'a> SignedRequest<'a> {
     }
 
     /// The value of a header that may be there once.
-    fn value(self, name: &str) -> Result<Option<&'a str>, KmsError> {
+    pub fn value(self, name: &str) -> Result<Option<&'a str>, KmsError> {
         let mut values = self.values(name);
         let first = values.next();
         match values.next() {

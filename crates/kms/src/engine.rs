@@ -122,6 +122,30 @@ impl Engine {
         Ok(Authenticated::new(caller, place, self.uuid()?, input))
     }
 
+    /// Whether it can work: a row is sealed and opened, the store is read, and the audit log is
+    /// opened for writing. No key is used, and nothing is recorded.
+    ///
+    /// # Errors
+    /// `KMSInternalException` with what failed.
+    pub fn check_health(&self) -> Result<(), KmsError> {
+        let mut body: [u8; 32] = random::array(self.entropy()).map_err(internal)?;
+        let key = "health".to_owned();
+        let sealed = self.sealed(&key, Expect::Absent, &body)?;
+        let document = Document {
+            key,
+            revision: 1,
+            body: sealed,
+        };
+        let opened = self.parts.rows.open(&document)?;
+        let same = opened.ct_eq(&body);
+        body.fill(0);
+        if !same {
+            return Err(internal("a sealed row opened as another"));
+        }
+        self.parts.store.watch(0).map_err(internal)?;
+        self.parts.audit.exclusive().map(drop).map_err(internal)
+    }
+
     /// An id for a request that comes to nothing.
     ///
     /// # Errors

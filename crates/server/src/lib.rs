@@ -6,13 +6,16 @@
 //!
 //! * [`access_key`]: the owner's access key, in a file that AWS tools read.
 //! * [`front`]: from a request to an answer: who calls, which operation, what came of it.
-//! * [`listen`]: connections, their limits, and the end.
+//! * [`listen`]: connections, their limits, and the end. [`tls`]: certificates.
+//! * [`metrics`]: what is counted.
 //!
-//! Plain HTTP: [`listen::bind`] takes loopback addresses only.
+//! Without TLS, [`listen::bind`] takes loopback addresses only.
 
 pub mod access_key;
 pub mod front;
 pub mod listen;
+pub mod metrics;
+pub mod tls;
 
 pub use access_key::AccessKey;
 pub use front::{Callers, Front};

@@ -1,6 +1,8 @@
-//! Connections: HTTP/1.1 and HTTP/2 without TLS, on loopback only.
+//! Connections: HTTP/1.1 and HTTP/2, with TLS or on loopback addresses.
 
 use crate::front::{Front, Reply};
+use crate::metrics::Metrics;
+use crate::tls::{Tls, TlsError};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
@@ -8,13 +10,15 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
@@ -22,8 +26,14 @@ use waxseal_core::SecretBytes;
 use waxseal_kms_api::sigv4::SignedRequest;
 use waxseal_kms_api::{ErrorCode, KmsError, wire};
 
-/// Connections at once; more wait to be accepted.
-pub const CONNECTIONS_MAX: usize = 1_024;
+/// Connections at once; more are closed as they come.
+pub const CONNECTIONS_MAX: usize = 4_096;
+/// Connections at once from one address; more are closed as they come.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 1_024;
+/// How long a TLS handshake may take.
+pub const HANDSHAKE_SECONDS: u64 = 10;
+/// How often it is looked whether certificates were replaced. SIGHUP has it done at once.
+pub const RELOAD_SECONDS: u64 = 30;
 /// Requests in the engine at once: each has a thread, and all of them share one sync of the audit
 /// log. More are answered with `ThrottlingException`.
 pub const REQUESTS_MAX: usize = 256;
@@ -38,13 +48,33 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// How long to wait when no connection can be accepted, for want of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Listens on a loopback address.
+/// Where to listen.
+#[derive(Debug)]
+pub struct Door {
+    /// Port 0 takes one that is free.
+    pub address: SocketAddr,
+    /// Certificate and key; without them the address must be a loopback address.
+    pub tls: Option<Tls>,
+}
+
+/// What those who run the server are told while it runs.
+#[derive(Debug)]
+pub enum Notice {
+    /// Connections are accepted at this address.
+    Listening(SocketAddr),
+    /// Certificates were replaced, and new connections see the new ones.
+    Reloaded,
+    /// Certificates were replaced by something that is none; the old ones are shown still.
+    ReloadFailed(TlsError),
+}
+
+/// Listens.
 ///
 /// # Errors
-/// [`io::ErrorKind::InvalidInput`] for any other address: requests and answers would cross the
-/// network in the clear. As the system says otherwise.
-pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    if !address.ip().is_loopback() {
+/// [`io::ErrorKind::InvalidInput`] for an address that is no loopback address when there is no
+/// TLS: requests and answers would cross the network in the clear. As the system says otherwise.
+pub async fn bind(address: SocketAddr, with_tls: bool) -> io::Result<TcpListener> {
+    if !with_tls && !address.ip().is_loopback() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "plain HTTP is served on loopback addresses only",
@@ -53,80 +83,173 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// Serves on `address` until SIGTERM or SIGINT. `ready` is told the address once connections are
-/// accepted, with the port that was free where 0 was asked for.
+/// Serves until SIGTERM or SIGINT. `told` hears the address once connections are accepted, with
+/// the port that was free where 0 was asked for, and what happens to certificates.
 ///
 /// # Errors
 /// As [`bind`], and when there can be no threads or signal handlers.
-pub fn run(
-    address: SocketAddr,
-    front: Arc<Front>,
-    ready: impl FnOnce(SocketAddr),
-) -> io::Result<()> {
+pub fn run(door: Door, front: Arc<Front>, told: impl Fn(Notice)) -> io::Result<()> {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.enable_all().max_blocking_threads(REQUESTS_MAX);
     runtime.build()?.block_on(async {
-        let listener = bind(address).await?;
+        let listener = bind(door.address, door.tls.is_some()).await?;
         let mut terminated = signal(SignalKind::terminate())?;
         let mut interrupted = signal(SignalKind::interrupt())?;
-        ready(listener.local_addr()?);
+        let mut hangup = signal(SignalKind::hangup())?;
+        told(Notice::Listening(listener.local_addr()?));
+        let tls = door.tls.map(Arc::new);
+        let reloads = async {
+            loop {
+                let pause = tokio::time::sleep(Duration::from_secs(RELOAD_SECONDS));
+                tokio::select! {
+                    _ = hangup.recv() => {}
+                    () = pause => {}
+                }
+                match tls.as_ref().map(|tls| tls.reload()) {
+                    Some(Ok(true)) => told(Notice::Reloaded),
+                    Some(Err(error)) => told(Notice::ReloadFailed(error)),
+                    Some(Ok(false)) | None => {}
+                }
+            }
+        };
         let stop = async {
             tokio::select! {
                 _ = terminated.recv() => {}
                 _ = interrupted.recv() => {}
+                () = reloads => {}
             }
         };
-        serve(listener, front, stop).await;
+        serve(listener, tls.clone(), front, stop).await;
         Ok(())
     })
 }
 
 /// Serves until `stop` is ready; then lets requests that are under way come to their end, for
 /// [`DRAIN_SECONDS`] at most.
-pub async fn serve(listener: TcpListener, front: Arc<Front>, stop: impl Future<Output = ()>) {
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let service = Service {
-        front,
-        requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
-    };
-    let (graceful, builder) = (GracefulShutdown::new(), builder());
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    front: Arc<Front>,
+    stop: impl Future<Output = ()>,
+) {
+    let places = Arc::new(Places::default());
+    let host = Arc::new(Host {
+        metrics: front.metrics().clone(),
+        service: Service {
+            front,
+            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+        },
+        builder: builder(),
+    });
+    let graceful = Arc::new(GracefulShutdown::new());
     let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &connections) => accepted,
+            accepted = listener.accept() => accepted,
             () = &mut stop => break,
         };
-        let Some((stream, peer, permit)) = accepted else {
+        // Answers are written whole: nothing is gained by waiting for more.
+        let ready = accepted.and_then(|(stream, peer)| {
+            stream.set_nodelay(true)?;
+            Ok((stream, peer.ip()))
+        });
+        let Ok((stream, from)) = ready else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let service = service.clone();
-        let answer = service_fn(move |request| {
-            let service = service.clone();
-            async move { Ok::<_, Infallible>(service.answer(request, peer.ip()).await) }
-        });
-        let connection = builder.serve_connection(TokioIo::new(stream), answer);
-        let connection = graceful.watch(connection.into_owned());
+        let Some(place) = places.take(from) else {
+            host.metrics.refused_connection();
+            continue;
+        };
+        let (host, tls, watcher) = (host.clone(), tls.clone(), graceful.watcher());
         tokio::spawn(async move {
-            // A connection that breaks has nobody to be told.
-            drop(connection.await);
-            drop(permit);
+            let _open = (place, host.metrics.connection());
+            match tls {
+                None => host.talk(stream, from, watcher).await,
+                Some(tls) => {
+                    if let Some(stream) = handshake(&tls, stream).await {
+                        host.talk(stream, from, watcher).await;
+                    }
+                }
+            }
         });
     }
     drop(listener);
+    let Ok(graceful) = Arc::try_unwrap(graceful) else {
+        return;
+    };
     let drained = tokio::time::timeout(Duration::from_secs(DRAIN_SECONDS), graceful.shutdown());
     drop(drained.await);
 }
 
-type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
+async fn handshake(
+    tls: &Tls,
+    stream: TcpStream,
+) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+    let limit = Duration::from_secs(HANDSHAKE_SECONDS);
+    let done = tokio::time::timeout(limit, tls.acceptor().accept(stream)).await;
+    done.ok()?.ok()
+}
 
-/// The next connection, once there is room for it.
-async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> Option<Accepted> {
-    let permit = connections.clone().acquire_owned().await.ok()?;
-    let (stream, peer) = listener.accept().await.ok()?;
-    // Answers are written whole: nothing is gained by waiting for more.
-    stream.set_nodelay(true).ok()?;
-    Some((stream, peer, permit))
+/// What connections share.
+struct Host {
+    service: Service,
+    builder: Builder<TokioExecutor>,
+    metrics: Arc<Metrics>,
+}
+
+impl Host {
+    /// Answers the requests of one connection. When it breaks, there is nobody to be told.
+    async fn talk<S>(&self, stream: S, from: IpAddr, watcher: Watcher)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let answer = service_fn(move |request| {
+            let service = self.service.clone();
+            async move { Ok::<_, Infallible>(service.answer(request, from).await) }
+        });
+        let connection = self.builder.serve_connection(TokioIo::new(stream), answer);
+        drop(watcher.watch(connection).await);
+    }
+}
+
+/// How many connections there are, by address.
+#[derive(Debug, Default)]
+struct Places(Mutex<HashMap<IpAddr, usize>>);
+
+impl Places {
+    /// Room for one more from this address, held until it is dropped.
+    fn take(self: &Arc<Self>, from: IpAddr) -> Option<Place> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = taken.values().sum();
+        let of_one = taken.entry(from).or_default();
+        if all >= CONNECTIONS_MAX || *of_one >= CONNECTIONS_PER_ADDRESS_MAX {
+            return None;
+        }
+        *of_one += 1;
+        Some(Place {
+            places: self.clone(),
+            from,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Place {
+    places: Arc<Places>,
+    from: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_one) = taken.get_mut(&self.from) {
+            *of_one -= 1;
+            if *of_one == 0 {
+                taken.remove(&self.from);
+            }
+        }
+    }
 }
 
 fn builder() -> Builder<TokioExecutor> {
@@ -153,6 +276,14 @@ struct Service {
 
 impl Service {
     async fn answer(&self, request: Request<Incoming>, from: IpAddr) -> Response<Full<Bytes>> {
+        if request.method() == hyper::Method::GET {
+            let path = request.uri().path().to_owned();
+            let front = self.front.clone();
+            let found = tokio::task::spawn_blocking(move || front.look(&path, from)).await;
+            if let Ok(Some(reply)) = found {
+                return self.response(reply);
+            }
+        }
         let reply = match self.read(request).await {
             Ok((head, body)) => self.reply(head, body, from).await,
             Err(error) => self.front.refusal(error),
@@ -217,8 +348,11 @@ impl Service {
         *response.status_mut() =
             StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
-        let json = HeaderValue::from_static(wire::CONTENT_TYPE);
-        headers.insert(hyper::header::CONTENT_TYPE, json);
+        let media = HeaderValue::from_static(reply.content_type);
+        headers.insert(hyper::header::CONTENT_TYPE, media);
+        if reply.request_id.is_empty() {
+            return response;
+        }
         if let Ok(id) = HeaderValue::from_str(&reply.request_id) {
             headers.insert(HeaderName::from_static("x-amzn-requestid"), id);
         }

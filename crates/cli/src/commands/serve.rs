@@ -4,33 +4,34 @@ use super::Session;
 use crate::args::Serve;
 use crate::embedded;
 use crate::failure::Failure;
-use std::io::Write as _;
-use std::net::SocketAddr;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
+use waxseal_core::SecretBytes;
 use waxseal_core::arn::Home;
 use waxseal_kms::clock::SystemClock;
+use waxseal_kms::home::{EmbeddedHome, Passphrases};
 use waxseal_server::access_key::{AccessKey, AccessKeyError};
+use waxseal_server::front::Anew;
+use waxseal_server::listen::{Door, Notice};
+use waxseal_server::tls::Tls;
 use waxseal_server::{Callers, Front, listen};
 
 /// The owner's access key, in the data directory.
 const ACCESS_KEY_FILE: &str = "access-key";
+/// Marks a data directory that was made for development.
+const DEV_MARKER: &str = "dev";
+/// What `POST /reset` removes there.
+const DEV_STATE: [&str; 4] = ["store.db", "store.db-wal", "store.db-shm", "root.key"];
 
 /// Runs the command: until a signal ends it.
 pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
-    if !args.listen.ip().is_loopback() {
-        return Err(Failure::usage(
-            format!(
-                "{} is no loopback address, and there is no TLS",
-                args.listen
-            ),
-            "listen on 127.0.0.1 or [::1]; what crosses a network in the clear could be read",
-        ));
-    }
+    let tls = tls(args)?;
     let data = Data::of(args, session)?;
-    let home = embedded::open_at(&session.world, data.path(), &place(args)?)?;
-    let (callers, credentials) = callers(args, data.path(), session)?;
+    let place = place(args)?;
+    let home = embedded::open_at(&session.world, data.path(), &place)?;
+    let (callers, credentials) = callers(args, &data, &place, session)?;
     let engine = home.engine();
     let place = engine.home().clone();
     let clock = Arc::new(SystemClock);
@@ -40,9 +41,51 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
         clock,
         session.world.entropy.as_ref(),
     )?;
-    let ready = |address| told(address, &place, credentials.as_deref(), session);
-    listen::run(args.listen, Arc::new(front), ready)
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let door = Door {
+        address: args.listen,
+        tls,
+    };
+    let told = |notice| match notice {
+        Notice::Listening(address) => {
+            let url = format!("{scheme}://{address}");
+            told(&url, &place, credentials.as_deref(), session);
+        }
+        Notice::Reloaded => session.report.note("the certificate was replaced"),
+        Notice::ReloadFailed(error) => session
+            .report
+            .note(&format!("the certificate in use stays: {error}")),
+    };
+    listen::run(door, Arc::new(front), told)
         .map_err(|error| Failure::io("listen on", &args.listen.to_string(), &error))
+}
+
+/// The certificate, where there is one; without it only loopback addresses are served.
+fn tls(args: &Serve) -> Result<Option<Tls>, Failure> {
+    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        if args.dev {
+            return Err(Failure::usage(
+                "--dev with a certificate",
+                "leave one of them out: --dev lets everyone in who reaches the server",
+            ));
+        }
+        let advice = "give a certificate chain and its key, both in PEM";
+        let tls = Tls::load(certificate, key);
+        return tls
+            .map(Some)
+            .map_err(|error| Failure::configuration(error.to_string(), advice));
+    }
+    if !args.listen.ip().is_loopback() {
+        return Err(Failure::usage(
+            format!(
+                "{} is no loopback address, and there is no TLS",
+                args.listen
+            ),
+            "listen on 127.0.0.1 or [::1], or give --tls-cert and --tls-key: what crosses a \
+             network in the clear could be read",
+        ));
+    }
+    Ok(None)
 }
 
 /// The data directory.
@@ -55,6 +98,7 @@ enum Data {
 impl Data {
     fn of(args: &Serve, session: &Session) -> Result<Self, Failure> {
         match &args.data {
+            Some(path) if args.dev => dev_home(path).map(Self::Kept),
             Some(path) => Ok(Self::Kept(path.clone())),
             None if args.dev => {
                 let made = tempfile::Builder::new().prefix("waxseal-dev-").tempdir();
@@ -71,6 +115,25 @@ impl Data {
             Self::New(directory) => directory.path(),
         }
     }
+}
+
+/// A directory that was made for development. Any other one is refused: everyone would be its
+/// owner, and could empty it.
+fn dev_home(path: &Path) -> Result<PathBuf, Failure> {
+    let io = |error| Failure::io("make", &path.display().to_string(), &error);
+    std::fs::create_dir_all(path).map_err(io)?;
+    let marker = path.join(DEV_MARKER);
+    let is_empty = std::fs::read_dir(path).map_err(io)?.next().is_none();
+    if is_empty {
+        std::fs::write(&marker, b"").map_err(io)?;
+    }
+    if !marker.exists() {
+        return Err(Failure::usage(
+            format!("{} was not made with --dev", path.display()),
+            "name a new directory: with --dev everyone is the owner, and can empty it",
+        ));
+    }
+    Ok(path.to_owned())
 }
 
 /// Where the keys of a new data directory are.
@@ -104,15 +167,17 @@ fn place(args: &Serve) -> Result<Home, Failure> {
 /// Who may call, and the file with the credentials of the one who may.
 fn callers(
     args: &Serve,
-    data: &Path,
+    data: &Data,
+    place: &Home,
     session: &Session,
 ) -> Result<(Callers, Option<PathBuf>), Failure> {
     if args.dev {
         let warning = "INSECURE: everyone on this machine is the owner (--dev)";
         session.report.note(warning);
-        return Ok((Callers::Anyone, None));
+        let anew = anew(data.path(), place, session);
+        return Ok((Callers::Anyone(anew), None));
     }
-    let path = data.join(ACCESS_KEY_FILE);
+    let path = data.path().join(ACCESS_KEY_FILE);
     let (key, made) = AccessKey::read_or_make(&path, session.world.entropy.as_ref())
         .map_err(|error| unusable(&error))?;
     if made {
@@ -124,6 +189,38 @@ fn callers(
         session.report.note(&told);
     }
     Ok((Callers::Owner(key), Some(path)))
+}
+
+/// Empties the data directory of a server for development, and opens it anew. Requests that are
+/// under way end with what they had.
+fn anew(data: &Path, place: &Home, session: &Session) -> Anew {
+    let (data, place) = (data.to_owned(), place.clone());
+    let entropy = session.world.entropy.clone();
+    Anew(Box::new(move || {
+        let removed = DEV_STATE.map(|name| std::fs::remove_file(data.join(name)));
+        let audit = EmbeddedHome::audit_directory(&data);
+        for removed in removed.into_iter().chain([std::fs::remove_dir_all(audit)]) {
+            match removed {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.to_string()),
+                _ => {}
+            }
+        }
+        let home = EmbeddedHome::open(&data, &place, &RootInFile, entropy.clone());
+        Ok(home.map_err(|error| error.to_string())?.engine().clone())
+    }))
+}
+
+/// Homes that nobody keeps have their root key in a file.
+struct RootInFile;
+
+impl Passphrases for RootInFile {
+    fn wanted_for_new_home(&self) -> bool {
+        false
+    }
+
+    fn passphrase(&self, _: bool) -> Result<SecretBytes, String> {
+        Err("there is none".to_owned())
+    }
 }
 
 fn unusable(error: &AccessKeyError) -> Failure {
@@ -144,9 +241,9 @@ fn unusable(error: &AccessKeyError) -> Failure {
 }
 
 /// What clients need, on stdout, for scripts to read.
-fn told(address: SocketAddr, place: &Home, credentials: Option<&Path>, session: &Session) {
+fn told(url: &str, place: &Home, credentials: Option<&Path>, session: &Session) {
     let mut lines = format!(
-        "AWS_ENDPOINT_URL_KMS=http://{address}\nAWS_REGION={0}\nAWS_DEFAULT_REGION={0}\n",
+        "AWS_ENDPOINT_URL_KMS={url}\nAWS_REGION={0}\nAWS_DEFAULT_REGION={0}\n",
         place.region
     );
     if let Some(path) = credentials {
@@ -159,6 +256,6 @@ fn told(address: SocketAddr, place: &Home, credentials: Option<&Path>, session: 
         .and_then(|()| stdout.flush());
     let (region, account) = (&place.region, &place.account);
     session.report.note(&format!(
-        "listening on http://{address} (Region {region}, account {account})"
+        "listening on {url} (Region {region}, account {account})"
     ));
 }
