@@ -286,6 +286,7 @@ mod generate_data_key {
                 encryption_context: [("purpose".to_owned(), "bench".to_owned())].into(),
                 key_spec: None,
                 number_of_bytes: Some(32),
+                ..GenerateDataKeyRequest::default()
             };
             engine
                 .call(engine.by_owner("bench", input).unwrap())

@@ -229,6 +229,7 @@ fn child() {
                 key_id: key_id.clone(),
                 plaintext: SecretBlob(SecretBytes::copy_of(key_id.as_bytes())),
                 encryption_context: BTreeMap::new(),
+                ..EncryptRequest::default()
             };
             say(format!(
                 "blob {key_id} {}",
@@ -323,6 +324,7 @@ impl Promised {
         for key_id in &self.keys {
             let request = DescribeKeyRequest {
                 key_id: key_id.clone(),
+                ..DescribeKeyRequest::default()
             };
             assert!(call(engine, request).key_metadata.enabled);
         }
@@ -336,9 +338,10 @@ impl Promised {
             let opened = call(
                 engine,
                 DecryptRequest {
-                    ciphertext_blob: Blob(blob.clone()),
+                    ciphertext_blob: Some(Blob(blob.clone())),
                     encryption_context: BTreeMap::new(),
                     key_id: None,
+                    ..DecryptRequest::default()
                 },
             );
             assert_eq!(opened.plaintext.0.expose(), key_id.as_bytes());
@@ -410,6 +413,7 @@ fn stored_keys(engine: &Engine) -> Vec<String> {
             ListKeysRequest {
                 limit: Some(1000),
                 marker,
+                ..ListKeysRequest::default()
             },
         );
         ids.extend(page.keys.into_iter().map(|entry| entry.key_id));

@@ -289,14 +289,17 @@ fn debug_formats() {
         key_id: "alias/x".into(),
         plaintext: SecretBlob(bytes()),
         encryption_context: BTreeMap::new(),
+        ..EncryptRequest::default()
     };
     let decrypted = DecryptResponse {
         key_id: String::new(),
         plaintext: SecretBlob(bytes()),
         encryption_algorithm: String::new(),
-        key_material_id: String::new(),
+        key_material_id: None,
+        ciphertext_for_recipient: None,
     };
     let answered = GenerateDataKeyResponse {
+        ciphertext_for_recipient: None,
         ciphertext_blob: Blob(vec![1]),
         plaintext: SecretBlob(bytes()),
         key_id: String::new(),

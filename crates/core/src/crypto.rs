@@ -9,6 +9,8 @@ pub mod ecdh;
 pub mod ecdsa;
 pub mod hash;
 pub mod kdf;
+pub mod kem;
+pub mod key_pair;
 pub mod mac;
 pub mod password;
 pub mod pem;

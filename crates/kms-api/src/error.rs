@@ -30,32 +30,56 @@ error_codes! {
     AlreadyExists => "AlreadyExistsException", 400;
     /// The request met another change of the same thing.
     Conflict => "ConflictException", 400;
+    /// A custom key store has an id that is not there.
+    CustomKeyStoreNotFound => "CustomKeyStoreNotFoundException", 400;
+    /// Something the service leans on took too long.
+    DependencyTimeout => "DependencyTimeoutException", 500;
     /// The key is disabled.
     Disabled => "DisabledException", 400;
-    /// The ciphertext was made by another key than the one named.
-    IncorrectKey => "IncorrectKeyException", 400;
-    /// An alias name that is not allowed.
-    InvalidAliasName => "InvalidAliasNameException", 400;
+    /// All checks passed, and nothing else was asked for.
+    DryRun => "DryRunOperationException", 400;
+    /// An import token is too old.
+    ExpiredImportToken => "ExpiredImportTokenException", 400;
     /// The token of a session is over.
     ExpiredToken => "ExpiredTokenException", 400;
     /// A part of the signature is missing or malformed.
     IncompleteSignature => "IncompleteSignatureException", 400;
+    /// The ciphertext was made by another key than the one named.
+    IncorrectKey => "IncorrectKeyException", 400;
+    /// The key material is not the one that the key had.
+    IncorrectKeyMaterial => "IncorrectKeyMaterialException", 400;
+    /// The service itself failed; nothing may be assumed about the request.
+    Internal => "KMSInternalException", 500;
+    /// An alias name that is not allowed.
+    InvalidAliasName => "InvalidAliasNameException", 400;
     /// An ARN that is not allowed.
     InvalidArn => "InvalidArnException", 400;
     /// The ciphertext is not one of ours, was altered, or has another encryption context.
     InvalidCiphertext => "InvalidCiphertextException", 400;
-    /// The signature is wrong, too old, or for another service.
-    InvalidSignature => "InvalidSignatureException", 400;
+    /// A grant id that no grant has.
+    InvalidGrantId => "InvalidGrantIdException", 400;
+    /// A text that is no grant token.
+    InvalidGrantToken => "InvalidGrantTokenException", 400;
+    /// An import token of another key, or none at all.
+    InvalidImportToken => "InvalidImportTokenException", 400;
     /// The key's usage does not allow this.
     InvalidKeyUsage => "InvalidKeyUsageException", 400;
+    /// A message authentication code that is not the message's.
+    InvalidMac => "KMSInvalidMacException", 400;
     /// A pagination marker that was not given out.
     InvalidMarker => "InvalidMarkerException", 400;
-    /// The service itself failed; nothing may be assumed about the request.
-    Internal => "KMSInternalException", 500;
+    /// The signature of the request is wrong, too old, or for another service.
+    InvalidSignature => "InvalidSignatureException", 400;
+    /// A signature (of Verify) that is not the message's.
+    InvalidMessageSignature => "KMSInvalidSignatureException", 400;
     /// The key's state does not allow this.
     InvalidState => "KMSInvalidStateException", 400;
+    /// The key cannot be reached.
+    KeyUnavailable => "KeyUnavailableException", 500;
     /// A quota is used up.
     LimitExceeded => "LimitExceededException", 400;
+    /// A policy that is none, or that is not allowed.
+    MalformedPolicyDocument => "MalformedPolicyDocumentException", 400;
     /// The request is not signed.
     MissingAuthenticationToken => "MissingAuthenticationTokenException", 400;
     /// No such key or alias.

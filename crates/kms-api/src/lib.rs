@@ -3,6 +3,7 @@
 //!
 //! * [`op`]: one input and one output struct for each operation, and [`Operation`], which ties
 //!   them to a name. `waxseal_kms::op` has a module of the same name for the meaning.
+//! * [`model`]: what the service model says of each member.
 //! * [`error`]: [`KmsError`] with the names, HTTP statuses and JSON body that clients match on.
 //! * [`sigv4`]: who signed a request, and whether the signature is right.
 //! * [`wire`]: from the bytes of a body to an input, and back.
@@ -11,6 +12,7 @@
 //! There are no sockets here, and no clock.
 
 pub mod error;
+pub mod model;
 pub mod op;
 pub mod shape;
 pub mod sigv4;

@@ -1,67 +1,139 @@
 //! The operations: for each one its input and output on the wire.
 //!
-//! An operation is one struct pair, one row of the table in [`each_operation!`](crate::each_operation) and one function in
-//! `waxseal_kms::op`. The inputs check the constraints of the service model in
-//! [`Operation::validate`]; the meaning is the engine's.
+//! An operation is one struct pair, one row of the table in
+//! [`each_operation!`](crate::each_operation) and one function in `waxseal_kms::op`. What the
+//! service model says of a member stands beside it; [`Operation::validate`] holds inputs to it. The
+//! meaning is the engine's.
 
+mod agreement;
 mod aliases;
 mod cryptography;
+mod deletion;
+mod grants;
 mod keys;
+mod material;
+mod pairs;
+mod policies;
+mod regions;
 mod rotation;
+mod signing;
+mod stores;
 mod tags;
 
+pub use agreement::*;
 pub use aliases::*;
 pub use cryptography::*;
+pub use deletion::*;
+pub use grants::*;
 pub use keys::*;
+pub use material::*;
+pub use pairs::*;
+pub use policies::*;
+pub use regions::*;
 pub use rotation::*;
+pub use signing::*;
+pub use stores::*;
 pub use tags::*;
 
 use crate::error::KmsError;
+use crate::model::{Member, Path, Shape, Violations};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+
+/// Encryption context pairs on the wire.
+pub type ContextMap = BTreeMap<String, String>;
 
 /// What the input of an operation is called, what it answers with, and what it must satisfy.
-pub trait Operation: DeserializeOwned + Serialize + Send {
+pub trait Operation: DeserializeOwned + Serialize + Shape + Send {
     /// The name in `X-Amz-Target: TrentService.NAME` and in the audit log.
     const NAME: &'static str;
     /// The answer.
     type Output: Serialize + DeserializeOwned + Send;
 
-    /// Checks lengths, ranges and patterns of the model; no state is consulted.
+    /// Checks lengths, ranges, patterns and values of the model; no state is consulted.
     ///
     /// # Errors
-    /// `ValidationException` with the sentence that names the member.
-    fn validate(&self) -> Result<(), KmsError>;
+    /// `ValidationException` with a sentence for each member that breaks a rule.
+    fn validate(&self) -> Result<(), KmsError> {
+        let mut found = Violations::default();
+        self.check(&Path::ROOT, &mut found);
+        found.into_result()
+    }
 }
 
-/// Hands the table of all operations to another macro: `$callback! { INPUT -> OUTPUT: "NAME"; … }`.
-/// The types are in [`op`](crate::op), and must be in scope where this is called.
+/// Hands the table of all operations that the engine does to another macro:
+/// `$callback! { INPUT -> OUTPUT: "NAME"; … }`. The types are in [`op`](crate::op), and must be in
+/// scope where this is called.
 #[macro_export]
 macro_rules! each_operation {
     ($callback:ident) => {
         $callback! {
+            CancelKeyDeletionRequest -> CancelKeyDeletionResponse: "CancelKeyDeletion";
             CreateAliasRequest -> Empty: "CreateAlias";
             CreateKeyRequest -> CreateKeyResponse: "CreateKey";
+            DecapsulateRequest -> DecapsulateResponse: "Decapsulate";
             DecryptRequest -> DecryptResponse: "Decrypt";
             DeleteAliasRequest -> Empty: "DeleteAlias";
+            DeriveSharedSecretRequest -> DeriveSharedSecretResponse: "DeriveSharedSecret";
             DescribeKeyRequest -> DescribeKeyResponse: "DescribeKey";
             DisableKeyRequest -> Empty: "DisableKey";
+            DisableKeyRotationRequest -> Empty: "DisableKeyRotation";
             EnableKeyRequest -> Empty: "EnableKey";
+            EnableKeyRotationRequest -> Empty: "EnableKeyRotation";
+            EncapsulateRequest -> EncapsulateResponse: "Encapsulate";
             EncryptRequest -> EncryptResponse: "Encrypt";
             GenerateDataKeyRequest -> GenerateDataKeyResponse: "GenerateDataKey";
-            GenerateDataKeyWithoutPlaintextRequest -> GenerateDataKeyWithoutPlaintextResponse:
-                "GenerateDataKeyWithoutPlaintext";
+            GenerateDataKeyPairRequest -> GenerateDataKeyPairResponse: "GenerateDataKeyPair";
+            GenerateDataKeyPairWithoutPlaintextRequest -> GenerateDataKeyPairWithoutPlaintextResponse: "GenerateDataKeyPairWithoutPlaintext";
+            GenerateDataKeyWithoutPlaintextRequest -> GenerateDataKeyWithoutPlaintextResponse: "GenerateDataKeyWithoutPlaintext";
+            GenerateMacRequest -> GenerateMacResponse: "GenerateMac";
             GenerateRandomRequest -> GenerateRandomResponse: "GenerateRandom";
+            GetKeyPolicyRequest -> GetKeyPolicyResponse: "GetKeyPolicy";
+            GetKeyRotationStatusRequest -> GetKeyRotationStatusResponse: "GetKeyRotationStatus";
+            GetPublicKeyRequest -> GetPublicKeyResponse: "GetPublicKey";
             ListAliasesRequest -> ListAliasesResponse: "ListAliases";
+            ListKeyPoliciesRequest -> ListKeyPoliciesResponse: "ListKeyPolicies";
             ListKeyRotationsRequest -> ListKeyRotationsResponse: "ListKeyRotations";
             ListKeysRequest -> ListKeysResponse: "ListKeys";
             ListResourceTagsRequest -> ListResourceTagsResponse: "ListResourceTags";
             ReEncryptRequest -> ReEncryptResponse: "ReEncrypt";
             RotateKeyOnDemandRequest -> RotateKeyOnDemandResponse: "RotateKeyOnDemand";
+            ScheduleKeyDeletionRequest -> ScheduleKeyDeletionResponse: "ScheduleKeyDeletion";
+            SignRequest -> SignResponse: "Sign";
             TagResourceRequest -> Empty: "TagResource";
             UntagResourceRequest -> Empty: "UntagResource";
             UpdateAliasRequest -> Empty: "UpdateAlias";
             UpdateKeyDescriptionRequest -> Empty: "UpdateKeyDescription";
+            VerifyRequest -> VerifyResponse: "Verify";
+            VerifyMacRequest -> VerifyMacResponse: "VerifyMac";
+        }
+    };
+}
+
+/// As [`each_operation!`], the operations that the engine does not do.
+#[macro_export]
+macro_rules! each_operation_not_done {
+    ($callback:ident) => {
+        $callback! {
+            ConnectCustomKeyStoreRequest -> Empty: "ConnectCustomKeyStore";
+            CreateCustomKeyStoreRequest -> CreateCustomKeyStoreResponse: "CreateCustomKeyStore";
+            CreateGrantRequest -> CreateGrantResponse: "CreateGrant";
+            DeleteCustomKeyStoreRequest -> Empty: "DeleteCustomKeyStore";
+            DeleteImportedKeyMaterialRequest -> DeleteImportedKeyMaterialResponse: "DeleteImportedKeyMaterial";
+            DescribeCustomKeyStoresRequest -> DescribeCustomKeyStoresResponse: "DescribeCustomKeyStores";
+            DisconnectCustomKeyStoreRequest -> Empty: "DisconnectCustomKeyStore";
+            GetKeyLastUsageRequest -> GetKeyLastUsageResponse: "GetKeyLastUsage";
+            GetParametersForImportRequest -> GetParametersForImportResponse: "GetParametersForImport";
+            ImportKeyMaterialRequest -> ImportKeyMaterialResponse: "ImportKeyMaterial";
+            ListGrantsRequest -> ListGrantsResponse: "ListGrants";
+            ListRetirableGrantsRequest -> ListGrantsResponse: "ListRetirableGrants";
+            PutKeyPolicyRequest -> Empty: "PutKeyPolicy";
+            ReplicateKeyRequest -> ReplicateKeyResponse: "ReplicateKey";
+            RetireGrantRequest -> Empty: "RetireGrant";
+            RevokeGrantRequest -> Empty: "RevokeGrant";
+            UpdateCustomKeyStoreRequest -> Empty: "UpdateCustomKeyStore";
+            UpdatePrimaryRegionRequest -> Empty: "UpdatePrimaryRegion";
         }
     };
 }
@@ -72,17 +144,50 @@ macro_rules! operations {
             impl Operation for $input {
                 const NAME: &'static str = $name;
                 type Output = $output;
-                fn validate(&self) -> Result<(), KmsError> {
-                    self.check()
-                }
             }
         )*
-        /// The names of all operations that there are.
-        pub const OPERATIONS: &[&str] = &[$( $name, )*];
     };
 }
 
 each_operation!(operations);
+each_operation_not_done!(operations);
+
+macro_rules! names {
+    ($( $input:ident -> $output:ident: $name:literal; )*) => {
+        &[$( $name, )*]
+    };
+}
+
+/// The names of the operations that the engine does.
+pub const OPERATIONS: &[&str] = each_operation!(names);
+/// The names of the others.
+pub const OPERATIONS_NOT_DONE: &[&str] = each_operation_not_done!(names);
+
+/// A type's name in the service model, and its members.
+pub type ShapeEntry = (&'static str, &'static [Member]);
+
+/// All types of the wire, by name and with their members.
+#[allow(unused_qualifications, reason = "each module has a SHAPES of its own")]
+pub fn shapes() -> impl Iterator<Item = &'static ShapeEntry> {
+    [
+        agreement::SHAPES,
+        aliases::SHAPES,
+        cryptography::SHAPES,
+        deletion::SHAPES,
+        grants::SHAPES,
+        material::SHAPES,
+        keys::SHAPES,
+        pairs::SHAPES,
+        policies::SHAPES,
+        regions::SHAPES,
+        rotation::SHAPES,
+        signing::SHAPES,
+        stores::SHAPES,
+        tags::SHAPES,
+    ]
+    .into_iter()
+    .flatten()
+}
 
 /// What a caller must be allowed to do: the `kms:` actions of policies. Most operations need the
 /// action of their own name; `ReEncrypt` needs two others.
@@ -110,53 +215,3 @@ impl std::fmt::Display for Action {
 /// The answer of operations that say nothing but that they are done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Empty {}
-
-/// Checks that a length lies in `range`.
-pub(crate) fn length(
-    member: &str,
-    len: usize,
-    range: std::ops::RangeInclusive<usize>,
-) -> Result<(), KmsError> {
-    if len < *range.start() {
-        let constraint = format!("have length greater than or equal to {}", range.start());
-        return Err(KmsError::validation(member, &constraint));
-    }
-    if len > *range.end() {
-        let constraint = format!("have length less than or equal to {}", range.end());
-        return Err(KmsError::validation(member, &constraint));
-    }
-    Ok(())
-}
-
-/// Checks that a number lies in `range`.
-pub(crate) fn number(
-    member: &str,
-    value: i64,
-    range: std::ops::RangeInclusive<i64>,
-) -> Result<(), KmsError> {
-    if value < *range.start() {
-        let constraint = format!("have value greater than or equal to {}", range.start());
-        return Err(KmsError::validation(member, &constraint));
-    }
-    if value > *range.end() {
-        let constraint = format!("have value less than or equal to {}", range.end());
-        return Err(KmsError::validation(member, &constraint));
-    }
-    Ok(())
-}
-
-/// The members that every paginated request has.
-pub(crate) fn page(limit: Option<i64>, marker: Option<&str>) -> Result<(), KmsError> {
-    if let Some(limit) = limit {
-        number("limit", limit, 1..=1000)?;
-    }
-    if let Some(marker) = marker {
-        length("marker", marker.len(), 1..=1024)?;
-    }
-    Ok(())
-}
-
-/// A key id, ARN, alias or alias ARN in a request.
-pub(crate) fn key_id(member: &str, text: &str) -> Result<(), KmsError> {
-    length(member, text.len(), 1..=waxseal_core::arn::KEY_REF_CHARS_MAX)
-}

@@ -30,6 +30,13 @@ impl<'de> Deserialize<'de> for Blob {
 #[derive(Debug)]
 pub struct SecretBlob(pub SecretBytes);
 
+impl Default for SecretBlob {
+    /// No bytes.
+    fn default() -> Self {
+        Self(SecretBytes::new(Vec::new()))
+    }
+}
+
 impl Serialize for SecretBlob {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&STANDARD.encode(self.0.expose()))
@@ -47,6 +54,6 @@ impl<'de> Deserialize<'de> for SecretBlob {
 }
 
 /// Seconds since 1970-01-01T00:00:00Z; fractions are allowed.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub f64);

@@ -9,8 +9,10 @@
 //! ```
 
 use crate::error::{ErrorCode, KmsError};
+use crate::model::{Path, Violations, find_missing};
 use crate::op::Operation;
 use serde::Serialize;
+use serde_json::Value;
 use waxseal_core::SecretBytes;
 
 /// The media type of requests and answers.
@@ -18,6 +20,9 @@ pub const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 
 /// The most bytes of a request's body.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// How deep objects and arrays may be in each other in a request's body.
+pub const DEPTH_MAX: usize = 16;
 
 /// The operation that a request is for, from `X-Amz-Target`.
 ///
@@ -36,25 +41,68 @@ pub fn unknown_operation() -> KmsError {
     }
 }
 
-/// The input in a body. Members that the model does not have are left out; an empty body is an
-/// input without members. Nesting is bounded by the parser (128 levels), length by the caller.
+/// The input in a body. Members that the model does not have are left out, and those that are null;
+/// an empty body is an input without members. Length is bounded by the caller.
 ///
 /// # Errors
-/// `ValidationException` for a required member that is missing; `SerializationException` for
-/// everything else: no JSON, a member that is there twice, a value of the wrong type. The text that
-/// was sent is not repeated: it may hold a plaintext.
+/// `ValidationException` for required members that are missing; `SerializationException` for
+/// everything else: no JSON, a member that is there twice, a value of the wrong type, more than
+/// [`DEPTH_MAX`] levels. The text that was sent is not repeated: it may hold a plaintext.
 pub fn input<O: Operation>(body: &[u8]) -> Result<O, KmsError> {
     let body: &[u8] = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| {
-        let text = error.to_string();
-        match text
-            .strip_prefix("missing field `")
-            .and_then(|rest| rest.split_once('`'))
-        {
-            Some((member, _)) => missing(member),
-            None => serialization(&error),
+    if depth(body) > DEPTH_MAX {
+        return Err(KmsError::new(
+            ErrorCode::Serialization,
+            format!("The body has more than {DEPTH_MAX} levels."),
+        ));
+    }
+    serde_json::from_slice(body).or_else(|error| inspected(body, &error))
+}
+
+/// How deep brackets are in each other outside strings, whether they fit or not.
+fn depth(body: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut is_text, mut is_escaped) = (false, false);
+    for byte in body {
+        match (is_text, byte) {
+            (true, _) if is_escaped => is_escaped = false,
+            (true, b'\\') => is_escaped = true,
+            (_, b'"') => is_text = !is_text,
+            (false, b'{' | b'[') => depth += 1,
+            (false, b'}' | b']') => depth = depth.saturating_sub(1),
+            _ => {}
         }
-    })
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+/// A second look at what is no input: members may be null, or missing.
+fn inspected<O: Operation>(body: &[u8], error: &serde_json::Error) -> Result<O, KmsError> {
+    // What is there twice would be there once in a `Value`.
+    if error.to_string().starts_with("duplicate field") {
+        return Err(serialization(error));
+    }
+    let mut value: Value = serde_json::from_slice(body).map_err(|error| serialization(&error))?;
+    if !value.is_object() {
+        return Err(serialization(error));
+    }
+    remove_nulls(&mut value);
+    let mut found = Violations::default();
+    find_missing(O::MEMBERS, &value, &Path::ROOT, &mut found);
+    found.into_result()?;
+    serde_json::from_value(value).map_err(|_| serialization(error))
+}
+
+fn remove_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(remove_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_nulls),
+        _ => {}
+    }
 }
 
 /// The body of an answer. It may hold a plaintext.
@@ -64,21 +112,6 @@ pub fn input<O: Operation>(body: &[u8]) -> Result<O, KmsError> {
 pub fn output<T: Serialize>(output: &T) -> Result<SecretBytes, KmsError> {
     let body = serde_json::to_vec(output).map(SecretBytes::new);
     body.map_err(|error| KmsError::new(ErrorCode::Internal, error.to_string()))
-}
-
-/// A required member that is not there.
-fn missing(member: &str) -> KmsError {
-    let mut name = member.to_owned();
-    if let Some(first) = name.get_mut(..1) {
-        first.make_ascii_lowercase();
-    }
-    KmsError::new(
-        ErrorCode::Validation,
-        format!(
-            "1 validation error detected: Value null at '{name}' failed to satisfy constraint: \
-             Member must not be null"
-        ),
-    )
 }
 
 fn serialization(error: &serde_json::Error) -> KmsError {
@@ -96,7 +129,9 @@ fn serialization(error: &serde_json::Error) -> KmsError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::{DescribeKeyRequest, EncryptRequest, ListKeysRequest};
+    use crate::op::{
+        CreateGrantRequest, DescribeKeyRequest, EncryptRequest, ListKeysRequest, TagResourceRequest,
+    };
 
     fn refused<O: Operation>(body: &str) -> KmsError {
         match input::<O>(body.as_bytes()) {
@@ -139,6 +174,64 @@ mod tests {
     }
 
     #[test]
+    fn all_that_is_missing_is_told_and_null_is_missing() {
+        let error = refused::<EncryptRequest>(r#"{"KeyId":null}"#);
+        assert_eq!(
+            error.message.as_deref(),
+            Some(
+                "2 validation errors detected: Value null at 'keyId' failed to satisfy \
+                 constraint: Member must not be null; Value null at 'plaintext' failed to \
+                 satisfy constraint: Member must not be null"
+            )
+        );
+        let error = refused::<TagResourceRequest>(
+            r#"{"KeyId":"k","Tags":[{"TagKey":"a","TagValue":""},{"TagValue":"b"}]}"#,
+        );
+        assert_eq!(
+            error.message.as_deref(),
+            Some(
+                "1 validation error detected: Value null at 'tags.2.member.tagKey' failed to \
+                 satisfy constraint: Member must not be null"
+            )
+        );
+        let input = input::<ListKeysRequest>(br#"{"Limit":null,"ResourceOwners":null}"#);
+        assert!(input.is_ok_and(|input| input.limit.is_none()));
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_told_member_by_member() {
+        let broken = |body: &str| {
+            let input = input::<CreateGrantRequest>(body.as_bytes());
+            let error = input.and_then(|input| input.validate());
+            error
+                .err()
+                .and_then(|error| error.message)
+                .unwrap_or_default()
+        };
+        assert_eq!(
+            broken(r#"{"KeyId":"","Operations":["Decrypt","Dance"],"Name":"a b"}"#),
+            "3 validation errors detected: Value '' at 'keyId' failed to satisfy constraint: \
+             Member must have length greater than or equal to 1; Value '[Decrypt, Dance]' at \
+             'operations' failed to satisfy constraint: Member must satisfy constraint: [Member \
+             must satisfy enum value set: [Decrypt, Encrypt, GenerateDataKey, \
+             GenerateDataKeyWithoutPlaintext, ReEncryptFrom, ReEncryptTo, Sign, Verify, \
+             GetPublicKey, CreateGrant, RetireGrant, DescribeKey, GenerateDataKeyPair, \
+             GenerateDataKeyPairWithoutPlaintext, GenerateMac, VerifyMac, DeriveSharedSecret, \
+             Encapsulate, Decapsulate]]; Value 'a b' at 'name' failed to satisfy constraint: \
+             Member must satisfy regular expression pattern: ^[a-zA-Z0-9:/_-]+$"
+        );
+        let over = "QUFB".repeat(1_366);
+        let input =
+            input::<EncryptRequest>(format!(r#"{{"KeyId":"k","Plaintext":"{over}"}}"#).as_bytes());
+        let error = input.and_then(|input| input.validate()).err();
+        assert_eq!(
+            error.and_then(|error| error.message).unwrap_or_default(),
+            "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: \
+             Member must have length less than or equal to 4096"
+        );
+    }
+
+    #[test]
     fn what_is_no_input_is_refused_and_not_repeated() {
         let deep = format!(
             "{{\"KeyId\":\"k\",\"x\":{}1{}}}",
@@ -155,6 +248,7 @@ mod tests {
             r#"{"KeyId":"k","Plaintext":"hunter2!"}"#,
             r#"{"KeyId":"k","KeyId":"k","Plaintext":"aGk="}"#,
             r#"{"KeyId":"\ud800","Plaintext":"aGk="}"#,
+            r#"{"KeyId":"k","Plaintext":"aGk=","EncryptionContext":{"a":1}}"#,
             r#"{"KeyId":"k","Plaintext":"aGk="} more"#,
             deep.as_str(),
         ] {

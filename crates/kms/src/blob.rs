@@ -5,7 +5,7 @@
 //!      0      4  magic 57 58 4B 42 ("WXKB")
 //!      4      1  layout version, 01
 //!      5      1  suite, 01: SP 800-108 HMAC-SHA-256, AES-256-GCM, key commitment
-//!      6      1  kind of key id, 00: UUID
+//!      6      1  kind of key id, 00: UUID, 01: `mrk-` and the digits of a UUID
 //!      7     16  key id
 //!     23      4  backing key version, u32 big-endian, from 1
 //!     27     24  salt, random
@@ -42,6 +42,8 @@ pub const OVERHEAD_BYTES: usize = HEADER_BYTES + TAG_BYTES;
 pub const LAYOUT: u8 = 1;
 const SUITE: u8 = 1;
 const KIND_UUID: u8 = 0;
+const KIND_MRK: u8 = 1;
+const MULTI_REGION_PREFIX: &str = "mrk-";
 const SALT_BYTES: usize = 24;
 const DERIVED_FROM: std::ops::Range<usize> = 4..51;
 const LABEL: &[u8] = b"waxseal-kms/blob/1";
@@ -65,7 +67,7 @@ impl BlobFacts {
     pub fn parse(blob: &[u8]) -> Result<Self, KmsError> {
         let foreign = KmsError::invalid_ciphertext;
         let plaintext_bytes = blob.len().checked_sub(OVERHEAD_BYTES).ok_or_else(foreign)?;
-        let known = blob[..4] == MAGIC && blob[4..7] == [LAYOUT, SUITE, KIND_UUID];
+        let known = blob[..4] == MAGIC && blob[4..6] == [LAYOUT, SUITE] && blob[6] <= KIND_MRK;
         if !known || !(1..=PLAINTEXT_BYTES_MAX).contains(&plaintext_bytes) {
             return Err(foreign());
         }
@@ -75,11 +77,12 @@ impl BlobFacts {
         if backing_key_version == 0 {
             return Err(foreign());
         }
-        let key_id = uuid::Uuid::from_bytes(id)
-            .hyphenated()
-            .to_string()
-            .parse()
-            .map_err(|_| foreign())?;
+        let uuid = uuid::Uuid::from_bytes(id);
+        let key_id = match blob[6] {
+            KIND_MRK => format!("{MULTI_REGION_PREFIX}{}", uuid.simple()),
+            _ => uuid.hyphenated().to_string(),
+        };
+        let key_id = key_id.parse().map_err(|_| foreign())?;
         Ok(Self {
             key_id,
             backing_key_version,
@@ -100,12 +103,15 @@ pub fn seal(
     context: &[u8],
     entropy: &dyn Entropy,
 ) -> Result<Vec<u8>, KmsError> {
-    let id =
-        uuid::Uuid::parse_str(key_id.as_str()).map_err(|_| internal("the key id is not a UUID"))?;
+    let (kind, id) = match key_id.as_str().strip_prefix(MULTI_REGION_PREFIX) {
+        Some(digits) => (KIND_MRK, digits),
+        None => (KIND_UUID, key_id.as_str()),
+    };
+    let id = uuid::Uuid::parse_str(id).map_err(|_| internal("the key id is not a UUID"))?;
     let salt: [u8; SALT_BYTES] = random::array(entropy).map_err(internal)?;
     let mut blob = Vec::with_capacity(OVERHEAD_BYTES + plaintext.len());
     blob.extend_from_slice(&MAGIC);
-    blob.extend_from_slice(&[LAYOUT, SUITE, KIND_UUID]);
+    blob.extend_from_slice(&[LAYOUT, SUITE, kind]);
     blob.extend_from_slice(id.as_bytes());
     blob.extend_from_slice(&backing_key_version.to_be_bytes());
     blob.extend_from_slice(&salt);

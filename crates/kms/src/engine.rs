@@ -10,6 +10,7 @@ use crate::op::Perform;
 use crate::request::{Authenticated, Caller, Change, Outcome};
 use crate::seal::RowSealer;
 use crate::store::{Batch, Document, Expect, Store, StoreError};
+use crate::tend::{self, Due};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -198,18 +199,28 @@ impl Engine {
             return outcome.recorded().answer();
         }
         let event = outcome.event(&view, event_id);
-        match self.commit(&changes, &event, log.next_sequence()) {
-            Ok(()) => {
-                log.append(&event).map_err(internal)?;
-                self.forget(&event.event_id)?;
-            }
-            Err(error) => {
-                outcome.fail(error);
-                let event = outcome.event(&view, self.uuid()?);
-                log.append(&event).map_err(internal)?;
-            }
+        if let Err(refused) = self.commit_recorded(&mut log, &changes, &event)? {
+            outcome.fail(refused);
+            let event = outcome.event(&view, self.uuid()?);
+            log.append(&event).map_err(internal)?;
         }
         outcome.recorded().answer()
+    }
+
+    /// Commits changes together with their record, and writes the record. The inner error is that
+    /// of a commit which changed nothing.
+    fn commit_recorded(
+        &self,
+        log: &mut Exclusive<'_>,
+        changes: &[Change],
+        event: &Event,
+    ) -> Result<Result<(), KmsError>, KmsError> {
+        if let Err(refused) = self.commit(changes, event, log.next_sequence()) {
+            return Ok(Err(refused));
+        }
+        log.append(event).map_err(internal)?;
+        self.forget(&event.event_id)?;
+        Ok(Ok(()))
     }
 
     fn commit(
@@ -362,6 +373,56 @@ fn perform<O: Perform>(request: Authenticated<O>, view: &View<'_>) -> Outcome<O>
     }
 }
 
+impl Engine {
+    /// Does what has come due: keys are rotated, and keys whose waiting period is over are removed
+    /// with their material and aliases. Each is recorded as an event of the service itself.
+    /// Whoever runs an engine for long calls this now and then; how much was done.
+    ///
+    /// # Errors
+    /// `KMSInternalException` when the store or the log cannot be read or written.
+    pub fn tend(&self) -> Result<usize, KmsError> {
+        self.refresh()?;
+        let mut done = 0;
+        for document in self.scan(model::KEY_PREFIX)? {
+            if self.due(&document.key)?.is_none() {
+                continue;
+            }
+            let mut log = self.parts.audit.exclusive().map_err(internal)?;
+            self.settle(&mut log)?;
+            self.refresh()?;
+            // Somebody else may have done it until the lock was ours.
+            let Some(due) = self.due(&document.key)? else {
+                continue;
+            };
+            let view = self.view(&due.arn.home);
+            let event = due.event(&view, self.uuid()?, self.uuid()?);
+            if self
+                .commit_recorded(&mut log, &due.changes(&view)?, &event)?
+                .is_ok()
+            {
+                done += 1;
+            }
+        }
+        Ok(done)
+    }
+
+    /// What is due for the key in a document.
+    fn due(&self, document: &str) -> Result<Option<Due>, KmsError> {
+        let Some(Entry::Key(record, revision)) = self.cached(document, Entry::key)? else {
+            return Ok(None);
+        };
+        let home = record.place(self.home());
+        let now = model::seconds(self.parts.clock.now());
+        let id = record.id.parse().map_err(internal)?;
+        Ok(tend::what(&record, now).map(|what| Due {
+            what,
+            arn: home.key_arn(id),
+            record,
+            revision,
+        }))
+    }
+}
+
 /// `KMSInternalException` with what failed, which is never a secret.
 pub(crate) fn internal(what: impl std::fmt::Display) -> KmsError {
     KmsError::new(ErrorCode::Internal, what.to_string())
@@ -445,8 +506,14 @@ impl View<'_> {
         model::seconds(self.now)
     }
 
-    pub(crate) fn new_key_id(&self) -> Result<KeyId, KmsError> {
-        self.engine.uuid()?.parse().map_err(internal)
+    /// A UUID; for a multi-Region key `mrk-` and its digits.
+    pub(crate) fn new_key_id(&self, is_multi_region: bool) -> Result<KeyId, KmsError> {
+        let uuid = self.engine.uuid()?;
+        let text = match is_multi_region {
+            true => format!("mrk-{}", uuid.replace('-', "")),
+            false => uuid,
+        };
+        text.parse().map_err(internal)
     }
 
     /// The key of this id in the request's Region, whichever account it is in.
@@ -457,9 +524,14 @@ impl View<'_> {
         Ok(entry.filter(|entry| entry.arn.home.region == self.place.region))
     }
 
+    /// Whether a key's deletion was pending, and is due: there is no such key any more.
+    fn is_gone(&self, record: &KeyRecord) -> bool {
+        record.deletion.is_some_and(|due| due <= self.seconds())
+    }
+
     fn key_entry(&self, id: KeyId, entry: Option<Entry>) -> Option<KeyEntry> {
         match entry {
-            Some(Entry::Key(record, revision)) => Some(KeyEntry {
+            Some(Entry::Key(record, revision)) if !self.is_gone(&record) => Some(KeyEntry {
                 arn: record.place(self.engine.home()).key_arn(id),
                 record,
                 revision,

@@ -164,7 +164,7 @@ impl EmbeddedHome {
         let created = engine.call(engine.by_owner(
             user_agent,
             CreateKeyRequest {
-                description: "Made on first use".to_owned(),
+                description: Some("Made on first use".to_owned()),
                 ..CreateKeyRequest::default()
             },
         )?)?;

@@ -68,6 +68,7 @@ impl EngineKeyring {
             encryption_context: pairs(context),
             key_spec: None,
             number_of_bytes: i64::try_from(key_bytes).ok(),
+            ..GenerateDataKeyRequest::default()
         };
         let answer = self.call(request)?;
         Ok(Generated {
@@ -85,6 +86,7 @@ impl EngineKeyring {
             key_id: self.wrapping_key()?,
             plaintext: SecretBlob(SecretBytes::copy_of(key.expose())),
             encryption_context: pairs(context),
+            ..EncryptRequest::default()
         })?;
         Ok(vec![encrypted(answer.key_id, answer.ciphertext_blob)])
     }
@@ -120,9 +122,10 @@ impl EngineKeyring {
             return Ok(Unwrapped::NotMine);
         }
         let request = DecryptRequest {
-            ciphertext_blob: Blob(candidate.ciphertext.clone()),
+            ciphertext_blob: Some(Blob(candidate.ciphertext.clone())),
             encryption_context: pairs(context),
             key_id: self.key.as_ref().map(ToString::to_string),
+            ..DecryptRequest::default()
         };
         let by_owner = self.engine.by_owner(&self.user_agent, request);
         let answer = match by_owner.and_then(|request| self.engine.call(request)) {

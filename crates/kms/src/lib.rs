@@ -32,7 +32,9 @@ pub mod op;
 pub mod request;
 pub mod root;
 pub mod seal;
+mod spec;
 pub mod store;
+mod tend;
 
 pub use engine::Engine;
 pub use keyring::EngineKeyring;

@@ -54,9 +54,39 @@ pub(crate) struct KeyRecord {
     pub(crate) created: f64,
     pub(crate) description: String,
     pub(crate) state: KeyState,
+    #[serde(default = "symmetric")]
+    pub(crate) spec: String,
+    #[serde(default = "encrypt_decrypt")]
+    pub(crate) usage: String,
+    /// When it goes, while its deletion is pending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deletion: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rotation: Option<RotationRecord>,
+    #[serde(default)]
+    pub(crate) multi_region: bool,
     pub(crate) tags: BTreeMap<String, String>,
     /// Oldest first; version `n` is at place `n - 1`. The last one encrypts.
     pub(crate) materials: Vec<MaterialRecord>,
+}
+
+fn symmetric() -> String {
+    waxseal_kms_api::op::SYMMETRIC_DEFAULT.to_owned()
+}
+
+fn encrypt_decrypt() -> String {
+    crate::spec::ENCRYPT_DECRYPT.to_owned()
+}
+
+/// Seconds of a day.
+pub(crate) const DAY: f64 = 86_400.0;
+
+/// Rotation at intervals.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct RotationRecord {
+    pub(crate) days: i64,
+    /// When it was enabled, or its interval changed.
+    pub(crate) since: f64,
 }
 
 /// What is known of one backing key.
@@ -72,6 +102,7 @@ pub(crate) struct MaterialRecord {
 pub(crate) enum MaterialKind {
     Created,
     OnDemand,
+    Automatic,
 }
 
 impl KeyRecord {
@@ -83,6 +114,19 @@ impl KeyRecord {
             region: or(&self.region, &home.region),
             account: or(&self.account, &home.account),
         }
+    }
+
+    /// When the key is rotated next by itself: an interval after rotation was enabled, or after
+    /// the last time it was rotated by itself.
+    pub(crate) fn next_rotation(&self) -> Option<f64> {
+        let rotation = self.rotation?;
+        let automatic = self.materials.iter().rev();
+        let last = automatic
+            .filter(|material| material.kind == MaterialKind::Automatic)
+            .map(|material| material.since)
+            .next()
+            .unwrap_or(0.0);
+        Some(last.max(rotation.since) + rotation.days as f64 * DAY)
     }
 
     /// The version that encrypts.

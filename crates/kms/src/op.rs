@@ -4,20 +4,30 @@
 //! the caller must be allowed; [`Perform::run`] is reached only when all of them are. The wire
 //! side of each operation is in `waxseal_kms_api::op`, in a module of the same name.
 
+mod agreement;
 mod aliases;
 mod cryptography;
+mod deletion;
 mod keys;
+mod pairs;
+mod policies;
 mod rotation;
+mod signing;
 mod tags;
+
+pub(crate) use rotation::rotated;
 
 use crate::authorize::{Access, Resource};
 use crate::engine::{Aliases, KeyEntry, View};
 use crate::model::KeyState;
 use crate::request::{Change, Done};
+use crate::spec::Spec;
 use crate::store::Expect;
 use serde::Serialize;
 use serde_json::Value;
+use std::sync::Arc;
 use waxseal_core::SecretBytes;
+use waxseal_kms_api::model::{Kind, Member};
 use waxseal_kms_api::{Action, ErrorCode, KmsError, Operation};
 
 /// An operation that the engine can do. Implemented here for every input of the wire, and by
@@ -28,8 +38,17 @@ pub trait Perform: Operation {
     /// Whether it may change state.
     const MUTATES: bool;
 
-    /// `requestParameters` of the audit record. Never holds a secret or a ciphertext.
-    fn parameters(&self) -> Value;
+    /// `requestParameters` of the audit record. Never holds a secret or a ciphertext: members that
+    /// are blobs are left out.
+    fn parameters(&self) -> Value {
+        let value = serde_json::to_value(self).unwrap_or_default();
+        named_as_logged(value, Self::MEMBERS)
+    }
+
+    /// Whether nothing is to be done but the checks.
+    fn is_dry_run(&self) -> bool {
+        false
+    }
 
     /// Resolves names and states what must be allowed.
     ///
@@ -42,6 +61,95 @@ pub trait Perform: Operation {
     /// # Errors
     /// Whatever the operation refuses.
     fn run(self, target: Self::Target, view: &View<'_>) -> Result<Done<Self::Output>, KmsError>;
+}
+
+/// Members by their names in the audit log, without blobs and secrets.
+fn named_as_logged(value: Value, members: &[Member]) -> Value {
+    let Value::Object(mut given) = value else {
+        return value;
+    };
+    let mut named = serde_json::Map::new();
+    for member in members {
+        let Some(value) = given.remove(member.name) else {
+            continue;
+        };
+        let value = match (member.rule.kind, value, member.rule.members) {
+            (Kind::Blob, ..) => continue,
+            _ if member.rule.is_secret => continue,
+            (_, Value::Array(items), Some(members)) => items
+                .into_iter()
+                .map(|item| named_as_logged(item, members))
+                .collect(),
+            (_, value, Some(members)) => named_as_logged(value, members),
+            (_, value, None) => value,
+        };
+        let (first, rest) = member.name.split_at(1);
+        named.insert(format!("{}{rest}", first.to_ascii_lowercase()), value);
+    }
+    Value::Object(named)
+}
+
+/// Refuses a key that is not for `usage`, in the words of the operation `O`.
+fn used_for<O: Operation>(key: &KeyEntry, usage: &str) -> Result<(), KmsError> {
+    if key.record.usage == usage {
+        return Ok(());
+    }
+    let (arn, own) = (&key.arn, &key.record.usage);
+    Err(KmsError::new(
+        ErrorCode::InvalidKeyUsage,
+        format!(
+            "{arn} key usage is {own} which is not valid for {}.",
+            O::NAME
+        ),
+    ))
+}
+
+/// Refuses an algorithm that a key does not have.
+fn fits(key: &KeyEntry, algorithm: &str) -> Result<(), KmsError> {
+    if spec(key)?
+        .algorithms(&key.record.usage)
+        .contains(&algorithm)
+    {
+        return Ok(());
+    }
+    let spec = &key.record.spec;
+    Err(KmsError::new(
+        ErrorCode::InvalidKeyUsage,
+        format!("Algorithm {algorithm} is incompatible with key spec {spec}."),
+    ))
+}
+
+/// The spec of a key.
+fn spec(key: &KeyEntry) -> Result<&'static Spec, KmsError> {
+    let unknown = || crate::engine::internal("the key's spec is not known here");
+    Spec::of(&key.record.spec).ok_or_else(unknown)
+}
+
+/// Refuses a key whose deletion is pending.
+fn stays(key: &KeyEntry) -> Result<(), KmsError> {
+    match key.record.state {
+        KeyState::PendingDeletion => usable(key),
+        _ => Ok(()),
+    }
+}
+
+/// The material of a key that has one version.
+fn only_material(view: &View<'_>, key: &KeyEntry) -> Result<Arc<SecretBytes>, KmsError> {
+    let missing = || crate::engine::internal("the material of the key is missing from the store");
+    let version = key.record.current_version();
+    view.material(&key.arn, version)?.ok_or_else(missing)
+}
+
+fn invalid(message: impl Into<String>) -> KmsError {
+    KmsError::new(ErrorCode::Validation, message)
+}
+
+/// `UnsupportedOperationException`, which tells no more.
+fn unsupported() -> KmsError {
+    KmsError {
+        code: ErrorCode::UnsupportedOperation,
+        message: None,
+    }
 }
 
 /// A resolved request and the accesses it needs.

@@ -19,7 +19,7 @@ use crate::store::Expect;
 use serde_json::{Map, Value, json};
 use waxseal_core::arn::Home;
 use waxseal_core::{KeyArn, SecretBytes};
-use waxseal_kms_api::KmsError;
+use waxseal_kms_api::{ErrorCode, KmsError};
 
 /// Who calls, and from where.
 #[derive(Debug, Clone)]
@@ -161,7 +161,16 @@ pub(crate) struct Authorized<O: Perform> {
 impl<O: Perform> Authorized<O> {
     /// Does it.
     pub(crate) fn run(self, view: &View<'_>) -> Outcome<O> {
+        let is_dry_run = self.input.is_dry_run();
         let result = self.input.run(self.target, view);
+        let result = match result {
+            // What it would have changed is not, and its answer goes no further.
+            Ok(_) if is_dry_run => Err(KmsError::new(
+                ErrorCode::DryRun,
+                "The request would have succeeded, but the DryRun option is set.",
+            )),
+            other => other,
+        };
         Outcome {
             about: self.about,
             result,

@@ -81,7 +81,7 @@ impl Keys<'_> {
             .into_iter()
             .map(|(tag_key, tag_value)| Tag { tag_key, tag_value });
         let request = CreateKeyRequest {
-            description: description.unwrap_or_default(),
+            description,
             tags: tags.collect(),
             ..CreateKeyRequest::default()
         };
@@ -109,6 +109,7 @@ impl Keys<'_> {
                 ListKeysRequest {
                     limit: Some(1000),
                     marker,
+                    ..ListKeysRequest::default()
                 },
             )?;
             for entry in page.keys {
@@ -166,7 +167,7 @@ impl Keys<'_> {
             ("spec", format!("{} {}", key.key_spec, key.key_usage)),
             ("origin", key.origin),
             ("rotations", rotations.to_string()),
-            ("material", key.current_key_material_id),
+            ("material", key.current_key_material_id.unwrap_or_default()),
         ] {
             self.tell(format!("{name:<12} {value}").trim_end(), || Value::Null)?;
         }
@@ -224,7 +225,7 @@ impl Keys<'_> {
         )?;
         let material = self.describe(&key_id)?.current_key_material_id;
         self.tell(
-            &material,
+            material.as_deref().unwrap_or_default(),
             || json!({ "keyId": key_id, "material": material }),
         )
     }
@@ -286,6 +287,7 @@ impl Keys<'_> {
             self.engine,
             DescribeKeyRequest {
                 key_id: name.to_owned(),
+                ..DescribeKeyRequest::default()
             },
         )?
         .key_metadata)
@@ -294,7 +296,7 @@ impl Keys<'_> {
     fn materials(&self, key_id: &str) -> Result<Vec<RotationsListEntry>, Failure> {
         let request = ListKeyRotationsRequest {
             key_id: key_id.to_owned(),
-            include_key_material: Some(IncludeKeyMaterial::AllKeyMaterial),
+            include_key_material: Some("ALL_KEY_MATERIAL".to_owned()),
             limit: Some(1000),
             marker: None,
         };

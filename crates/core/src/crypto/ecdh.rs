@@ -200,6 +200,16 @@ impl EcdhPrivateKey {
             .ok_or(KeyError::Missing("private key"))
     }
 
+    /// Reads a PKCS#8 `PrivateKeyInfo` in DER of a key on `curve`.
+    ///
+    /// # Errors
+    /// [`KeyError::Refused`].
+    pub fn from_pkcs8(curve: EcdhCurve, der: &[u8]) -> Result<Self, KeyError> {
+        let key = PrivateKey::from_private_key_der(curve.agreement(), der).ok();
+        key.and_then(|key| Self::with_public(curve, key))
+            .ok_or_else(|| refused("EC private key"))
+    }
+
     /// The curve.
     pub fn curve(&self) -> EcdhCurve {
         self.public.curve

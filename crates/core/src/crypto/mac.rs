@@ -6,6 +6,8 @@ use aws_lc_rs::hmac;
 /// The hash under HMAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MacHash {
+    /// HMAC-SHA-224, 28 bytes.
+    Sha224,
     /// HMAC-SHA-256, 32 bytes.
     Sha256,
     /// HMAC-SHA-384, 48 bytes.
@@ -15,8 +17,14 @@ pub enum MacHash {
 }
 
 impl MacHash {
+    /// Bytes of a MAC, and of a key that is as strong.
+    pub fn bytes(self) -> usize {
+        self.algorithm().tag_len()
+    }
+
     fn algorithm(self) -> hmac::Algorithm {
         match self {
+            Self::Sha224 => hmac::HMAC_SHA224,
             Self::Sha256 => hmac::HMAC_SHA256,
             Self::Sha384 => hmac::HMAC_SHA384,
             Self::Sha512 => hmac::HMAC_SHA512,

@@ -167,6 +167,17 @@ impl RsaPrivateKey {
             .ok_or(KeyError::Missing("private key"))
     }
 
+    /// Reads a PKCS#8 `PrivateKeyInfo` in DER.
+    ///
+    /// # Errors
+    /// [`KeyError::Refused`].
+    pub fn from_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
+        let key = PrivateDecryptingKey::from_pkcs8(der);
+        Ok(Self(
+            key.map_err(|error| refused("RSA private key", error))?,
+        ))
+    }
+
     /// Length of the modulus in bits, 2,048 to 8,192.
     pub fn bits(&self) -> usize {
         self.0.key_size_bits()

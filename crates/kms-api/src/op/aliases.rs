@@ -1,108 +1,73 @@
-//! Operations on aliases.
+//! Operations aliases.
 
-use super::{key_id, length, page};
-use crate::error::KmsError;
+use crate::model::{Rule, patterns, shapes};
 use crate::shape::Timestamp;
-use serde::{Deserialize, Serialize};
-use waxseal_core::arn::ALIAS_CHARS_MAX;
 
-/// Names a key.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct CreateAliasRequest {
-    /// `alias/NAME`.
-    pub alias_name: String,
-    /// Id or ARN of the key.
-    pub target_key_id: String,
-}
-
-impl CreateAliasRequest {
-    pub(super) fn check(&self) -> Result<(), KmsError> {
-        length("aliasName", self.alias_name.len(), 1..=ALIAS_CHARS_MAX)?;
-        key_id("targetKeyId", &self.target_key_id)
+shapes! {
+    /// Gives a key a name.
+    #[derive(Clone, PartialEq)]
+    CreateAliasRequest {
+        /// `alias/NAME`.
+        alias_name: String => "AliasName", Rule::text(1, 256).matching(&patterns::NAME).required();
+        /// The key it names.
+        target_key_id: String => "TargetKeyId", Rule::text(1, 2048).required();
     }
-}
 
-/// Moves a name to another key.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct UpdateAliasRequest {
-    /// `alias/NAME`.
-    pub alias_name: String,
-    /// Id or ARN of the key.
-    pub target_key_id: String,
-}
-
-impl UpdateAliasRequest {
-    pub(super) fn check(&self) -> Result<(), KmsError> {
-        length("aliasName", self.alias_name.len(), 1..=ALIAS_CHARS_MAX)?;
-        key_id("targetKeyId", &self.target_key_id)
+    /// Removes a name; the key stays.
+    #[derive(Clone, PartialEq)]
+    DeleteAliasRequest {
+        /// `alias/NAME`.
+        alias_name: String => "AliasName", Rule::text(1, 256).matching(&patterns::NAME).required();
     }
-}
 
-/// Removes a name; the key stays.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct DeleteAliasRequest {
-    /// `alias/NAME`.
-    pub alias_name: String,
-}
-
-impl DeleteAliasRequest {
-    pub(super) fn check(&self) -> Result<(), KmsError> {
-        length("aliasName", self.alias_name.len(), 1..=ALIAS_CHARS_MAX)
+    /// Lists the names of the account, or of one key.
+    #[derive(Clone, PartialEq)]
+    ListAliasesRequest {
+        /// The key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key_id: Option<String> => "KeyId", Rule::text(1, 2048);
+        /// The most entries of a page, 1 to 1,000.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<i64> => "Limit", Rule::number(1, 1000);
+        /// `NextMarker` of the page before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        marker: Option<String> => "Marker", Rule::text(1, 1024).matching(&patterns::MARKER);
     }
-}
 
-/// Lists names, of one key or of all.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ListAliasesRequest {
-    /// Only names of this key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key_id: Option<String>,
-    /// 1 to 1,000; 50 when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<i64>,
-    /// `NextMarker` of the page before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub marker: Option<String>,
-}
-
-impl ListAliasesRequest {
-    pub(super) fn check(&self) -> Result<(), KmsError> {
-        if let Some(key) = &self.key_id {
-            key_id("keyId", key)?;
-        }
-        page(self.limit, self.marker.as_deref())
+    /// Answer of ListAliases.
+    #[derive(Clone, PartialEq)]
+    ListAliasesResponse {
+        /// In the order of their names.
+        #[serde(default)]
+        aliases: Vec<AliasListEntry> => "Aliases", Rule::list_of(AliasListEntry::MEMBERS);
+        /// Where the next page starts.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next_marker: Option<String> => "NextMarker", Rule::text(1, 1024).matching(&patterns::MARKER);
+        /// Whether there is a next page.
+        truncated: bool => "Truncated", Rule::flag();
     }
-}
 
-/// An alias in a list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct AliasListEntry {
-    /// `alias/NAME`.
-    pub alias_name: String,
-    /// The alias ARN.
-    pub alias_arn: String,
-    /// Id of the key.
-    pub target_key_id: String,
-    /// When the name was made.
-    pub creation_date: Timestamp,
-    /// When it was moved last.
-    pub last_updated_date: Timestamp,
-}
+    /// Gives a name to another key.
+    #[derive(Clone, PartialEq)]
+    UpdateAliasRequest {
+        /// `alias/NAME`.
+        alias_name: String => "AliasName", Rule::text(1, 256).matching(&patterns::NAME).required();
+        /// The key it names.
+        target_key_id: String => "TargetKeyId", Rule::text(1, 2048).required();
+    }
 
-/// Answer of ListAliases.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ListAliasesResponse {
-    /// In the order of their names.
-    pub aliases: Vec<AliasListEntry>,
-    /// Where the next page starts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_marker: Option<String>,
-    /// Whether there is a next page.
-    pub truncated: bool,
+    /// An alias in a list.
+    #[derive(Clone, PartialEq)]
+    AliasListEntry {
+        /// `alias/NAME`.
+        alias_name: String => "AliasName", Rule::text(1, 256).matching(&patterns::NAME);
+        /// The ARN of the alias.
+        alias_arn: String => "AliasArn", Rule::text(20, 2048);
+        /// The key it names.
+        target_key_id: String => "TargetKeyId", Rule::text(1, 2048);
+        /// When it was made.
+        creation_date: Timestamp => "CreationDate", Rule::time();
+        /// When it was given to its key.
+        last_updated_date: Timestamp => "LastUpdatedDate", Rule::time();
+    }
 }

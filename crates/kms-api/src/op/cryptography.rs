@@ -1,9 +1,8 @@
-//! Operations that use a key: Encrypt, Decrypt, ReEncrypt, data keys, random bytes.
+//! Operations that use a symmetric key: Encrypt, Decrypt, ReEncrypt, data keys; random bytes.
 
-use super::{key_id, length, number};
-use crate::error::KmsError;
+use crate::model::{Rule, items, patterns, shapes, values};
+use crate::op::ContextMap;
 use crate::shape::{Blob, SecretBlob};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The most bytes that Encrypt takes.
@@ -15,255 +14,242 @@ pub const RANDOM_BYTES_MAX: i64 = 1_024;
 /// The one algorithm of symmetric keys.
 pub const SYMMETRIC_DEFAULT: &str = "SYMMETRIC_DEFAULT";
 
-/// Encryption context pairs on the wire.
-pub type ContextMap = BTreeMap<String, String>;
-
-/// Encrypts up to 4,096 bytes.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct EncryptRequest {
-    /// Id, ARN, alias or alias ARN.
-    pub key_id: String,
-    /// 1 to 4,096 bytes.
-    pub plaintext: SecretBlob,
-    /// Must be given again on decryption.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub encryption_context: ContextMap,
-}
-
-impl EncryptRequest {
-    pub(super) fn check(&self) -> Result<(), KmsError> {
-        key_id("keyId", &self.key_id)?;
-        length("plaintext", self.plaintext.0.len(), 1..=PLAINTEXT_BYTES_MAX)
+shapes! {
+    /// Encrypts up to 4,096 bytes.
+    EncryptRequest {
+        /// The key.
+        key_id: String => "KeyId", Rule::text(1, 2048).required();
+        /// Secret.
+        plaintext: SecretBlob => "Plaintext", Rule::blob(1, 4096).required();
+        /// Must be the same on decryption.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        encryption_context: ContextMap => "EncryptionContext", Rule::pairs();
+        /// Tokens of grants that may not be known everywhere yet; at most 10.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        grant_tokens: Vec<String> => "GrantTokens", Rule::list(&items::GRANT_TOKEN_TYPE).sized(0, 10);
+        /// `SYMMETRIC_DEFAULT`, or an algorithm of an RSA key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        encryption_algorithm: Option<String> => "EncryptionAlgorithm", Rule::one_of(values::ENCRYPTION_ALGORITHM_SPEC);
+        /// Whether nothing is to be done but the checks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dry_run: Option<bool> => "DryRun", Rule::flag();
     }
-}
 
-/// Answer of Encrypt.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct EncryptResponse {
-    /// At most 6,144 bytes; opaque.
-    pub ciphertext_blob: Blob,
-    /// The key's ARN.
-    pub key_id: String,
-    /// `SYMMETRIC_DEFAULT`.
-    pub encryption_algorithm: String,
-}
-
-/// Decrypts a blob. The blob names its key.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct DecryptRequest {
-    /// The blob.
-    pub ciphertext_blob: Blob,
-    /// As on encryption.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub encryption_context: ContextMap,
-    /// When given, the blob must have been made by this key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key_id: Option<String>,
-}
-
-impl DecryptRequest {
-    pub(super) fn check(&self) -> Result<(), KmsError> {
-        if let Some(key) = &self.key_id {
-            key_id("keyId", key)?;
-        }
-        length(
-            "ciphertextBlob",
-            self.ciphertext_blob.0.len(),
-            1..=CIPHERTEXT_BYTES_MAX,
-        )
+    /// Answer of Encrypt.
+    #[derive(Clone, PartialEq)]
+    EncryptResponse {
+        /// The blob; opaque.
+        ciphertext_blob: Blob => "CiphertextBlob", Rule::blob(1, 6144);
+        /// The key.
+        key_id: String => "KeyId", Rule::text(1, 2048);
+        /// `SYMMETRIC_DEFAULT`, or an algorithm of an RSA key.
+        encryption_algorithm: String => "EncryptionAlgorithm", Rule::one_of(values::ENCRYPTION_ALGORITHM_SPEC);
     }
-}
 
-/// Answer of Decrypt.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct DecryptResponse {
-    /// The key's ARN.
-    pub key_id: String,
-    /// 1 to 4,096 bytes.
-    pub plaintext: SecretBlob,
-    /// `SYMMETRIC_DEFAULT`.
-    pub encryption_algorithm: String,
-    /// Which material opened it: 64 hexadecimal digits.
-    pub key_material_id: String,
-}
-
-/// Decrypts under one key and encrypts under another without showing the plaintext.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ReEncryptRequest {
-    /// The blob.
-    pub ciphertext_blob: Blob,
-    /// Context of the blob.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub source_encryption_context: ContextMap,
-    /// When given, the blob must have been made by this key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source_key_id: Option<String>,
-    /// The new key.
-    pub destination_key_id: String,
-    /// Context of the new blob.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub destination_encryption_context: ContextMap,
-}
-
-impl ReEncryptRequest {
-    pub(super) fn check(&self) -> Result<(), KmsError> {
-        if let Some(key) = &self.source_key_id {
-            key_id("sourceKeyId", key)?;
-        }
-        key_id("destinationKeyId", &self.destination_key_id)?;
-        length(
-            "ciphertextBlob",
-            self.ciphertext_blob.0.len(),
-            1..=CIPHERTEXT_BYTES_MAX,
-        )
+    /// Decrypts a blob. The blob of a symmetric key names its key.
+    #[derive(Clone, PartialEq)]
+    DecryptRequest {
+        /// The blob; opaque.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ciphertext_blob: Option<Blob> => "CiphertextBlob", Rule::blob(1, 6144);
+        /// Must be the same on decryption.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        encryption_context: ContextMap => "EncryptionContext", Rule::pairs();
+        /// Tokens of grants that may not be known everywhere yet; at most 10.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        grant_tokens: Vec<String> => "GrantTokens", Rule::list(&items::GRANT_TOKEN_TYPE).sized(0, 10);
+        /// The key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key_id: Option<String> => "KeyId", Rule::text(1, 2048);
+        /// `SYMMETRIC_DEFAULT`, or an algorithm of an RSA key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        encryption_algorithm: Option<String> => "EncryptionAlgorithm", Rule::one_of(values::ENCRYPTION_ALGORITHM_SPEC);
+        /// Who gets the answer encrypted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recipient: Option<RecipientInfo> => "Recipient", Rule::structure(RecipientInfo::MEMBERS);
+        /// Whether nothing is to be done but the checks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dry_run: Option<bool> => "DryRun", Rule::flag();
+        /// What a dry run leaves out.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        dry_run_modifiers: Vec<String> => "DryRunModifiers", Rule::list(&items::DRYRUN_MODIFIER_TYPE);
     }
-}
 
-/// Answer of ReEncrypt.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ReEncryptResponse {
-    /// The new blob.
-    pub ciphertext_blob: Blob,
-    /// ARN of the key that opened the old blob.
-    pub source_key_id: String,
-    /// ARN of the key that made the new one.
-    pub key_id: String,
-    /// `SYMMETRIC_DEFAULT`.
-    pub source_encryption_algorithm: String,
-    /// `SYMMETRIC_DEFAULT`.
-    pub destination_encryption_algorithm: String,
-    /// Material that opened the old blob.
-    pub source_key_material_id: String,
-    /// Material that made the new one.
-    pub destination_key_material_id: String,
-}
+    /// Answer of Decrypt.
+    DecryptResponse {
+        /// The key.
+        key_id: String => "KeyId", Rule::text(1, 2048);
+        /// Secret.
+        plaintext: SecretBlob => "Plaintext", Rule::blob(1, 4096);
+        /// `SYMMETRIC_DEFAULT`, or an algorithm of an RSA key.
+        encryption_algorithm: String => "EncryptionAlgorithm", Rule::one_of(values::ENCRYPTION_ALGORITHM_SPEC);
+        /// The secret, encrypted for the recipient.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ciphertext_for_recipient: Option<Blob> => "CiphertextForRecipient", Rule::blob(1, 6144);
+        /// Which material of the key: 64 hexadecimal digits.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key_material_id: Option<String> => "KeyMaterialId", Rule::text(64, 64).matching(&patterns::LOWER_HEX);
+    }
 
-/// Length of a data key by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DataKeySpec {
-    /// 16 bytes.
-    #[serde(rename = "AES_128")]
-    Aes128,
-    /// 32 bytes.
-    #[serde(rename = "AES_256")]
-    Aes256,
-}
+    /// Decrypts a blob and encrypts it anew, without showing the plaintext.
+    #[derive(Clone, PartialEq)]
+    ReEncryptRequest {
+        /// The blob; opaque.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ciphertext_blob: Option<Blob> => "CiphertextBlob", Rule::blob(1, 6144);
+        /// Of the blob that is given.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        source_encryption_context: ContextMap => "SourceEncryptionContext", Rule::pairs();
+        /// The key of the blob that is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source_key_id: Option<String> => "SourceKeyId", Rule::text(1, 2048);
+        /// The key of the new blob.
+        destination_key_id: String => "DestinationKeyId", Rule::text(1, 2048).required();
+        /// Of the new blob.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        destination_encryption_context: ContextMap => "DestinationEncryptionContext", Rule::pairs();
+        /// Of the blob that is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source_encryption_algorithm: Option<String> => "SourceEncryptionAlgorithm", Rule::one_of(values::ENCRYPTION_ALGORITHM_SPEC);
+        /// Of the new blob.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        destination_encryption_algorithm: Option<String> => "DestinationEncryptionAlgorithm", Rule::one_of(values::ENCRYPTION_ALGORITHM_SPEC);
+        /// Tokens of grants that may not be known everywhere yet; at most 10.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        grant_tokens: Vec<String> => "GrantTokens", Rule::list(&items::GRANT_TOKEN_TYPE).sized(0, 10);
+        /// Whether nothing is to be done but the checks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dry_run: Option<bool> => "DryRun", Rule::flag();
+        /// What a dry run leaves out.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        dry_run_modifiers: Vec<String> => "DryRunModifiers", Rule::list(&items::DRYRUN_MODIFIER_TYPE);
+    }
 
-macro_rules! data_key_request {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Debug, Serialize, Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        pub struct $name {
-            /// Id, ARN, alias or alias ARN of the wrapping key.
-            pub key_id: String,
-            /// Must be given again on decryption.
-            #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-            pub encryption_context: ContextMap,
-            /// Length by name; exactly one of this and `number_of_bytes`.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub key_spec: Option<DataKeySpec>,
-            /// Length in bytes, 1 to 1,024.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub number_of_bytes: Option<i64>,
-        }
+    /// Answer of ReEncrypt.
+    #[derive(Clone, PartialEq)]
+    ReEncryptResponse {
+        /// The blob; opaque.
+        ciphertext_blob: Blob => "CiphertextBlob", Rule::blob(1, 6144);
+        /// The key of the blob that is given.
+        source_key_id: String => "SourceKeyId", Rule::text(1, 2048);
+        /// The key.
+        key_id: String => "KeyId", Rule::text(1, 2048);
+        /// Of the blob that is given.
+        source_encryption_algorithm: String => "SourceEncryptionAlgorithm", Rule::one_of(values::ENCRYPTION_ALGORITHM_SPEC);
+        /// Of the new blob.
+        destination_encryption_algorithm: String => "DestinationEncryptionAlgorithm", Rule::one_of(values::ENCRYPTION_ALGORITHM_SPEC);
+        /// Which material opened the blob.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source_key_material_id: Option<String> => "SourceKeyMaterialId", Rule::text(64, 64).matching(&patterns::LOWER_HEX);
+        /// Which material sealed the new blob.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        destination_key_material_id: Option<String> => "DestinationKeyMaterialId", Rule::text(64, 64).matching(&patterns::LOWER_HEX);
+    }
 
-        impl $name {
-            pub(super) fn check(&self) -> Result<(), KmsError> {
-                key_id("keyId", &self.key_id)?;
-                self.bytes().map(drop)
-            }
-
-            /// The length that was asked for, in bytes.
-            ///
-            /// # Errors
-            /// `ValidationException` unless exactly one of the two members is there and in range.
-            pub fn bytes(&self) -> Result<usize, KmsError> {
-                data_key_bytes(self.key_spec, self.number_of_bytes)
-            }
-        }
-    };
-}
-
-data_key_request! {
     /// Makes a data key: in plaintext and wrapped.
-    GenerateDataKeyRequest
-}
-
-data_key_request! {
-    /// Makes a data key that only its wrapped form leaves the service.
-    GenerateDataKeyWithoutPlaintextRequest
-}
-
-fn data_key_bytes(spec: Option<DataKeySpec>, bytes: Option<i64>) -> Result<usize, KmsError> {
-    match (spec, bytes) {
-        (Some(DataKeySpec::Aes128), None) => Ok(16),
-        (Some(DataKeySpec::Aes256), None) => Ok(32),
-        (None, Some(bytes)) => {
-            number("numberOfBytes", bytes, 1..=RANDOM_BYTES_MAX)?;
-            Ok(bytes.unsigned_abs() as usize)
-        }
-        _ => Err(KmsError::new(
-            crate::ErrorCode::Validation,
-            "Please specify either number of bytes or key spec.",
-        )),
+    #[derive(Clone, PartialEq)]
+    GenerateDataKeyRequest {
+        /// The key.
+        key_id: String => "KeyId", Rule::text(1, 2048).required();
+        /// Must be the same on decryption.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        encryption_context: ContextMap => "EncryptionContext", Rule::pairs();
+        /// Length in bytes, 1 to 1,024.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number_of_bytes: Option<i64> => "NumberOfBytes", Rule::number(1, 1024);
+        /// What kind of key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key_spec: Option<String> => "KeySpec", Rule::one_of(values::DATA_KEY_SPEC);
+        /// Tokens of grants that may not be known everywhere yet; at most 10.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        grant_tokens: Vec<String> => "GrantTokens", Rule::list(&items::GRANT_TOKEN_TYPE).sized(0, 10);
+        /// Who gets the answer encrypted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recipient: Option<RecipientInfo> => "Recipient", Rule::structure(RecipientInfo::MEMBERS);
+        /// Whether nothing is to be done but the checks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dry_run: Option<bool> => "DryRun", Rule::flag();
     }
-}
 
-/// Answer of GenerateDataKey.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct GenerateDataKeyResponse {
-    /// The wrapped data key.
-    pub ciphertext_blob: Blob,
-    /// The data key.
-    pub plaintext: SecretBlob,
-    /// ARN of the wrapping key.
-    pub key_id: String,
-    /// Which material wrapped it.
-    pub key_material_id: String,
-}
-
-/// Answer of GenerateDataKeyWithoutPlaintext.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct GenerateDataKeyWithoutPlaintextResponse {
-    /// The wrapped data key.
-    pub ciphertext_blob: Blob,
-    /// ARN of the wrapping key.
-    pub key_id: String,
-    /// Which material wrapped it.
-    pub key_material_id: String,
-}
-
-/// Gives random bytes.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct GenerateRandomRequest {
-    /// 1 to 1,024.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub number_of_bytes: Option<i64>,
-}
-
-impl GenerateRandomRequest {
-    pub(super) fn check(&self) -> Result<(), KmsError> {
-        let bytes = self.number_of_bytes.ok_or_else(|| {
-            KmsError::new(crate::ErrorCode::Validation, "NumberOfBytes is required.")
-        })?;
-        number("numberOfBytes", bytes, 1..=RANDOM_BYTES_MAX)
+    /// Answer of GenerateDataKey.
+    GenerateDataKeyResponse {
+        /// The blob; opaque.
+        ciphertext_blob: Blob => "CiphertextBlob", Rule::blob(1, 6144);
+        /// Secret.
+        plaintext: SecretBlob => "Plaintext", Rule::blob(1, 4096);
+        /// The key.
+        key_id: String => "KeyId", Rule::text(1, 2048);
+        /// The secret, encrypted for the recipient.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ciphertext_for_recipient: Option<Blob> => "CiphertextForRecipient", Rule::blob(1, 6144);
+        /// Which material of the key: 64 hexadecimal digits.
+        key_material_id: String => "KeyMaterialId", Rule::text(64, 64).matching(&patterns::LOWER_HEX);
     }
-}
 
-/// Answer of GenerateRandom.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct GenerateRandomResponse {
-    /// The bytes.
-    pub plaintext: SecretBlob,
+    /// Makes a data key of which only the wrapped form leaves the service.
+    #[derive(Clone, PartialEq)]
+    GenerateDataKeyWithoutPlaintextRequest {
+        /// The key.
+        key_id: String => "KeyId", Rule::text(1, 2048).required();
+        /// Must be the same on decryption.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        encryption_context: ContextMap => "EncryptionContext", Rule::pairs();
+        /// What kind of key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key_spec: Option<String> => "KeySpec", Rule::one_of(values::DATA_KEY_SPEC);
+        /// Length in bytes, 1 to 1,024.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number_of_bytes: Option<i64> => "NumberOfBytes", Rule::number(1, 1024);
+        /// Tokens of grants that may not be known everywhere yet; at most 10.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        grant_tokens: Vec<String> => "GrantTokens", Rule::list(&items::GRANT_TOKEN_TYPE).sized(0, 10);
+        /// Whether nothing is to be done but the checks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dry_run: Option<bool> => "DryRun", Rule::flag();
+    }
+
+    /// Answer of GenerateDataKeyWithoutPlaintext.
+    #[derive(Clone, PartialEq)]
+    GenerateDataKeyWithoutPlaintextResponse {
+        /// The blob; opaque.
+        ciphertext_blob: Blob => "CiphertextBlob", Rule::blob(1, 6144);
+        /// The key.
+        key_id: String => "KeyId", Rule::text(1, 2048);
+        /// Which material of the key: 64 hexadecimal digits.
+        key_material_id: String => "KeyMaterialId", Rule::text(64, 64).matching(&patterns::LOWER_HEX);
+    }
+
+    /// Gives random bytes.
+    #[derive(Clone, PartialEq)]
+    GenerateRandomRequest {
+        /// Length in bytes, 1 to 1,024.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number_of_bytes: Option<i64> => "NumberOfBytes", Rule::number(1, 1024);
+        /// A custom key store.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        custom_key_store_id: Option<String> => "CustomKeyStoreId", Rule::text(1, 64);
+        /// Who gets the answer encrypted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recipient: Option<RecipientInfo> => "Recipient", Rule::structure(RecipientInfo::MEMBERS);
+    }
+
+    /// Answer of GenerateRandom.
+    GenerateRandomResponse {
+        /// Secret.
+        plaintext: SecretBlob => "Plaintext", Rule::blob(1, 4096);
+        /// The secret, encrypted for the recipient.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ciphertext_for_recipient: Option<Blob> => "CiphertextForRecipient", Rule::blob(1, 6144);
+    }
+
+    /// Who gets the answer encrypted: an enclave that attests itself.
+    #[derive(Clone, PartialEq)]
+    RecipientInfo {
+        /// How the answer is encrypted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key_encryption_algorithm: Option<String> => "KeyEncryptionAlgorithm", Rule::one_of(values::KEY_ENCRYPTION_MECHANISM);
+        /// A signed document with a public key in it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attestation_document: Option<Blob> => "AttestationDocument", Rule::blob(1, 262144);
+    }
 }

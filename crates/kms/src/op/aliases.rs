@@ -1,12 +1,11 @@
 //! CreateAlias, UpdateAlias, DeleteAlias, ListAliases.
 
-use super::{Needs, Perform, paginate, put};
+use super::{Needs, Perform, paginate, put, stays};
 use crate::authorize::{Access, Resource};
 use crate::engine::{AliasEntry, Aliases, KeyEntry, View};
 use crate::model::AliasRecord;
 use crate::request::{Change, Done};
 use crate::store::Expect;
-use serde_json::{Value, json};
 use waxseal_core::AliasName;
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::shape::Timestamp;
@@ -15,10 +14,6 @@ use waxseal_kms_api::{Action, ErrorCode, KmsError};
 impl Perform for CreateAliasRequest {
     type Target = (AliasName, KeyEntry);
     const MUTATES: bool = true;
-
-    fn parameters(&self) -> Value {
-        json!({ "aliasName": self.alias_name, "targetKeyId": self.target_key_id })
-    }
 
     fn needs(&self, view: &View<'_>) -> Result<Needs<(AliasName, KeyEntry)>, KmsError> {
         let name = name(&self.alias_name)?;
@@ -31,6 +26,7 @@ impl Perform for CreateAliasRequest {
         (name, key): (AliasName, KeyEntry),
         view: &View<'_>,
     ) -> Result<Done<Empty>, KmsError> {
+        stays(&key)?;
         if view.alias(&name)?.is_some() {
             let arn = view.home().alias_arn(&name);
             let message = format!("An alias with the name {arn} already exists");
@@ -52,10 +48,6 @@ impl Perform for UpdateAliasRequest {
     type Target = (AliasEntry, KeyEntry);
     const MUTATES: bool = true;
 
-    fn parameters(&self) -> Value {
-        json!({ "aliasName": self.alias_name, "targetKeyId": self.target_key_id })
-    }
-
     fn needs(&self, view: &View<'_>) -> Result<Needs<(AliasEntry, KeyEntry)>, KmsError> {
         let name = name(&self.alias_name)?;
         let alias = view.alias(&name)?.ok_or_else(|| view.no_alias(&name))?;
@@ -68,6 +60,7 @@ impl Perform for UpdateAliasRequest {
         (alias, key): (AliasEntry, KeyEntry),
         view: &View<'_>,
     ) -> Result<Done<Empty>, KmsError> {
+        stays(&key)?;
         let record = AliasRecord {
             target: key.record.id.clone(),
             created: alias.record.created,
@@ -83,10 +76,6 @@ impl Perform for UpdateAliasRequest {
 impl Perform for DeleteAliasRequest {
     type Target = AliasEntry;
     const MUTATES: bool = true;
-
-    fn parameters(&self) -> Value {
-        json!({ "aliasName": self.alias_name })
-    }
 
     fn needs(&self, view: &View<'_>) -> Result<Needs<AliasEntry>, KmsError> {
         let name = name(&self.alias_name)?;
@@ -112,10 +101,6 @@ impl Perform for DeleteAliasRequest {
 impl Perform for ListAliasesRequest {
     type Target = Option<KeyEntry>;
     const MUTATES: bool = false;
-
-    fn parameters(&self) -> Value {
-        json!({ "keyId": self.key_id, "limit": self.limit, "marker": self.marker })
-    }
 
     fn needs(&self, view: &View<'_>) -> Result<Needs<Option<KeyEntry>>, KmsError> {
         let key = match &self.key_id {

@@ -1,25 +1,25 @@
 //! Encrypt, Decrypt, ReEncrypt, GenerateDataKey, GenerateDataKeyWithoutPlaintext, GenerateRandom.
 
-use super::{Needs, Perform, usable};
+use super::signing::pair;
+use super::{Needs, Perform, fits, invalid, usable, used_for};
 use crate::authorize::{Access, Resource};
 use crate::blob::{self, BlobFacts};
 use crate::engine::{Aliases, KeyEntry, View, internal};
 use crate::request::Done;
-use serde_json::{Map, Value, json};
+use crate::spec::ENCRYPT_DECRYPT;
+use serde_json::json;
+use waxseal_core::crypto::rsa::RsaPadding;
 use waxseal_core::{EncryptionContext, SecretBytes};
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::shape::{Blob, SecretBlob};
-use waxseal_kms_api::{Action, ErrorCode, KmsError};
+use waxseal_kms_api::{Action, ErrorCode, KmsError, Operation};
 
 impl Perform for EncryptRequest {
     type Target = KeyEntry;
     const MUTATES: bool = false;
 
-    fn parameters(&self) -> Value {
-        parameters(
-            &[("keyId", Some(self.key_id.as_str()))],
-            &[("encryptionContext", &self.encryption_context)],
-        )
+    fn is_dry_run(&self) -> bool {
+        self.dry_run.unwrap_or(false)
     }
 
     fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
@@ -27,14 +27,16 @@ impl Perform for EncryptRequest {
     }
 
     fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<EncryptResponse>, KmsError> {
+        let algorithm = algorithm(self.encryption_algorithm.as_deref());
+        encrypting::<Self>(&key, algorithm, &self.encryption_context)?;
         let context = context(&self.encryption_context)?;
-        let sealed = seal(view, &key, self.plaintext.0.expose(), &context)?;
+        let sealed = encrypted(view, &key, algorithm, self.plaintext.0.expose(), &context)?;
         Ok(used(
             &sealed.material_id,
             EncryptResponse {
                 ciphertext_blob: Blob(sealed.blob),
                 key_id: key.arn.to_string(),
-                encryption_algorithm: SYMMETRIC_DEFAULT.to_owned(),
+                encryption_algorithm: algorithm.to_owned(),
             },
         ))
     }
@@ -44,18 +46,18 @@ impl Perform for DecryptRequest {
     type Target = Source;
     const MUTATES: bool = false;
 
-    fn parameters(&self) -> Value {
-        parameters(
-            &[
-                ("keyId", self.key_id.as_deref()),
-                ("encryptionAlgorithm", Some(SYMMETRIC_DEFAULT)),
-            ],
-            &[("encryptionContext", &self.encryption_context)],
-        )
+    fn is_dry_run(&self) -> bool {
+        self.dry_run.unwrap_or(false)
     }
 
     fn needs(&self, view: &View<'_>) -> Result<Needs<Source>, KmsError> {
-        let source = Source::of(view, &self.ciphertext_blob.0, self.key_id.as_deref())?;
+        let algorithm = algorithm(self.encryption_algorithm.as_deref());
+        let source = Source::of(
+            view,
+            blob(&self.ciphertext_blob)?,
+            self.key_id.as_deref(),
+            algorithm,
+        )?;
         let accesses = vec![source.access(Action::of::<Self>())];
         Ok(Needs {
             target: source,
@@ -64,15 +66,19 @@ impl Perform for DecryptRequest {
     }
 
     fn run(self, source: Source, view: &View<'_>) -> Result<Done<DecryptResponse>, KmsError> {
+        no_recipient(self.recipient.as_ref())?;
+        let algorithm = algorithm(self.encryption_algorithm.as_deref());
+        encrypting::<Self>(&source.key, algorithm, &self.encryption_context)?;
         let context = context(&self.encryption_context)?;
-        let opened = source.open(view, &self.ciphertext_blob.0, &context)?;
+        let opened = source.open(view, algorithm, blob(&self.ciphertext_blob)?, &context)?;
         Ok(used(
             &opened.material_id,
             DecryptResponse {
                 key_id: source.key.arn.to_string(),
                 plaintext: SecretBlob(opened.plaintext),
-                encryption_algorithm: SYMMETRIC_DEFAULT.to_owned(),
-                key_material_id: opened.material_id.clone(),
+                encryption_algorithm: algorithm.to_owned(),
+                ciphertext_for_recipient: None,
+                key_material_id: source.told(&opened.material_id),
             },
         ))
     }
@@ -82,26 +88,14 @@ impl Perform for ReEncryptRequest {
     type Target = (Source, KeyEntry);
     const MUTATES: bool = false;
 
-    fn parameters(&self) -> Value {
-        parameters(
-            &[
-                ("sourceKeyId", self.source_key_id.as_deref()),
-                ("destinationKeyId", Some(self.destination_key_id.as_str())),
-                ("sourceEncryptionAlgorithm", Some(SYMMETRIC_DEFAULT)),
-                ("destinationEncryptionAlgorithm", Some(SYMMETRIC_DEFAULT)),
-            ],
-            &[
-                ("sourceEncryptionContext", &self.source_encryption_context),
-                (
-                    "destinationEncryptionContext",
-                    &self.destination_encryption_context,
-                ),
-            ],
-        )
+    fn is_dry_run(&self) -> bool {
+        self.dry_run.unwrap_or(false)
     }
 
     fn needs(&self, view: &View<'_>) -> Result<Needs<(Source, KeyEntry)>, KmsError> {
-        let source = Source::of(view, &self.ciphertext_blob.0, self.source_key_id.as_deref())?;
+        let algorithm = algorithm(self.source_encryption_algorithm.as_deref());
+        let given = blob(&self.ciphertext_blob)?;
+        let source = Source::of(view, given, self.source_key_id.as_deref(), algorithm)?;
         let destination = view.resolve(&self.destination_key_id, Aliases::Allowed)?;
         let accesses = vec![
             source.access(Action::RE_ENCRYPT_FROM),
@@ -122,18 +116,37 @@ impl Perform for ReEncryptRequest {
         view: &View<'_>,
     ) -> Result<Done<ReEncryptResponse>, KmsError> {
         usable(&destination)?;
+        let source_algorithm = algorithm(self.source_encryption_algorithm.as_deref());
+        let algorithm = algorithm(self.destination_encryption_algorithm.as_deref());
+        encrypting::<Self>(
+            &source.key,
+            source_algorithm,
+            &self.source_encryption_context,
+        )?;
+        encrypting::<Self>(
+            &destination,
+            algorithm,
+            &self.destination_encryption_context,
+        )?;
         let from = context(&self.source_encryption_context)?;
         let to = context(&self.destination_encryption_context)?;
-        let opened = source.open(view, &self.ciphertext_blob.0, &from)?;
-        let sealed = seal(view, &destination, opened.plaintext.expose(), &to)?;
+        let given = blob(&self.ciphertext_blob)?;
+        let opened = source.open(view, source_algorithm, given, &from)?;
+        let sealed = encrypted(
+            view,
+            &destination,
+            algorithm,
+            opened.plaintext.expose(),
+            &to,
+        )?;
         let mut done = Done::read(ReEncryptResponse {
             ciphertext_blob: Blob(sealed.blob),
             source_key_id: source.key.arn.to_string(),
             key_id: destination.arn.to_string(),
-            source_encryption_algorithm: SYMMETRIC_DEFAULT.to_owned(),
-            destination_encryption_algorithm: SYMMETRIC_DEFAULT.to_owned(),
-            source_key_material_id: opened.material_id.clone(),
-            destination_key_material_id: sealed.material_id.clone(),
+            source_encryption_algorithm: source_algorithm.to_owned(),
+            destination_encryption_algorithm: algorithm.to_owned(),
+            source_key_material_id: source.told(&opened.material_id),
+            destination_key_material_id: told(&destination, &sealed.material_id),
         });
         done.additional
             .insert("sourceKeyMaterialId".to_owned(), json!(opened.material_id));
@@ -149,13 +162,8 @@ impl Perform for GenerateDataKeyRequest {
     type Target = KeyEntry;
     const MUTATES: bool = false;
 
-    fn parameters(&self) -> Value {
-        data_key_parameters(
-            &self.key_id,
-            &self.encryption_context,
-            self.key_spec,
-            self.number_of_bytes,
-        )
+    fn is_dry_run(&self) -> bool {
+        self.dry_run.unwrap_or(false)
     }
 
     fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
@@ -167,13 +175,16 @@ impl Perform for GenerateDataKeyRequest {
         key: KeyEntry,
         view: &View<'_>,
     ) -> Result<Done<GenerateDataKeyResponse>, KmsError> {
-        let (plaintext, sealed) = data_key(view, &key, self.bytes()?, &self.encryption_context)?;
+        no_recipient(self.recipient.as_ref())?;
+        let bytes = data_key_bytes(self.key_spec.as_deref(), self.number_of_bytes)?;
+        let (plaintext, sealed) = data_key(view, &key, bytes, &self.encryption_context)?;
         Ok(used(
             &sealed.material_id,
             GenerateDataKeyResponse {
                 ciphertext_blob: Blob(sealed.blob),
                 plaintext: SecretBlob(plaintext),
                 key_id: key.arn.to_string(),
+                ciphertext_for_recipient: None,
                 key_material_id: sealed.material_id.clone(),
             },
         ))
@@ -184,13 +195,8 @@ impl Perform for GenerateDataKeyWithoutPlaintextRequest {
     type Target = KeyEntry;
     const MUTATES: bool = false;
 
-    fn parameters(&self) -> Value {
-        data_key_parameters(
-            &self.key_id,
-            &self.encryption_context,
-            self.key_spec,
-            self.number_of_bytes,
-        )
+    fn is_dry_run(&self) -> bool {
+        self.dry_run.unwrap_or(false)
     }
 
     fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
@@ -202,7 +208,8 @@ impl Perform for GenerateDataKeyWithoutPlaintextRequest {
         key: KeyEntry,
         view: &View<'_>,
     ) -> Result<Done<GenerateDataKeyWithoutPlaintextResponse>, KmsError> {
-        let (_, sealed) = data_key(view, &key, self.bytes()?, &self.encryption_context)?;
+        let bytes = data_key_bytes(self.key_spec.as_deref(), self.number_of_bytes)?;
+        let (_, sealed) = data_key(view, &key, bytes, &self.encryption_context)?;
         Ok(used(
             &sealed.material_id,
             GenerateDataKeyWithoutPlaintextResponse {
@@ -218,21 +225,19 @@ impl Perform for GenerateRandomRequest {
     type Target = ();
     const MUTATES: bool = false;
 
-    fn parameters(&self) -> Value {
-        json!({ "numberOfBytes": self.number_of_bytes })
-    }
-
     fn needs(&self, view: &View<'_>) -> Result<Needs<()>, KmsError> {
         Ok(Needs::account::<Self>(view))
     }
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<GenerateRandomResponse>, KmsError> {
+        no_recipient(self.recipient.as_ref())?;
         let bytes = self
             .number_of_bytes
-            .and_then(|n| usize::try_from(n).ok())
-            .unwrap_or_default();
+            .ok_or_else(|| invalid("NumberOfBytes is required."))?;
+        let bytes = usize::try_from(bytes).map_err(internal)?;
         Ok(Done::read(GenerateRandomResponse {
             plaintext: SecretBlob(random(view, bytes)?),
+            ciphertext_for_recipient: None,
         }))
     }
 }
@@ -249,15 +254,28 @@ struct Opened {
     material_id: String,
 }
 
-struct Sealed {
-    blob: Vec<u8>,
-    material_id: String,
+pub(super) struct Sealed {
+    pub(super) blob: Vec<u8>,
+    pub(super) material_id: String,
 }
 
 impl Source {
     /// A key that is not here is answered like one that may not be used: whoever sends a foreign
     /// blob does not learn which keys exist.
-    fn of(view: &View<'_>, blob: &[u8], named: Option<&str>) -> Result<Self, KmsError> {
+    /// The key that made a blob. That of a symmetric key names it; for other algorithms the key
+    /// must be named.
+    fn of(
+        view: &View<'_>,
+        blob: &[u8],
+        named: Option<&str>,
+        algorithm: &str,
+    ) -> Result<Self, KmsError> {
+        if algorithm != SYMMETRIC_DEFAULT {
+            let named = named
+                .ok_or_else(|| invalid(format!("KeyId is required for algorithm {algorithm}.")))?;
+            let key = view.resolve(named, Aliases::Allowed)?;
+            return Ok(Self { key, version: 1 });
+        }
         let facts = BlobFacts::parse(blob)?;
         let named = named
             .map(|name| view.resolve(name, Aliases::Allowed))
@@ -290,13 +308,26 @@ impl Source {
         }
     }
 
+    /// What an answer says of the material; that of key pairs has no name.
+    fn told(&self, material_id: &str) -> Option<String> {
+        told(&self.key, material_id)
+    }
+
     fn open(
         &self,
         view: &View<'_>,
+        algorithm: &str,
         blob: &[u8],
         context: &EncryptionContext,
     ) -> Result<Opened, KmsError> {
         usable(&self.key)?;
+        if let Some(padding) = padding(algorithm) {
+            let plaintext = pair(view, &self.key)?.decrypt(padding, blob);
+            return Ok(Opened {
+                plaintext: plaintext.map_err(|_| KmsError::invalid_ciphertext())?,
+                material_id: String::new(),
+            });
+        }
         let material = self
             .key
             .record
@@ -313,13 +344,100 @@ impl Source {
     }
 }
 
-fn seal(
+fn told(key: &KeyEntry, material_id: &str) -> Option<String> {
+    (key.record.spec == SYMMETRIC_DEFAULT).then(|| material_id.to_owned())
+}
+
+/// The blob of a request; only a dry run may be without.
+fn blob(given: &Option<Blob>) -> Result<&[u8], KmsError> {
+    given.as_ref().map(|blob| blob.0.as_slice()).ok_or_else(|| {
+        invalid(
+            "1 validation error detected: Value null at 'ciphertextBlob' failed to satisfy \
+             constraint: Member must not be null",
+        )
+    })
+}
+
+fn algorithm(given: Option<&str>) -> &str {
+    given.unwrap_or(SYMMETRIC_DEFAULT)
+}
+
+/// Answers are encrypted for nobody here.
+pub(super) fn no_recipient(recipient: Option<&RecipientInfo>) -> Result<(), KmsError> {
+    match recipient {
+        None => Ok(()),
+        Some(_) => Err(KmsError::new(
+            ErrorCode::UnsupportedOperation,
+            "Recipient is not supported here.",
+        )),
+    }
+}
+
+fn padding(algorithm: &str) -> Option<RsaPadding> {
+    match algorithm {
+        "RSAES_OAEP_SHA_1" => Some(RsaPadding::OaepSha1),
+        "RSAES_OAEP_SHA_256" => Some(RsaPadding::OaepSha256),
+        _ => None,
+    }
+}
+
+/// Refuses a key that does not encrypt by `algorithm`, and a context where there can be none.
+fn encrypting<O: Operation>(
+    key: &KeyEntry,
+    algorithm: &str,
+    context: &ContextMap,
+) -> Result<(), KmsError> {
+    usable(key)?;
+    used_for::<O>(key, ENCRYPT_DECRYPT)?;
+    fits(key, algorithm)?;
+    if algorithm != SYMMETRIC_DEFAULT && !context.is_empty() {
+        return Err(invalid(
+            "EncryptionContext is not supported with asymmetric KMS keys.",
+        ));
+    }
+    Ok(())
+}
+
+fn encrypted(
+    view: &View<'_>,
+    key: &KeyEntry,
+    algorithm: &str,
+    plaintext: &[u8],
+    context: &EncryptionContext,
+) -> Result<Sealed, KmsError> {
+    let Some(padding) = padding(algorithm) else {
+        return seal(view, key, plaintext, context);
+    };
+    let blob = pair(view, key)?.encrypt(padding, plaintext).map_err(|_| {
+        let spec = &key.record.spec;
+        // Modulus, without two hashes and two bytes (RFC 8017, section 7.1.1).
+        let modulus = match spec.as_str() {
+            "RSA_2048" => 256,
+            "RSA_3072" => 384,
+            _ => 512,
+        };
+        let hash = if padding == RsaPadding::OaepSha1 { 20 } else { 32 };
+        let most = modulus - 2 * hash - 2;
+        invalid(format!(
+            "Algorithm {algorithm} and key spec {spec} cannot encrypt data larger than {most} bytes."
+        ))
+    })?;
+    Ok(Sealed {
+        blob,
+        material_id: String::new(),
+    })
+}
+
+/// Seals with a symmetric key.
+pub(super) fn seal(
     view: &View<'_>,
     key: &KeyEntry,
     plaintext: &[u8],
     context: &EncryptionContext,
 ) -> Result<Sealed, KmsError> {
     usable(key)?;
+    used_for::<GenerateDataKeyRequest>(key, ENCRYPT_DECRYPT)?;
+    fits(key, SYMMETRIC_DEFAULT)?;
     let missing = || internal("the material of the key is missing from the store");
     let version = key.record.current_version();
     let material = key.record.material(version).ok_or_else(missing)?;
@@ -358,7 +476,7 @@ fn random(view: &View<'_>, bytes: usize) -> Result<SecretBytes, KmsError> {
 }
 
 /// The context of a request, within its limits.
-fn context(pairs: &ContextMap) -> Result<EncryptionContext, KmsError> {
+pub(super) fn context(pairs: &ContextMap) -> Result<EncryptionContext, KmsError> {
     let mut context = EncryptionContext::new();
     for (name, value) in pairs {
         context
@@ -378,43 +496,25 @@ fn validation(error: &waxseal_core::context::ContextError) -> KmsError {
 }
 
 /// The answer of an operation that used a key: which material is said in the record.
-fn used<T>(material_id: &str, output: T) -> Done<T> {
+pub(super) fn used<T>(material_id: &str, output: T) -> Done<T> {
     let mut done = Done::read(output);
+    if material_id.is_empty() {
+        return done;
+    }
     done.additional
         .insert("keyMaterialId".to_owned(), json!(material_id));
     done
 }
 
-fn parameters(members: &[(&str, Option<&str>)], contexts: &[(&str, &ContextMap)]) -> Value {
-    let mut map = Map::new();
-    for (name, value) in members {
-        if let Some(value) = value {
-            map.insert((*name).to_owned(), json!(value));
-        }
+/// The length of the data key that was asked for, in bytes.
+fn data_key_bytes(spec: Option<&str>, bytes: Option<i64>) -> Result<usize, KmsError> {
+    match (spec, bytes) {
+        (Some("AES_128"), None) => Ok(16),
+        (Some(_), None) => Ok(32),
+        // In range, by the model.
+        (None, Some(bytes)) => usize::try_from(bytes).map_err(internal),
+        _ => Err(invalid(
+            "Please specify either number of bytes or key spec.",
+        )),
     }
-    for (name, context) in contexts {
-        if !context.is_empty() {
-            map.insert((*name).to_owned(), json!(context));
-        }
-    }
-    Value::Object(map)
-}
-
-fn data_key_parameters(
-    key_id: &str,
-    context: &ContextMap,
-    spec: Option<DataKeySpec>,
-    number_of_bytes: Option<i64>,
-) -> Value {
-    let mut value = parameters(
-        &[("keyId", Some(key_id))],
-        &[("encryptionContext", context)],
-    );
-    if let Some(spec) = spec {
-        value["keySpec"] = json!(spec);
-    }
-    if let Some(bytes) = number_of_bytes {
-        value["numberOfBytes"] = json!(bytes);
-    }
-    value
 }

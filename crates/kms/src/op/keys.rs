@@ -1,56 +1,51 @@
 //! CreateKey, DescribeKey, ListKeys, EnableKey, DisableKey, UpdateKeyDescription.
 
-use super::{Needs, Perform, paginate, put};
+use super::{Needs, Perform, invalid, paginate, put, stays, unsupported, usable};
 use crate::engine::{Aliases, KeyEntry, View};
 use crate::model::{KeyRecord, KeyState, MaterialKind, key_document};
 use crate::op::rotation::new_material;
 use crate::op::tags;
 use crate::request::Done;
+use crate::spec::{self, Spec};
 use crate::store::Expect;
 use serde_json::{Value, json};
-use waxseal_core::arn::Home;
+use waxseal_core::KeyArn;
+use waxseal_kms_api::model::Shape as _;
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::shape::Timestamp;
 use waxseal_kms_api::{ErrorCode, KmsError};
 
-const ENCRYPT_DECRYPT: &str = "ENCRYPT_DECRYPT";
-
 impl Perform for CreateKeyRequest {
     type Target = ();
     const MUTATES: bool = true;
-
-    fn parameters(&self) -> Value {
-        json!({
-            "description": self.description,
-            "keySpec": self.key_spec.as_deref().unwrap_or(SYMMETRIC_DEFAULT),
-            "keyUsage": self.key_usage.as_deref().unwrap_or(ENCRYPT_DECRYPT),
-            "tags": self.tags.iter()
-                .map(|tag| json!({ "tagKey": tag.tag_key, "tagValue": tag.tag_value }))
-                .collect::<Vec<_>>(),
-        })
-    }
 
     fn needs(&self, view: &View<'_>) -> Result<Needs<()>, KmsError> {
         Ok(Needs::account::<Self>(view))
     }
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<CreateKeyResponse>, KmsError> {
-        supported("KeySpec", self.key_spec.as_deref(), SYMMETRIC_DEFAULT)?;
-        supported("KeyUsage", self.key_usage.as_deref(), ENCRYPT_DECRYPT)?;
-        let id = view.new_key_id()?;
+        let (spec, usage) = spec_and_usage(&self)?;
+        let is_multi_region = self.multi_region.unwrap_or(false);
+        refuse_what_is_not_here(&self)?;
+        let id = view.new_key_id(is_multi_region)?;
         let arn = view.home().key_arn(id.clone());
-        let material = new_material(view, &arn, 1, MaterialKind::Created)?;
+        let material = new_material(view, spec, &arn, 1, MaterialKind::Created)?;
         let record = KeyRecord {
             id: id.to_string(),
             region: view.home().region.clone(),
             account: view.home().account.clone(),
             created: view.seconds(),
-            description: self.description,
+            description: self.description.unwrap_or_default(),
             state: KeyState::Enabled,
+            spec: spec.name.to_owned(),
+            usage: usage.to_owned(),
+            deletion: None,
+            rotation: None,
+            multi_region: is_multi_region,
             tags: tags::added(Default::default(), self.tags)?,
             materials: vec![material.record],
         };
-        let metadata = metadata(view.home(), &record);
+        let metadata = metadata(&arn, &record);
         let mut done = Done::read(CreateKeyResponse {
             key_metadata: metadata.clone(),
         });
@@ -72,17 +67,13 @@ impl Perform for DescribeKeyRequest {
     type Target = KeyEntry;
     const MUTATES: bool = false;
 
-    fn parameters(&self) -> Value {
-        json!({ "keyId": self.key_id })
-    }
-
     fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
         Needs::named::<Self>(view, &self.key_id, Aliases::Allowed)
     }
 
     fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<DescribeKeyResponse>, KmsError> {
         Ok(Done::read(DescribeKeyResponse {
-            key_metadata: metadata(&key.arn.home, &key.record),
+            key_metadata: metadata(&key.arn, &key.record),
         }))
     }
 }
@@ -90,10 +81,6 @@ impl Perform for DescribeKeyRequest {
 impl Perform for ListKeysRequest {
     type Target = ();
     const MUTATES: bool = false;
-
-    fn parameters(&self) -> Value {
-        json!({ "limit": self.limit, "marker": self.marker })
-    }
 
     fn needs(&self, view: &View<'_>) -> Result<Needs<()>, KmsError> {
         Ok(Needs::account::<Self>(view))
@@ -123,10 +110,6 @@ impl Perform for EnableKeyRequest {
     type Target = KeyEntry;
     const MUTATES: bool = true;
 
-    fn parameters(&self) -> Value {
-        json!({ "keyId": self.key_id })
-    }
-
     fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
         Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
     }
@@ -139,10 +122,6 @@ impl Perform for EnableKeyRequest {
 impl Perform for DisableKeyRequest {
     type Target = KeyEntry;
     const MUTATES: bool = true;
-
-    fn parameters(&self) -> Value {
-        json!({ "keyId": self.key_id })
-    }
 
     fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
         Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
@@ -157,15 +136,12 @@ impl Perform for UpdateKeyDescriptionRequest {
     type Target = KeyEntry;
     const MUTATES: bool = true;
 
-    fn parameters(&self) -> Value {
-        json!({ "keyId": self.key_id, "description": self.description })
-    }
-
     fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
         Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
     }
 
     fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<Empty>, KmsError> {
+        stays(&key)?;
         changed(&key, |record| record.description = self.description)
     }
 }
@@ -173,6 +149,9 @@ impl Perform for UpdateKeyDescriptionRequest {
 fn with_state(key: &KeyEntry, state: KeyState) -> Result<Done<Empty>, KmsError> {
     if key.record.state == state {
         return Ok(Done::read(Empty {}));
+    }
+    if !matches!(key.record.state, KeyState::Enabled | KeyState::Disabled) {
+        usable(key)?;
     }
     changed(key, |record| record.state = state)
 }
@@ -193,55 +172,111 @@ pub(super) fn changed(
     Ok(done)
 }
 
+/// Spec and usage of a new key.
+fn spec_and_usage(request: &CreateKeyRequest) -> Result<(&'static Spec, &'static str), KmsError> {
+    let name = match (&request.key_spec, &request.customer_master_key_spec) {
+        (Some(_), Some(_)) => {
+            return Err(invalid(
+                "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. \
+                 CustomerMasterKeySpec is deprecated.",
+            ));
+        }
+        (Some(name), None) | (None, Some(name)) => name.as_str(),
+        (None, None) => SYMMETRIC_DEFAULT,
+    };
+    let spec = Spec::of(name).ok_or_else(unsupported)?;
+    let usage = match &request.key_usage {
+        Some(usage) => usage.as_str(),
+        None if spec.is_symmetric() => spec::ENCRYPT_DECRYPT,
+        None => {
+            return Err(invalid(
+                "You must specify a KeyUsage value for all KMS keys except for symmetric \
+                 encryption keys.",
+            ));
+        }
+    };
+    let found = spec.usages.iter().find(|(name, _)| *name == usage);
+    let (usage, _) = found.ok_or_else(|| {
+        invalid(format!(
+            "KeyUsage {usage} is not compatible with KeySpec {name}"
+        ))
+    })?;
+    Ok((spec, usage))
+}
+
+/// Key stores, imported material and key policies of one's own are not here yet.
+fn refuse_what_is_not_here(request: &CreateKeyRequest) -> Result<(), KmsError> {
+    let origin = request.origin.as_deref().unwrap_or("AWS_KMS");
+    if origin != "AWS_KMS" || request.xks_key_id.is_some() {
+        return Err(KmsError::new(
+            ErrorCode::UnsupportedOperation,
+            format!("Keys of origin {origin} are not supported here."),
+        ));
+    }
+    if let Some(store) = &request.custom_key_store_id {
+        return Err(KmsError::new(
+            ErrorCode::CustomKeyStoreNotFound,
+            format!("Custom key store {store} is not found."),
+        ));
+    }
+    if request.policy.is_some() {
+        return Err(KmsError::new(
+            ErrorCode::UnsupportedOperation,
+            "Key policies other than the default one are not supported here.",
+        ));
+    }
+    Ok(())
+}
+
 /// What may be told of a key.
-pub(crate) fn metadata(home: &Home, record: &KeyRecord) -> KeyMetadata {
+pub(crate) fn metadata(arn: &KeyArn, record: &KeyRecord) -> KeyMetadata {
+    let algorithms = |usage: &str| -> Vec<String> {
+        let spec = Spec::of(&record.spec).filter(|_| record.usage == usage);
+        let names = spec.map(|spec| spec.algorithms(usage)).unwrap_or_default();
+        names.iter().map(|name| (*name).to_owned()).collect()
+    };
+    let is_symmetric = record.spec == SYMMETRIC_DEFAULT;
+    let current = record.materials.last().filter(|_| is_symmetric);
     KeyMetadata {
-        aws_account_id: home.account.clone(),
+        aws_account_id: arn.home.account.clone(),
         key_id: record.id.clone(),
-        arn: format!("{home}:key/{}", record.id),
+        arn: arn.to_string(),
         creation_date: Timestamp(record.created),
         enabled: record.state == KeyState::Enabled,
         description: record.description.clone(),
-        key_usage: ENCRYPT_DECRYPT.to_owned(),
+        key_usage: record.usage.clone(),
         key_state: record.state.name().to_owned(),
+        deletion_date: record.deletion.map(Timestamp),
         origin: "AWS_KMS".to_owned(),
         key_manager: "CUSTOMER".to_owned(),
-        customer_master_key_spec: SYMMETRIC_DEFAULT.to_owned(),
-        key_spec: SYMMETRIC_DEFAULT.to_owned(),
-        encryption_algorithms: vec![SYMMETRIC_DEFAULT.to_owned()],
-        multi_region: false,
-        current_key_material_id: record
-            .materials
-            .last()
-            .map(|material| material.material_id.clone())
-            .unwrap_or_default(),
+        customer_master_key_spec: record.spec.clone(),
+        key_spec: record.spec.clone(),
+        encryption_algorithms: algorithms(spec::ENCRYPT_DECRYPT),
+        signing_algorithms: algorithms(spec::SIGN_VERIFY),
+        key_agreement_algorithms: algorithms(spec::KEY_AGREEMENT),
+        encapsulation_algorithms: algorithms(spec::ENCAPSULATE_DECAPSULATE),
+        mac_algorithms: algorithms(spec::GENERATE_VERIFY_MAC),
+        multi_region: record.multi_region,
+        multi_region_configuration: record.multi_region.then(|| MultiRegionConfiguration {
+            multi_region_key_type: "PRIMARY".to_owned(),
+            primary_key: MultiRegionKey {
+                arn: arn.to_string(),
+                region: arn.home.region.clone(),
+            },
+            replica_keys: Vec::new(),
+        }),
+        current_key_material_id: current.map(|material| material.material_id.clone()),
+        ..KeyMetadata::default()
     }
 }
 
+/// As CloudTrail has it: names in its own spelling.
 fn response_elements(metadata: &KeyMetadata) -> Value {
-    json!({ "keyMetadata": {
-        "aWSAccountId": metadata.aws_account_id,
-        "keyId": metadata.key_id,
-        "arn": metadata.arn,
-        "enabled": metadata.enabled,
-        "description": metadata.description,
-        "keyUsage": metadata.key_usage,
-        "keyState": metadata.key_state,
-        "origin": metadata.origin,
-        "keyManager": metadata.key_manager,
-        "keySpec": metadata.key_spec,
-        "encryptionAlgorithms": metadata.encryption_algorithms,
-        "multiRegion": metadata.multi_region,
-        "currentKeyMaterialId": metadata.current_key_material_id,
-    }})
-}
-
-fn supported(member: &str, given: Option<&str>, only: &str) -> Result<(), KmsError> {
-    match given {
-        Some(given) if given != only => Err(KmsError::new(
-            ErrorCode::UnsupportedOperation,
-            format!("{member} {given} is not supported; the only one is {only}."),
-        )),
-        _ => Ok(()),
+    let value = serde_json::to_value(metadata).unwrap_or_default();
+    let mut named = super::named_as_logged(value, KeyMetadata::MEMBERS);
+    if let Some(members) = named.as_object_mut() {
+        // CloudTrail dates are texts; this one is the event's own time.
+        members.remove("creationDate");
     }
+    json!({ "keyMetadata": named })
 }

@@ -1,13 +1,18 @@
-//! RotateKeyOnDemand and ListKeyRotations.
+//! Rotation: on demand, at intervals, and the list of what there was.
 
-use super::{Needs, Perform, paginate, put, usable};
+use super::keys::changed;
+use super::{Needs, Perform, paginate, put, spec, unsupported, usable};
 use crate::engine::{Aliases, KeyEntry, View, internal};
-use crate::model::{KeyRecord, MaterialKind, MaterialRecord, key_document, material_document};
+use crate::model::{
+    KeyRecord, KeyState, MaterialKind, MaterialRecord, RotationRecord, key_document,
+    material_document,
+};
 use crate::request::{Change, Done};
+use crate::spec::Spec;
 use crate::store::Expect;
-use serde_json::{Value, json};
+use serde_json::json;
+use waxseal_core::KeyArn;
 use waxseal_core::crypto::kdf;
-use waxseal_core::{KeyArn, SecretBytes};
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::shape::Timestamp;
 use waxseal_kms_api::{ErrorCode, KmsError};
@@ -15,15 +20,14 @@ use waxseal_kms_api::{ErrorCode, KmsError};
 /// How often a key may be rotated on demand (KMS quotas).
 pub(super) const ROTATIONS_ON_DEMAND_MAX: usize = 25;
 
+/// Days between rotations, when no other number is given.
+const ROTATION_DAYS_DEFAULT: i64 = 365;
+
 const MATERIAL_ID_LABEL: &[u8] = b"waxseal-kms/material-id/1";
 
 impl Perform for RotateKeyOnDemandRequest {
     type Target = KeyEntry;
     const MUTATES: bool = true;
-
-    fn parameters(&self) -> Value {
-        json!({ "keyId": self.key_id })
-    }
 
     fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
         Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
@@ -34,6 +38,7 @@ impl Perform for RotateKeyOnDemandRequest {
         key: KeyEntry,
         view: &View<'_>,
     ) -> Result<Done<RotateKeyOnDemandResponse>, KmsError> {
+        rotates(&key)?;
         usable(&key)?;
         let so_far = key
             .record
@@ -50,23 +55,12 @@ impl Perform for RotateKeyOnDemandRequest {
                 ),
             ));
         }
-        let version = key.record.current_version() + 1;
-        let material = new_material(view, &key.arn, version, MaterialKind::OnDemand)?;
-        let mut record = KeyRecord::clone(&key.record);
-        record.materials.push(material.record);
-        let expect = Expect::Revision(key.revision);
+        let changes = rotated(view, &key, MaterialKind::OnDemand)?;
         let mut done = Done::read(RotateKeyOnDemandResponse {
             key_id: key.arn.to_string(),
         });
         done.response_elements = Some(json!({ "keyId": key.arn.to_string() }));
-        done.changes = vec![
-            put(
-                key_document(&key.arn.home.region, &key.arn.id),
-                expect,
-                &record,
-            )?,
-            material.change,
-        ];
+        done.changes = changes;
         Ok(done)
     }
 }
@@ -75,16 +69,13 @@ impl Perform for ListKeyRotationsRequest {
     type Target = KeyEntry;
     const MUTATES: bool = false;
 
-    fn parameters(&self) -> Value {
-        json!({ "keyId": self.key_id, "limit": self.limit, "marker": self.marker })
-    }
-
     fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
         Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
     }
 
     fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<ListKeyRotationsResponse>, KmsError> {
-        let all = self.include_key_material == Some(IncludeKeyMaterial::AllKeyMaterial);
+        rotates(&key)?;
+        let all = self.include_key_material.as_deref() == Some("ALL_KEY_MATERIAL");
         let current = key.record.materials.len();
         let entries = key
             .record
@@ -92,17 +83,21 @@ impl Perform for ListKeyRotationsRequest {
             .iter()
             .enumerate()
             .map(|(at, material)| {
+                let state = match at + 1 == current {
+                    true => "CURRENT",
+                    false => "NON_CURRENT",
+                };
+                let kind = match material.kind {
+                    MaterialKind::Automatic => "AUTOMATIC",
+                    MaterialKind::Created | MaterialKind::OnDemand => "ON_DEMAND",
+                };
                 let entry = RotationsListEntry {
                     key_id: key.record.id.clone(),
                     key_material_id: material.material_id.clone(),
-                    key_material_state: if at + 1 == current {
-                        "CURRENT"
-                    } else {
-                        "NON_CURRENT"
-                    }
-                    .to_owned(),
+                    key_material_state: state.to_owned(),
                     rotation_date: (at > 0).then_some(Timestamp(material.since)),
-                    rotation_type: (at > 0).then(|| "ON_DEMAND".to_owned()),
+                    rotation_type: (at > 0).then(|| kind.to_owned()),
+                    ..RotationsListEntry::default()
                 };
                 (format!("{at:08}"), entry)
             });
@@ -117,6 +112,100 @@ impl Perform for ListKeyRotationsRequest {
     }
 }
 
+impl Perform for EnableKeyRotationRequest {
+    type Target = KeyEntry;
+    const MUTATES: bool = true;
+
+    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
+        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
+    }
+
+    fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<Empty>, KmsError> {
+        rotates(&key)?;
+        usable(&key)?;
+        let so_far = key.record.rotation;
+        let days = self.rotation_period_in_days;
+        let days = days.or(so_far.map(|rotation| rotation.days));
+        let days = days.unwrap_or(ROTATION_DAYS_DEFAULT);
+        if so_far.is_some_and(|rotation| rotation.days == days) {
+            return Ok(Done::read(Empty {}));
+        }
+        let since = view.seconds();
+        changed(&key, |record| {
+            record.rotation = Some(RotationRecord { days, since });
+        })
+    }
+}
+
+impl Perform for DisableKeyRotationRequest {
+    type Target = KeyEntry;
+    const MUTATES: bool = true;
+
+    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
+        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
+    }
+
+    fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<Empty>, KmsError> {
+        rotates(&key)?;
+        usable(&key)?;
+        if key.record.rotation.is_none() {
+            return Ok(Done::read(Empty {}));
+        }
+        changed(&key, |record| record.rotation = None)
+    }
+}
+
+impl Perform for GetKeyRotationStatusRequest {
+    type Target = KeyEntry;
+    const MUTATES: bool = false;
+
+    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
+        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
+    }
+
+    fn run(
+        self,
+        key: KeyEntry,
+        _: &View<'_>,
+    ) -> Result<Done<GetKeyRotationStatusResponse>, KmsError> {
+        rotates(&key)?;
+        // While its deletion is pending, a key is not rotated.
+        let stays = key.record.state != KeyState::PendingDeletion;
+        let rotation = key.record.rotation.filter(|_| stays);
+        let next = key.record.next_rotation().filter(|_| stays);
+        Ok(Done::read(GetKeyRotationStatusResponse {
+            key_rotation_enabled: rotation.is_some(),
+            key_id: key.record.id.clone(),
+            rotation_period_in_days: rotation.map(|rotation| rotation.days),
+            next_rotation_date: next.map(Timestamp),
+            on_demand_rotation_start_date: None,
+        }))
+    }
+}
+
+/// Refuses a key that has one material for ever.
+fn rotates(key: &KeyEntry) -> Result<(), KmsError> {
+    match spec(key)?.is_symmetric() {
+        true => Ok(()),
+        false => Err(unsupported()),
+    }
+}
+
+/// The changes that give a key new material.
+pub(crate) fn rotated(
+    view: &View<'_>,
+    key: &KeyEntry,
+    kind: MaterialKind,
+) -> Result<Vec<Change>, KmsError> {
+    let version = key.record.current_version() + 1;
+    let material = new_material(view, spec(key)?, &key.arn, version, kind)?;
+    let mut record = KeyRecord::clone(&key.record);
+    record.materials.push(material.record);
+    let expect = Expect::Revision(key.revision);
+    let document = key_document(&key.arn.home.region, &key.arn.id);
+    Ok(vec![put(document, expect, &record)?, material.change])
+}
+
 /// A fresh backing key: what is said of it in the key's record, and the row that holds it.
 pub(super) struct NewMaterial {
     pub(super) record: MaterialRecord,
@@ -127,14 +216,12 @@ pub(super) struct NewMaterial {
 /// it also tells whether a material is the one it is taken for.
 pub(super) fn new_material(
     view: &View<'_>,
+    spec: &Spec,
     key: &KeyArn,
     version: u32,
     kind: MaterialKind,
 ) -> Result<NewMaterial, KmsError> {
-    let mut backing_key = SecretBytes::zeroed(32);
-    view.entropy()
-        .fill(backing_key.expose_mut())
-        .map_err(internal)?;
+    let backing_key = spec.new_material(view.entropy())?;
     let mut material_id = [0; 32];
     let context = [key.id.as_str().as_bytes()];
     kdf::sp800_108(

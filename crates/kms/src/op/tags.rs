@@ -1,10 +1,9 @@
 //! TagResource, UntagResource, ListResourceTags.
 
 use super::keys::changed;
-use super::{Needs, Perform, paginate};
+use super::{Needs, Perform, paginate, stays};
 use crate::engine::{Aliases, KeyEntry, View};
 use crate::request::Done;
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::{ErrorCode, KmsError};
@@ -13,17 +12,12 @@ impl Perform for TagResourceRequest {
     type Target = KeyEntry;
     const MUTATES: bool = true;
 
-    fn parameters(&self) -> Value {
-        let tags = self.tags.iter();
-        let tags = tags.map(|tag| json!({ "tagKey": tag.tag_key, "tagValue": tag.tag_value }));
-        json!({ "keyId": self.key_id, "tags": tags.collect::<Vec<_>>() })
-    }
-
     fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
         Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
     }
 
     fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<Empty>, KmsError> {
+        stays(&key)?;
         let tags = added(key.record.tags.clone(), self.tags)?;
         changed(&key, |record| record.tags = tags)
     }
@@ -33,15 +27,12 @@ impl Perform for UntagResourceRequest {
     type Target = KeyEntry;
     const MUTATES: bool = true;
 
-    fn parameters(&self) -> Value {
-        json!({ "keyId": self.key_id, "tagKeys": self.tag_keys })
-    }
-
     fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
         Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
     }
 
     fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<Empty>, KmsError> {
+        stays(&key)?;
         changed(&key, |record| {
             record.tags.retain(|name, _| !self.tag_keys.contains(name));
         })
@@ -51,10 +42,6 @@ impl Perform for UntagResourceRequest {
 impl Perform for ListResourceTagsRequest {
     type Target = KeyEntry;
     const MUTATES: bool = false;
-
-    fn parameters(&self) -> Value {
-        json!({ "keyId": self.key_id, "limit": self.limit, "marker": self.marker })
-    }
 
     fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
         Needs::named::<Self>(view, &self.key_id, Aliases::Refused)

@@ -1,0 +1,107 @@
+//! DeriveSharedSecret, Encapsulate and Decapsulate.
+
+use super::cryptography::no_recipient;
+use super::signing::{kem_key, pair};
+use super::{Needs, Perform, fits, invalid, usable, used_for};
+use crate::engine::{Aliases, KeyEntry, View, internal};
+use crate::request::Done;
+use crate::spec::{ENCAPSULATE_DECAPSULATE, KEY_AGREEMENT};
+use waxseal_core::crypto::kem::KemKey;
+use waxseal_kms_api::op::*;
+use waxseal_kms_api::shape::{Blob, SecretBlob};
+use waxseal_kms_api::{KmsError, Operation};
+
+impl Perform for DeriveSharedSecretRequest {
+    type Target = KeyEntry;
+    const MUTATES: bool = false;
+
+    fn is_dry_run(&self) -> bool {
+        self.dry_run.unwrap_or(false)
+    }
+
+    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
+        Needs::named::<Self>(view, &self.key_id, Aliases::Allowed)
+    }
+
+    fn run(
+        self,
+        key: KeyEntry,
+        view: &View<'_>,
+    ) -> Result<Done<DeriveSharedSecretResponse>, KmsError> {
+        no_recipient(self.recipient.as_ref())?;
+        usable(&key)?;
+        used_for::<Self>(&key, KEY_AGREEMENT)?;
+        fits(&key, &self.key_agreement_algorithm)?;
+        let own = pair(view, &key)?;
+        let secret = own.agree(&self.public_key.0).map_err(|_| {
+            let spec = &key.record.spec;
+            invalid(format!("The public key is not a valid {spec} public key."))
+        })?;
+        Ok(Done::read(DeriveSharedSecretResponse {
+            key_id: key.arn.to_string(),
+            shared_secret: SecretBlob(secret),
+            ciphertext_for_recipient: None,
+            key_agreement_algorithm: self.key_agreement_algorithm,
+            key_origin: "AWS_KMS".to_owned(),
+        }))
+    }
+}
+
+impl Perform for EncapsulateRequest {
+    type Target = KeyEntry;
+    const MUTATES: bool = false;
+
+    fn is_dry_run(&self) -> bool {
+        self.dry_run.unwrap_or(false)
+    }
+
+    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
+        Needs::named::<Self>(view, &self.key_id, Aliases::Allowed)
+    }
+
+    fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<EncapsulateResponse>, KmsError> {
+        let own = encapsulating::<Self>(view, &key, &self.encapsulation_algorithm)?;
+        let (ciphertext, secret) = own.encapsulate().map_err(internal)?;
+        Ok(Done::read(EncapsulateResponse {
+            key_id: key.arn.to_string(),
+            shared_secret: SecretBlob(secret),
+            shared_secret_ciphertext_blob: Blob(ciphertext),
+            encapsulation_algorithm: self.encapsulation_algorithm,
+        }))
+    }
+}
+
+impl Perform for DecapsulateRequest {
+    type Target = KeyEntry;
+    const MUTATES: bool = false;
+
+    fn is_dry_run(&self) -> bool {
+        self.dry_run.unwrap_or(false)
+    }
+
+    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
+        Needs::named::<Self>(view, &self.key_id, Aliases::Allowed)
+    }
+
+    fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<DecapsulateResponse>, KmsError> {
+        let own = encapsulating::<Self>(view, &key, &self.encapsulation_algorithm)?;
+        let secret = own.decapsulate(&self.shared_secret_ciphertext_blob.0);
+        let secret = secret.map_err(|_| KmsError::invalid_ciphertext())?;
+        Ok(Done::read(DecapsulateResponse {
+            key_id: key.arn.to_string(),
+            shared_secret: SecretBlob(secret),
+            encapsulation_algorithm: self.encapsulation_algorithm,
+        }))
+    }
+}
+
+fn encapsulating<O: Operation>(
+    view: &View<'_>,
+    key: &KeyEntry,
+    algorithm: &str,
+) -> Result<KemKey, KmsError> {
+    usable(key)?;
+    used_for::<O>(key, ENCAPSULATE_DECAPSULATE)?;
+    fits(key, algorithm)?;
+    kem_key(view, key)
+}

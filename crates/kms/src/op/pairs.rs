@@ -1,0 +1,116 @@
+//! GenerateDataKeyPair and GenerateDataKeyPairWithoutPlaintext.
+
+use super::cryptography::{Sealed, context, no_recipient, seal, used};
+use super::{Needs, Perform, unsupported};
+use crate::engine::{Aliases, KeyEntry, View, internal};
+use crate::request::Done;
+use crate::spec::{Material, Spec};
+use waxseal_core::SecretBytes;
+use waxseal_core::crypto::kem::KemKey;
+use waxseal_core::crypto::key_pair::KeyPair;
+use waxseal_kms_api::KmsError;
+use waxseal_kms_api::op::*;
+use waxseal_kms_api::shape::{Blob, SecretBlob};
+
+impl Perform for GenerateDataKeyPairRequest {
+    type Target = KeyEntry;
+    const MUTATES: bool = false;
+
+    fn is_dry_run(&self) -> bool {
+        self.dry_run.unwrap_or(false)
+    }
+
+    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
+        Needs::named::<Self>(view, &self.key_id, Aliases::Allowed)
+    }
+
+    fn run(
+        self,
+        key: KeyEntry,
+        view: &View<'_>,
+    ) -> Result<Done<GenerateDataKeyPairResponse>, KmsError> {
+        no_recipient(self.recipient.as_ref())?;
+        let made = Made::new(view, &key, &self.key_pair_spec, &self.encryption_context)?;
+        Ok(used(
+            &made.sealed.material_id,
+            GenerateDataKeyPairResponse {
+                private_key_ciphertext_blob: Blob(made.sealed.blob),
+                private_key_plaintext: SecretBlob(made.private),
+                public_key: Blob(made.public),
+                key_id: key.arn.to_string(),
+                key_pair_spec: self.key_pair_spec,
+                ciphertext_for_recipient: None,
+                key_material_id: Some(made.sealed.material_id.clone()),
+            },
+        ))
+    }
+}
+
+impl Perform for GenerateDataKeyPairWithoutPlaintextRequest {
+    type Target = KeyEntry;
+    const MUTATES: bool = false;
+
+    fn is_dry_run(&self) -> bool {
+        self.dry_run.unwrap_or(false)
+    }
+
+    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
+        Needs::named::<Self>(view, &self.key_id, Aliases::Allowed)
+    }
+
+    fn run(
+        self,
+        key: KeyEntry,
+        view: &View<'_>,
+    ) -> Result<Done<GenerateDataKeyPairWithoutPlaintextResponse>, KmsError> {
+        let made = Made::new(view, &key, &self.key_pair_spec, &self.encryption_context)?;
+        Ok(used(
+            &made.sealed.material_id,
+            GenerateDataKeyPairWithoutPlaintextResponse {
+                private_key_ciphertext_blob: Blob(made.sealed.blob),
+                public_key: Blob(made.public),
+                key_id: key.arn.to_string(),
+                key_pair_spec: self.key_pair_spec,
+                key_material_id: made.sealed.material_id.clone(),
+            },
+        ))
+    }
+}
+
+/// A new key pair.
+struct Made {
+    private: SecretBytes,
+    sealed: Sealed,
+    public: Vec<u8>,
+}
+
+impl Made {
+    fn new(
+        view: &View<'_>,
+        key: &KeyEntry,
+        spec: &str,
+        pairs: &ContextMap,
+    ) -> Result<Self, KmsError> {
+        let context = context(pairs)?;
+        // Before the work: a key that cannot wrap wraps nothing.
+        seal(view, key, &[0], &context)?;
+        let (private, public) = match Spec::of(spec).ok_or_else(unsupported)?.material {
+            Material::Pair(pair) => {
+                let made = KeyPair::generate(pair).map_err(internal)?;
+                let public = made.spki().map_err(internal)?;
+                (made.pkcs8().map_err(internal)?, public)
+            }
+            Material::Kem(set) => {
+                let made = KemKey::generate(set).map_err(internal)?;
+                (made.pkcs8(), made.spki())
+            }
+            Material::Symmetric | Material::Mac(_) => return Err(unsupported()),
+        };
+        let sealed = seal(view, key, private.expose(), &context)?;
+        Ok(Self {
+            private,
+            sealed,
+            public,
+        })
+    }
+}
