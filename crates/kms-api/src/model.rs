@@ -412,6 +412,10 @@ impl<T: Checked> Checked for Option<T> {
 impl Checked for Vec<String> {
     fn check(&self, rule: &Rule, path: &Path<'_>, found: &mut Violations) {
         let all = || format!("[{}]", self.join(", "));
+        // A list that may be absent is empty then.
+        if self.is_empty() && !rule.is_required {
+            return;
+        }
         let count = i64::try_from(self.len()).unwrap_or(i64::MAX);
         if let Some(broken) = rule.size_broken(count) {
             found.add(Some(&all()), path, &broken);

@@ -1,6 +1,6 @@
 //! CreateAlias, UpdateAlias, DeleteAlias, ListAliases.
 
-use super::{Needs, Perform, paginate, put, stays};
+use super::{Needs, Perform, invalid as invalid_member, paginate, put, stays};
 use crate::authorize::{Access, Resource};
 use crate::engine::{AliasEntry, Aliases, KeyEntry, View};
 use crate::model::AliasRecord;
@@ -152,6 +152,12 @@ fn both<O: Perform, T>(view: &View<'_>, key: &KeyEntry, target: T) -> Needs<T> {
 
 fn name(text: &str) -> Result<AliasName, KmsError> {
     let invalid = |message: String| KmsError::new(ErrorCode::InvalidAliasName, message);
+    if !text.starts_with("alias/") {
+        return Err(invalid_member(
+            "Alias must start with the prefix \"alias/\". Please see \
+             https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html",
+        ));
+    }
     let name: AliasName = text
         .parse()
         .map_err(|error: waxseal_core::arn::NameError| invalid(error.to_string()))?;
