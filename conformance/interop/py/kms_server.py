@@ -4,11 +4,15 @@ Takes nothing but what the server printed (AWS_* in the environment). Prints one
 `ok NAME` or `FAIL NAME: WHY`.
 """
 
+import hashlib
+import json
 import os
 import traceback
 
 import boto3
 import botocore.exceptions
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding
 
 kms = boto3.client("kms")
 checks = []
@@ -149,6 +153,169 @@ def rotation_keeps_what_was_sealed():
     anew = kms.encrypt(KeyId=key, Plaintext=b"new")["CiphertextBlob"]
     materials = {kms.decrypt(CiphertextBlob=blob)["KeyMaterialId"] for blob in (sealed, anew)}
     assert len(materials) == 2
+
+
+HASHES = {"256": hashes.SHA256, "384": hashes.SHA384, "512": hashes.SHA512}
+
+
+def verified(public, algorithm, message, signature):
+    """Verifies with the `cryptography` package; raises when the signature is wrong."""
+    if algorithm == "ED25519_SHA_512":
+        return public.verify(signature, message)
+    if algorithm == "ML_DSA_SHAKE_256":
+        return public.verify(signature, message)
+    digest = HASHES[algorithm[-3:]]()
+    if algorithm.startswith("ECDSA"):
+        return public.verify(signature, message, ec.ECDSA(digest))
+    pad = padding.PKCS1v15()
+    if "PSS" in algorithm:
+        pad = padding.PSS(mgf=padding.MGF1(digest), salt_length=digest.digest_size)
+    return public.verify(signature, message, pad, digest)
+
+
+@check
+def signatures_are_those_of_pyca_cryptography():
+    seen = 0
+    for spec in (
+        "RSA_2048 RSA_3072 RSA_4096 ECC_NIST_P256 ECC_NIST_P384 ECC_NIST_P521 ECC_SECG_P256K1 "
+        "ECC_NIST_EDWARDS25519 ML_DSA_44 ML_DSA_65 ML_DSA_87"
+    ).split():
+        key = new_key(KeySpec=spec, KeyUsage="SIGN_VERIFY")
+        public = kms.get_public_key(KeyId=key["KeyId"])["PublicKey"]
+        public = serialization.load_der_public_key(public)
+        for algorithm in key["SigningAlgorithms"]:
+            arguments = {"KeyId": key["Arn"], "SigningAlgorithm": algorithm}
+            signature = kms.sign(Message=b"message", **arguments)["Signature"]
+            verified(public, algorithm, b"message", signature)
+            assert kms.verify(Message=b"message", Signature=signature, **arguments)[
+                "SignatureValid"
+            ]
+            refused(
+                "KMSInvalidSignatureException",
+                kms.verify,
+                Message=b"other",
+                Signature=signature,
+                **arguments,
+            )
+            if algorithm[-3:] in HASHES and not algorithm.startswith(("ED", "ML")):
+                digest = hashlib.new("sha" + algorithm[-3:], b"message").digest()
+                signature = kms.sign(Message=digest, MessageType="DIGEST", **arguments)
+                verified(public, algorithm, b"message", signature["Signature"])
+            seen += 1
+    assert seen == 3 * 6 + 8, seen
+
+
+@check
+def macs_are_those_of_python():
+    for bits in ("224", "256", "384", "512"):
+        key = new_key(KeySpec=f"HMAC_{bits}", KeyUsage="GENERATE_VERIFY_MAC")
+        arguments = {"KeyId": key["KeyId"], "MacAlgorithm": f"HMAC_SHA_{bits}"}
+        made = kms.generate_mac(Message=b"message", **arguments)["Mac"]
+        assert len(made) * 8 == int(bits)
+        assert kms.verify_mac(Message=b"message", Mac=made, **arguments)["MacValid"]
+        refused("KMSInvalidMacException", kms.verify_mac, Message=b"x", Mac=made, **arguments)
+
+
+@check
+def rsa_keys_open_what_pyca_cryptography_sealed():
+    for spec in ("RSA_2048", "RSA_3072", "RSA_4096"):
+        key = new_key(KeySpec=spec, KeyUsage="ENCRYPT_DECRYPT")["KeyId"]
+        public = serialization.load_der_public_key(kms.get_public_key(KeyId=key)["PublicKey"])
+        for algorithm, digest in (
+            ("RSAES_OAEP_SHA_1", hashes.SHA1()),
+            ("RSAES_OAEP_SHA_256", hashes.SHA256()),
+        ):
+            oaep = padding.OAEP(mgf=padding.MGF1(digest), algorithm=digest, label=None)
+            opened = kms.decrypt(
+                KeyId=key,
+                EncryptionAlgorithm=algorithm,
+                CiphertextBlob=public.encrypt(b"secret", oaep),
+            )
+            assert opened["Plaintext"] == b"secret"
+
+
+@check
+def secrets_are_agreed_with_pyca_cryptography():
+    for spec, curve in (
+        ("ECC_NIST_P256", ec.SECP256R1()),
+        ("ECC_NIST_P384", ec.SECP384R1()),
+        ("ECC_NIST_P521", ec.SECP521R1()),
+    ):
+        key = new_key(KeySpec=spec, KeyUsage="KEY_AGREEMENT")["KeyId"]
+        theirs = serialization.load_der_public_key(kms.get_public_key(KeyId=key)["PublicKey"])
+        own = ec.generate_private_key(curve)
+        public = own.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        derived = kms.derive_shared_secret(
+            KeyId=key, KeyAgreementAlgorithm="ECDH", PublicKey=public
+        )
+        assert derived["SharedSecret"] == own.exchange(ec.ECDH(), theirs)
+
+
+@check
+def data_key_pairs_are_pairs_for_pyca_cryptography():
+    key = new_key()["KeyId"]
+    for spec in (
+        "RSA_2048 ECC_NIST_P256 ECC_NIST_P384 ECC_NIST_P521 ECC_SECG_P256K1 ECC_NIST_EDWARDS25519"
+    ).split():
+        made = kms.generate_data_key_pair(KeyId=key, KeyPairSpec=spec)
+        private = serialization.load_der_private_key(made["PrivateKeyPlaintext"], password=None)
+        public = private.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        assert public == made["PublicKey"], spec
+        opened = kms.decrypt(CiphertextBlob=made["PrivateKeyCiphertextBlob"])
+        assert opened["Plaintext"] == made["PrivateKeyPlaintext"]
+    for spec in ("ML_KEM_512", "ML_KEM_768", "ML_KEM_1024"):
+        made = kms.generate_data_key_pair_without_plaintext(KeyId=key, KeyPairSpec=spec)
+        assert kms.decrypt(CiphertextBlob=made["PrivateKeyCiphertextBlob"])["Plaintext"]
+
+
+@check
+def keys_that_wait_for_their_deletion_do_nothing():
+    key = new_key()["KeyId"]
+    sealed = kms.encrypt(KeyId=key, Plaintext=b"x")["CiphertextBlob"]
+    scheduled = kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    assert scheduled["KeyState"] == "PendingDeletion" and scheduled["DeletionDate"]
+    said = refused("KMSInvalidStateException", kms.decrypt, CiphertextBlob=sealed)
+    assert said.endswith(" is pending deletion."), said
+    kms.cancel_key_deletion(KeyId=key)
+    assert kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "Disabled"
+
+
+@check
+def rotation_at_intervals_is_told():
+    key = new_key()["KeyId"]
+    assert kms.get_key_rotation_status(KeyId=key)["KeyRotationEnabled"] is False
+    kms.enable_key_rotation(KeyId=key, RotationPeriodInDays=90)
+    status = kms.get_key_rotation_status(KeyId=key)
+    assert status["KeyRotationEnabled"] and status["RotationPeriodInDays"] == 90
+    assert status["NextRotationDate"]
+    kms.disable_key_rotation(KeyId=key)
+    assert kms.get_key_rotation_status(KeyId=key)["KeyRotationEnabled"] is False
+
+
+@check
+def dry_runs_say_so():
+    key = new_key()["KeyId"]
+    refused("DryRunOperationException", kms.encrypt, KeyId=key, Plaintext=b"x", DryRun=True)
+
+
+@check
+def the_policy_is_the_default_one():
+    key = new_key()["KeyId"]
+    assert kms.list_key_policies(KeyId=key)["PolicyNames"] == ["default"]
+    policy = json.loads(kms.get_key_policy(KeyId=key)["Policy"])
+    assert policy["Statement"][0]["Action"] == "kms:*", policy
+    refused("NotFoundException", kms.get_key_policy, KeyId=key, PolicyName="other")
+
+
+@check
+def what_is_not_done_is_said_to_be_unsupported():
+    refused("UnsupportedOperationException", new_key, Origin="EXTERNAL")
+    refused("UnsupportedOperationException", new_key, KeySpec="SM2", KeyUsage="SIGN_VERIFY")
+    refused("UnsupportedOperationException", kms.describe_custom_key_stores)
 
 
 @check

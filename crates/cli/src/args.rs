@@ -488,6 +488,19 @@ pub(crate) enum Key {
         /// Id, alias/NAME or ARN
         key: String,
     },
+    /// Delete a key once a waiting period is over: what it encrypted is lost then
+    Delete {
+        /// Id, alias/NAME or ARN
+        key: String,
+        /// Waiting period in days, 7 to 30
+        #[arg(long, value_name = "N", default_value_t = 30)]
+        days: i64,
+    },
+    /// Keep a key that waits for its deletion; it is disabled then
+    CancelDeletion {
+        /// Id, alias/NAME or ARN
+        key: String,
+    },
     /// Refuse every use of a key until it is enabled again
     Disable {
         /// Id, alias/NAME or ARN

@@ -377,3 +377,29 @@ fn what_would_cross_a_network_in_the_clear_is_refused() {
     place.write("home/access-key", b"[default]\n");
     place.run(&["serve"], b"").exits(78);
 }
+
+#[test]
+fn a_key_waits_for_its_deletion_and_can_be_kept() {
+    let place = Place::new();
+    let sealed = place.run(&["encrypt"], b"secret").ok();
+    let told = place.run(&["key", "delete", "alias/default", "--days", "7"], b"");
+    let told = String::from_utf8(told.ok().stdout().to_vec()).unwrap();
+    assert!(told.contains("will be deleted on 20"), "{told}");
+    place
+        .run(&["decrypt"], sealed.stdout())
+        .refused(5, "pending deletion");
+    place
+        .run(&["key", "delete", "alias/default", "--days", "6"], b"")
+        .refused(2, "7 and 30");
+    place
+        .run(&["key", "cancel-deletion", "alias/default"], b"")
+        .ok();
+    place
+        .run(&["decrypt"], sealed.stdout())
+        .refused(5, "disabled");
+    place.run(&["key", "enable", "alias/default"], b"").ok();
+    assert_eq!(
+        place.run(&["decrypt"], sealed.stdout()).ok().stdout(),
+        b"secret"
+    );
+}

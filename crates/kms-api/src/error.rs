@@ -10,6 +10,9 @@ macro_rules! error_codes {
         pub enum ErrorCode { $( $(#[$doc])* $variant, )* }
 
         impl ErrorCode {
+            /// All of them.
+            pub const ALL: &[Self] = &[$( Self::$variant, )*];
+
             /// The name on the wire.
             pub fn name(self) -> &'static str {
                 match self { $( Self::$variant => $name, )* }

@@ -424,10 +424,8 @@ impl Checked for Vec<String> {
         for text in self {
             let broken = item.text_broken(text);
             if !broken.is_empty() {
-                let musts: Vec<_> = broken
-                    .iter()
-                    .map(|one| format!("Member must {one}"))
-                    .collect();
+                let musts = broken.iter().map(|one| format!("Member must {one}"));
+                let musts: Box<[String]> = musts.collect();
                 let broken = format!("satisfy constraint: [{}]", musts.join(", "));
                 found.add(Some(&all()), path, &broken);
                 return;

@@ -128,6 +128,14 @@ impl Front {
         })
     }
 
+    /// Does what has come due: rotations, and the ends of waiting periods. Blocks.
+    ///
+    /// # Errors
+    /// As [`Engine::tend`].
+    pub fn tend(&self) -> Result<(), KmsError> {
+        self.engine().tend().map(drop)
+    }
+
     /// Empties a server for development.
     fn reset(&self) -> Result<Answered, KmsError> {
         let Callers::Anyone(Anew(anew)) = &self.callers else {

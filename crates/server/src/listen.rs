@@ -32,6 +32,8 @@ pub const CONNECTIONS_MAX: usize = 4_096;
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 1_024;
 /// How long a TLS handshake may take.
 pub const HANDSHAKE_SECONDS: u64 = 10;
+/// How often it is looked whether keys are due for rotation or removal.
+pub const TEND_SECONDS: u64 = 60;
 /// How often it is looked whether certificates were replaced. SIGHUP has it done at once.
 pub const RELOAD_SECONDS: u64 = 30;
 /// Requests in the engine at once: each has a thread, and all of them share one sync of the audit
@@ -66,6 +68,8 @@ pub enum Notice {
     Reloaded,
     /// Certificates were replaced by something that is none; the old ones are shown still.
     ReloadFailed(TlsError),
+    /// Keys that are due for rotation or removal wait: what came due could not be done.
+    TendFailed(KmsError),
 }
 
 /// Listens.
@@ -112,14 +116,25 @@ pub fn run(door: Door, front: Arc<Front>, told: impl Fn(Notice)) -> io::Result<(
                 }
             }
         };
+        let tends = async {
+            loop {
+                let front = front.clone();
+                let tended = tokio::task::spawn_blocking(move || front.tend()).await;
+                if let Ok(Err(error)) = tended {
+                    told(Notice::TendFailed(error));
+                }
+                tokio::time::sleep(Duration::from_secs(TEND_SECONDS)).await;
+            }
+        };
         let stop = async {
             tokio::select! {
                 _ = terminated.recv() => {}
                 _ = interrupted.recv() => {}
                 () = reloads => {}
+                () = tends => {}
             }
         };
-        serve(listener, tls.clone(), front, stop).await;
+        serve(listener, tls.clone(), front.clone(), stop).await;
         Ok(())
     })
 }

@@ -48,6 +48,8 @@ pub(super) fn run(command: Key, session: &Session) -> Result<(), Failure> {
         Key::Rotations { key } => keys.rotations(&key),
         Key::Enable { key } => keys.enable(&key),
         Key::Disable { key } => keys.disable(&key),
+        Key::Delete { key, days } => keys.delete(&key, days),
+        Key::CancelDeletion { key } => keys.cancel_deletion(&key),
     }
 }
 
@@ -276,6 +278,28 @@ impl Keys<'_> {
                 key_id: key_id.clone(),
             },
         )?;
+        self.done(json!({ "keyId": key_id, "state": "Disabled" }))
+    }
+
+    fn delete(&self, name: &str, days: i64) -> Result<(), Failure> {
+        let key_id = self.describe(name)?.key_id;
+        let request = ScheduleKeyDeletionRequest {
+            key_id: key_id.clone(),
+            pending_window_in_days: Some(days),
+        };
+        let due = date(call(self.engine, request)?.deletion_date);
+        self.tell(
+            &format!("{key_id} will be deleted on {due}; waxseal key cancel-deletion keeps it"),
+            || json!({ "keyId": key_id, "state": "PendingDeletion", "deletion": due }),
+        )
+    }
+
+    fn cancel_deletion(&self, name: &str) -> Result<(), Failure> {
+        let key_id = self.describe(name)?.key_id;
+        let request = CancelKeyDeletionRequest {
+            key_id: key_id.clone(),
+        };
+        call(self.engine, request)?;
         self.done(json!({ "keyId": key_id, "state": "Disabled" }))
     }
 

@@ -55,6 +55,9 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
         Notice::ReloadFailed(error) => session
             .report
             .note(&format!("the certificate in use stays: {error}")),
+        Notice::TendFailed(error) => session
+            .report
+            .note(&format!("keys wait for their rotation or removal: {error}")),
     };
     listen::run(door, Arc::new(front), told)
         .map_err(|error| Failure::io("listen on", &args.listen.to_string(), &error))
