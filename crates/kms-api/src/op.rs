@@ -97,6 +97,7 @@ macro_rules! each_operation {
             ListKeyRotationsRequest -> ListKeyRotationsResponse: "ListKeyRotations";
             ListKeysRequest -> ListKeysResponse: "ListKeys";
             ListResourceTagsRequest -> ListResourceTagsResponse: "ListResourceTags";
+            PutKeyPolicyRequest -> Empty: "PutKeyPolicy";
             ReEncryptRequest -> ReEncryptResponse: "ReEncrypt";
             RotateKeyOnDemandRequest -> RotateKeyOnDemandResponse: "RotateKeyOnDemand";
             ScheduleKeyDeletionRequest -> ScheduleKeyDeletionResponse: "ScheduleKeyDeletion";
@@ -128,7 +129,6 @@ macro_rules! each_operation_not_done {
             ImportKeyMaterialRequest -> ImportKeyMaterialResponse: "ImportKeyMaterial";
             ListGrantsRequest -> ListGrantsResponse: "ListGrants";
             ListRetirableGrantsRequest -> ListGrantsResponse: "ListRetirableGrants";
-            PutKeyPolicyRequest -> Empty: "PutKeyPolicy";
             ReplicateKeyRequest -> ReplicateKeyResponse: "ReplicateKey";
             RetireGrantRequest -> Empty: "RetireGrant";
             RevokeGrantRequest -> Empty: "RevokeGrant";

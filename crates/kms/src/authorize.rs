@@ -1,11 +1,15 @@
-//! Who may do what.
+//! Who may do what: the facts of a request, and what the policies say to them.
 //!
-//! Default deny. Every key carries the default key policy of AWS KMS, which gives the account
-//! that owns it every action; nobody else is mentioned, so nobody else is allowed. Key policies of
-//! one's own, identity policies and grants are evaluated here when they come.
+//! Default deny. A key has the policy it was given, or the default one, which leaves everything to
+//! its account. See [`policy`](crate::policy) for the evaluation.
 
+use crate::engine::{KeyEntry, View};
+use crate::policy::{
+    Decision, Facts, Policy, PolicyKind, Question, decide as decided, default_key_policy,
+};
 use crate::request::Caller;
-use waxseal_core::KeyArn;
+use serde_json::Value;
+use time::format_description::well_known::Rfc3339;
 use waxseal_core::arn::Home;
 use waxseal_kms_api::{Action, ErrorCode, KmsError};
 
@@ -13,16 +17,20 @@ use waxseal_kms_api::{Action, ErrorCode, KmsError};
 #[derive(Debug, Clone)]
 pub(crate) enum Resource {
     /// A key.
-    Key(KeyArn),
+    Key(Box<KeyEntry>),
     /// The account as a whole: listing, creating, random bytes; aliases too.
     Account(Home),
 }
 
 impl Resource {
+    pub(crate) fn key(entry: &KeyEntry) -> Self {
+        Self::Key(Box::new(entry.clone()))
+    }
+
     /// The key's ARN, for audit records.
     pub(crate) fn key_arn(&self) -> Option<String> {
         match self {
-            Self::Key(arn) => Some(arn.to_string()),
+            Self::Key(key) => Some(key.arn.to_string()),
             Self::Account(_) => None,
         }
     }
@@ -30,16 +38,13 @@ impl Resource {
     /// The account it belongs to.
     pub(crate) fn account(&self) -> &str {
         match self {
-            Self::Key(arn) => &arn.home.account,
+            Self::Key(key) => &key.arn.home.account,
             Self::Account(home) => &home.account,
         }
     }
 
     fn name(&self) -> String {
-        match self {
-            Self::Key(arn) => arn.to_string(),
-            Self::Account(_) => "*".to_owned(),
-        }
+        self.key_arn().unwrap_or_else(|| "*".to_owned())
     }
 }
 
@@ -50,55 +55,177 @@ pub(crate) struct Access {
     pub(crate) resource: Resource,
 }
 
+/// Who asks, and for what.
+pub(crate) struct Asked<'a> {
+    pub(crate) caller: &'a Caller,
+    /// As in the audit log.
+    pub(crate) parameters: &'a Value,
+    pub(crate) view: &'a View<'a>,
+}
+
 /// Allows, or says no as AWS does.
-pub(crate) fn decide(caller: &Caller, access: &Access) -> Result<(), KmsError> {
-    let Home {
-        partition, account, ..
-    } = match &access.resource {
-        Resource::Key(arn) => &arn.home,
-        Resource::Account(home) => home,
+pub(crate) fn decide(asked: &Asked<'_>, access: &Access) -> Result<(), KmsError> {
+    let caller = asked.caller;
+    let is_own = caller.account() == access.resource.account();
+    let has_default_policy = match &access.resource {
+        Resource::Key(key) => key.policy.is_none(),
+        Resource::Account(_) => true,
     };
-    // Statement of the default key policy: Principal {"AWS": "arn:PARTITION:iam::ACCOUNT:root"},
-    // Action "kms:*", Resource "*".
-    if caller.arn() == format!("arn:{partition}:iam::{account}:root") {
+    // What the evaluation below comes to for whoever owns the account.
+    if is_own && has_default_policy && caller.is_root() {
         return Ok(());
     }
+    let decision = evaluate(asked, access)?;
+    if decision.allowed {
+        return Ok(());
+    }
+    let action = access.action.to_string();
     Err(KmsError::new(
         ErrorCode::AccessDenied,
         format!(
-            "User: {} is not authorized to perform: {} on resource: {}",
+            "User: {} is not authorized to perform: {action} on resource: {} {}",
             caller.arn(),
-            access.action,
-            access.resource.name()
+            access.resource.name(),
+            decision.because(&action)
         ),
     ))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn evaluate(asked: &Asked<'_>, access: &Access) -> Result<Decision, KmsError> {
+    let facts = facts(asked, access)?;
+    let default;
+    let key_policy = match &access.resource {
+        Resource::Account(_) => None,
+        Resource::Key(key) => Some(match &key.policy {
+            Some(policy) => policy.as_ref(),
+            None => {
+                let home = &key.arn.home;
+                let text = default_key_policy(&home.partition, &home.account);
+                let parsed = Policy::parse(&text, PolicyKind::Key);
+                default = parsed.map_err(crate::engine::internal)?;
+                &default
+            }
+        }),
+    };
+    Ok(decided(&Question {
+        principal: asked.caller.principal(),
+        action: &access.action.to_string(),
+        resource: &access.resource.name(),
+        account: access.resource.account(),
+        facts: &facts,
+        key_policy,
+        identity: &[],
+        session: &[],
+        has_grant: false,
+    }))
+}
 
-    fn home(account: &str) -> Home {
-        Home {
-            partition: "aws".into(),
-            region: "local".into(),
-            account: account.into(),
+/// All that conditions may ask for.
+fn facts(asked: &Asked<'_>, access: &Access) -> Result<Facts, KmsError> {
+    let Asked {
+        caller,
+        parameters,
+        view,
+    } = asked;
+    let mut facts = Facts::default();
+    facts.set("aws:PrincipalArn", caller.arn());
+    facts.set("aws:PrincipalAccount", caller.account());
+    facts.set("aws:PrincipalType", "Account");
+    facts.set("aws:userid", caller.account());
+    facts.set("kms:CallerAccount", caller.account());
+    facts.set("aws:SourceIp", caller.source_ip_address());
+    facts.set("aws:UserAgent", caller.user_agent());
+    facts.set("aws:RequestedRegion", view.home().region.as_str());
+    facts.set("aws:EpochTime", view.now.unix_timestamp().to_string());
+    let now = view.now.format(&Rfc3339).map_err(crate::engine::internal)?;
+    facts.set("aws:CurrentTime", now);
+    of_request(&mut facts, access, parameters);
+    if let Resource::Key(key) = &access.resource {
+        of_key(&mut facts, key, view)?;
+    }
+    Ok(facts)
+}
+
+fn of_key(facts: &mut Facts, key: &KeyEntry, view: &View<'_>) -> Result<(), KmsError> {
+    facts.set("kms:KeySpec", key.record.spec.as_str());
+    facts.set("kms:KeyUsage", key.record.usage.as_str());
+    facts.set("kms:KeyOrigin", "AWS_KMS");
+    facts.set("kms:MultiRegion", key.record.multi_region.to_string());
+    if key.record.multi_region {
+        facts.set("kms:MultiRegionKeyType", "PRIMARY");
+    }
+    for (name, value) in &key.record.tags {
+        facts.set(&format!("aws:ResourceTag/{name}"), value.as_str());
+    }
+    let aliases = view.aliases()?.into_iter();
+    let own = aliases.filter(|alias| alias.record.target == key.record.id);
+    let names = own.map(|alias| alias.name.to_string()).collect();
+    facts.set_all("kms:ResourceAliases", names);
+    Ok(())
+}
+
+/// Members of requests, as the audit log names them, and the condition keys they are.
+const MEMBERS: [(&str, &str); 12] = [
+    ("encryptionAlgorithm", "kms:EncryptionAlgorithm"),
+    ("signingAlgorithm", "kms:SigningAlgorithm"),
+    ("macAlgorithm", "kms:MacAlgorithm"),
+    ("messageType", "kms:MessageType"),
+    ("keyAgreementAlgorithm", "kms:KeyAgreementAlgorithm"),
+    ("keyPairSpec", "kms:DataKeyPairSpec"),
+    ("rotationPeriodInDays", "kms:RotationPeriodInDays"),
+    (
+        "pendingWindowInDays",
+        "kms:ScheduleKeyDeletionPendingWindowInDays",
+    ),
+    (
+        "bypassPolicyLockoutSafetyCheck",
+        "kms:BypassPolicyLockoutSafetyCheck",
+    ),
+    ("keyUsage", "kms:KeyUsage"),
+    ("origin", "kms:KeyOrigin"),
+    ("multiRegion", "kms:MultiRegion"),
+];
+
+fn of_request(facts: &mut Facts, access: &Access, parameters: &Value) {
+    let text = |name: &str| match parameters.get(name)? {
+        Value::String(text) => Some(text.clone()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+        other => Some(other.to_string()),
+    };
+    for (name, key) in MEMBERS {
+        if let Some(value) = text(name) {
+            facts.set(key, value);
         }
     }
-
-    #[test]
-    fn the_owner_is_allowed_and_nobody_else() {
-        let access = Access {
-            action: Action("Decrypt"),
-            resource: Resource::Key(home("111122223333").key_arn("k".parse().unwrap())),
-        };
-        assert!(decide(&Caller::owner(&home("111122223333"), "test"), &access).is_ok());
-        let denied = decide(&Caller::owner(&home("444455556666"), "test"), &access).unwrap_err();
-        assert_eq!(denied.code, ErrorCode::AccessDenied);
-        assert_eq!(
-            denied.message.unwrap(),
-            "User: arn:aws:iam::444455556666:root is not authorized to perform: kms:Decrypt \
-             on resource: arn:aws:kms:local:111122223333:key/k"
-        );
+    let (context, named) = match access.action {
+        Action::RE_ENCRYPT_FROM => ("sourceEncryptionContext", "sourceKeyId"),
+        Action::RE_ENCRYPT_TO => ("destinationEncryptionContext", "destinationKeyId"),
+        _ => ("encryptionContext", "keyId"),
+    };
+    if let Some(alias) = text(named).filter(|name| name.starts_with("alias/")) {
+        facts.set("kms:RequestAlias", alias);
+    }
+    if let Some(Value::Object(pairs)) = parameters.get(context) {
+        for (name, value) in pairs {
+            let value = value.as_str().unwrap_or_default();
+            facts.set(&format!("kms:EncryptionContext:{name}"), value);
+        }
+        let names = pairs.keys().cloned().collect();
+        facts.set_all("kms:EncryptionContextKeys", names);
+    }
+    let tag =
+        |tag: &Value, member: &str| tag.get(member).and_then(Value::as_str).map(str::to_owned);
+    if let Some(Value::Array(tags)) = parameters.get("tags") {
+        for one in tags {
+            if let (Some(name), Some(value)) = (tag(one, "tagKey"), tag(one, "tagValue")) {
+                facts.set(&format!("aws:RequestTag/{name}"), value);
+            }
+        }
+        let names = tags.iter().filter_map(|one| tag(one, "tagKey"));
+        facts.set_all("aws:TagKeys", names.collect());
+    }
+    if let Some(Value::Array(names)) = parameters.get("tagKeys") {
+        let names = names.iter().filter_map(Value::as_str).map(str::to_owned);
+        facts.set_all("aws:TagKeys", names.collect());
     }
 }

@@ -7,6 +7,7 @@ use crate::model::{
     material_document, pending_document,
 };
 use crate::op::Perform;
+use crate::policy::{Policy, PolicyKind};
 use crate::request::{Authenticated, Caller, Change, Outcome};
 use crate::seal::RowSealer;
 use crate::store::{Batch, Document, Expect, Store, StoreError};
@@ -87,7 +88,7 @@ impl Engine {
     pub fn has_alias(&self, name: &str) -> Result<bool, KmsError> {
         self.refresh()?;
         match name.parse() {
-            Ok(name) => Ok(self.view(self.home()).alias(&name)?.is_some()),
+            Ok(name) => Ok(self.view(self.home(), None).alias(&name)?.is_some()),
             Err(_) => Ok(false),
         }
     }
@@ -171,8 +172,8 @@ impl Engine {
     /// A request that changes nothing.
     fn consult<O: Perform>(&self, request: Authenticated<O>) -> Result<O::Output, KmsError> {
         self.refresh()?;
-        let place = request.place().clone();
-        let view = self.view(&place);
+        let (place, caller) = (request.place().clone(), request.caller().clone());
+        let view = self.view(&place, Some(&caller));
         let outcome = perform(request, &view);
         let event = outcome.event(&view, self.uuid()?);
         self.parts.audit.append(&event).map_err(internal)?;
@@ -188,8 +189,8 @@ impl Engine {
         let mut log = self.parts.audit.exclusive().map_err(internal)?;
         self.settle(&mut log)?;
         self.refresh()?;
-        let place = request.place().clone();
-        let view = self.view(&place);
+        let (place, caller) = (request.place().clone(), request.caller().clone());
+        let view = self.view(&place, Some(&caller));
         let mut outcome = perform(request, &view);
         let changes = outcome.take_changes();
         let event_id = self.uuid()?;
@@ -295,10 +296,11 @@ impl Engine {
         self.parts.entropy.as_ref()
     }
 
-    fn view<'e>(&'e self, place: &'e Home) -> View<'e> {
+    fn view<'e>(&'e self, place: &'e Home, caller: Option<&'e Caller>) -> View<'e> {
         View {
             engine: self,
             place,
+            caller,
             now: self.parts.clock.now(),
         }
     }
@@ -394,7 +396,7 @@ impl Engine {
             let Some(due) = self.due(&document.key)? else {
                 continue;
             };
-            let view = self.view(&due.arn.home);
+            let view = self.view(&due.arn.home, None);
             let event = due.event(&view, self.uuid()?, self.uuid()?);
             if self
                 .commit_recorded(&mut log, &due.changes(&view)?, &event)?
@@ -408,7 +410,7 @@ impl Engine {
 
     /// What is due for the key in a document.
     fn due(&self, document: &str) -> Result<Option<Due>, KmsError> {
-        let Some(Entry::Key(record, revision)) = self.cached(document, Entry::key)? else {
+        let Some(Entry::Key(record, _, revision)) = self.cached(document, Entry::key)? else {
             return Ok(None);
         };
         let home = record.place(self.home());
@@ -445,15 +447,21 @@ struct Cache {
 
 #[derive(Clone)]
 enum Entry {
-    Key(Arc<KeyRecord>, u64),
+    Key(Arc<KeyRecord>, Option<Arc<Policy>>, u64),
     Alias(Arc<AliasRecord>, u64),
     Material(Arc<SecretBytes>),
 }
 
 impl Entry {
     fn key(engine: &Engine, document: &Document) -> Result<Self, KmsError> {
-        let record = Arc::new(engine.open_json(document)?);
-        Ok(Self::Key(record, document.revision))
+        let record: KeyRecord = engine.open_json(document)?;
+        let policy = record.policy.as_deref();
+        // It was read before it was stored. One that cannot be read lets nobody in.
+        let policy = policy
+            .map(|text| Policy::parse(text, PolicyKind::Key))
+            .transpose();
+        let policy = policy.map_err(internal)?.map(Arc::new);
+        Ok(Self::Key(Arc::new(record), policy, document.revision))
     }
 
     fn alias(engine: &Engine, document: &Document) -> Result<Self, KmsError> {
@@ -467,6 +475,8 @@ impl Entry {
 pub struct KeyEntry {
     pub(crate) arn: KeyArn,
     pub(crate) record: Arc<KeyRecord>,
+    /// None is the default policy.
+    pub(crate) policy: Option<Arc<Policy>>,
     pub(crate) revision: u64,
 }
 
@@ -483,6 +493,8 @@ pub struct AliasEntry {
 pub struct View<'e> {
     engine: &'e Engine,
     place: &'e Home,
+    /// Who asks, where somebody does.
+    caller: Option<&'e Caller>,
     pub(crate) now: OffsetDateTime,
 }
 
@@ -490,6 +502,11 @@ impl View<'_> {
     /// The place of the request: its Region, and the account of its caller.
     pub(crate) fn home(&self) -> &Home {
         self.place
+    }
+
+    /// Who asks.
+    pub(crate) fn caller(&self) -> Result<&Caller, KmsError> {
+        self.caller.ok_or_else(|| internal("nobody asks"))
     }
 
     /// The document of an alias in the request's place.
@@ -531,11 +548,14 @@ impl View<'_> {
 
     fn key_entry(&self, id: KeyId, entry: Option<Entry>) -> Option<KeyEntry> {
         match entry {
-            Some(Entry::Key(record, revision)) if !self.is_gone(&record) => Some(KeyEntry {
-                arn: record.place(self.engine.home()).key_arn(id),
-                record,
-                revision,
-            }),
+            Some(Entry::Key(record, policy, revision)) if !self.is_gone(&record) => {
+                Some(KeyEntry {
+                    arn: record.place(self.engine.home()).key_arn(id),
+                    record,
+                    policy,
+                    revision,
+                })
+            }
             _ => None,
         }
     }
@@ -618,6 +638,7 @@ impl View<'_> {
                 let there = View {
                     engine: self.engine,
                     place: &place,
+                    caller: self.caller,
                     now: self.now,
                 };
                 let entry = there.alias(&alias)?.ok_or_else(|| there.no_alias(&alias))?;

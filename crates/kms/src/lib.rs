@@ -10,7 +10,7 @@
 //! * [`request`]: those types, and [`Caller`](request::Caller).
 //! * [`authorize`]: who may do what; default deny.
 //! * [`engine`]: [`Engine`], which runs requests one after the other on a snapshot of the state.
-//! * [`op`]: one function for each operation.
+//! * [`op`]: one function for each operation. [`policy`]: policies, evaluated as AWS does.
 //! * [`dispatch`]: a request as a name and bytes.
 //! * [`blob`]: the ciphertext blob, byte by byte. [`seal`]: rows at rest.
 //! * [`store`]: state as documents under keys. [`audit`]: the hash-chained log.
@@ -29,6 +29,7 @@ pub mod home;
 pub mod keyring;
 mod model;
 pub mod op;
+pub mod policy;
 pub mod request;
 pub mod root;
 pub mod seal;

@@ -58,6 +58,9 @@ pub(crate) struct KeyRecord {
     pub(crate) spec: String,
     #[serde(default = "encrypt_decrypt")]
     pub(crate) usage: String,
+    /// The key policy as it was given; none is the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) policy: Option<String>,
     /// When it goes, while its deletion is pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) deletion: Option<f64>,

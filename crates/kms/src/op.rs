@@ -164,7 +164,7 @@ impl Needs<KeyEntry> {
     fn key<O: Operation>(key: KeyEntry) -> Self {
         let access = Access {
             action: Action::of::<O>(),
-            resource: Resource::Key(key.arn.clone()),
+            resource: Resource::key(&key),
         };
         Self {
             target: key,

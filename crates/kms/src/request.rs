@@ -12,9 +12,10 @@
 //! is made only by the step before it, so a request cannot skip one.
 
 use crate::audit::{Event, EventError, Resource as EventResource};
-use crate::authorize::{self, Access};
+use crate::authorize::{self, Access, Asked};
 use crate::engine::View;
 use crate::op::Perform;
+use crate::policy::{self, Principal};
 use crate::store::Expect;
 use serde_json::{Map, Value, json};
 use waxseal_core::arn::Home;
@@ -55,6 +56,31 @@ impl Caller {
         &self.arn
     }
 
+    /// Whether it is the account itself that calls.
+    pub(crate) fn is_root(&self) -> bool {
+        self.principal().kind == policy::Kind::Root
+    }
+
+    /// From where.
+    pub(crate) fn source_ip_address(&self) -> &str {
+        &self.source_ip_address
+    }
+
+    /// With which program, as it says itself.
+    pub(crate) fn user_agent(&self) -> &str {
+        &self.user_agent
+    }
+
+    /// As policies see them.
+    pub(crate) fn principal(&self) -> Principal<'_> {
+        Principal {
+            arn: &self.arn,
+            account: &self.account,
+            kind: policy::Kind::Root,
+            role_arn: None,
+        }
+    }
+
     /// The principal's account.
     pub fn account(&self) -> &str {
         &self.account
@@ -92,6 +118,11 @@ impl<O: Perform> Authenticated<O> {
         }
     }
 
+    /// Who asks.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     /// The Region of the request, and the account of its caller.
     pub(crate) fn place(&self) -> &Home {
         &self.place
@@ -123,7 +154,12 @@ impl<O: Perform> Authenticated<O> {
         };
         about.accesses = needs.accesses;
         let mut accesses = about.accesses.iter();
-        match accesses.try_for_each(|access| authorize::decide(&about.caller, access)) {
+        let asked = Asked {
+            caller: &about.caller,
+            parameters: &about.parameters,
+            view,
+        };
+        match accesses.try_for_each(|access| authorize::decide(&asked, access)) {
             Ok(()) => Ok(Authorized {
                 about,
                 input,

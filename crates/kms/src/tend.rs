@@ -51,6 +51,7 @@ impl Due {
         let key = KeyEntry {
             arn: self.arn.clone(),
             record: self.record.clone(),
+            policy: None,
             revision: self.revision,
         };
         match self.what {

@@ -144,7 +144,7 @@ impl Perform for ListAliasesRequest {
 fn both<O: Perform, T>(view: &View<'_>, key: &KeyEntry, target: T) -> Needs<T> {
     let action = Action::of::<O>();
     let account = Resource::Account(view.home().clone());
-    let accesses = [account, Resource::Key(key.arn.clone())]
+    let accesses = [account, Resource::key(key)]
         .map(|resource| Access { action, resource })
         .to_vec();
     Needs { target, accesses }

@@ -101,7 +101,7 @@ impl Perform for ReEncryptRequest {
             source.access(Action::RE_ENCRYPT_FROM),
             Access {
                 action: Action::RE_ENCRYPT_TO,
-                resource: Resource::Key(destination.arn.clone()),
+                resource: Resource::key(&destination),
             },
         ];
         Ok(Needs {
@@ -304,7 +304,7 @@ impl Source {
     fn access(&self, action: Action) -> Access {
         Access {
             action,
-            resource: Resource::Key(self.key.arn.clone()),
+            resource: Resource::key(&self.key),
         }
     }
 

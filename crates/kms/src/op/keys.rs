@@ -3,6 +3,7 @@
 use super::{Needs, Perform, invalid, paginate, put, stays, unsupported, usable};
 use crate::engine::{Aliases, KeyEntry, View};
 use crate::model::{KeyRecord, KeyState, MaterialKind, key_document};
+use crate::op::policies::acceptable;
 use crate::op::rotation::new_material;
 use crate::op::tags;
 use crate::request::Done;
@@ -29,6 +30,10 @@ impl Perform for CreateKeyRequest {
         refuse_what_is_not_here(&self)?;
         let id = view.new_key_id(is_multi_region)?;
         let arn = view.home().key_arn(id.clone());
+        if let Some(policy) = &self.policy {
+            let bypass = self.bypass_policy_lockout_safety_check;
+            acceptable(view, &arn, policy, bypass.unwrap_or(false))?;
+        }
         let material = new_material(view, spec, &arn, 1, MaterialKind::Created)?;
         let record = KeyRecord {
             id: id.to_string(),
@@ -39,6 +44,7 @@ impl Perform for CreateKeyRequest {
             state: KeyState::Enabled,
             spec: spec.name.to_owned(),
             usage: usage.to_owned(),
+            policy: self.policy,
             deletion: None,
             rotation: None,
             multi_region: is_multi_region,
@@ -204,7 +210,7 @@ fn spec_and_usage(request: &CreateKeyRequest) -> Result<(&'static Spec, &'static
     Ok((spec, usage))
 }
 
-/// Key stores, imported material and key policies of one's own are not here yet.
+/// Key stores and imported material are not here yet.
 fn refuse_what_is_not_here(request: &CreateKeyRequest) -> Result<(), KmsError> {
     let origin = request.origin.as_deref().unwrap_or("AWS_KMS");
     if origin != "AWS_KMS" || request.xks_key_id.is_some() {
@@ -217,12 +223,6 @@ fn refuse_what_is_not_here(request: &CreateKeyRequest) -> Result<(), KmsError> {
         return Err(KmsError::new(
             ErrorCode::CustomKeyStoreNotFound,
             format!("Custom key store {store} is not found."),
-        ));
-    }
-    if request.policy.is_some() {
-        return Err(KmsError::new(
-            ErrorCode::UnsupportedOperation,
-            "Key policies other than the default one are not supported here.",
         ));
     }
     Ok(())
