@@ -148,7 +148,7 @@ pub fn matches(tokens: &[Token], text: &str) -> bool {
     tokens[token..].iter().all(|token| *token == Token::Any)
 }
 
-/// As [`matches`], segment by segment between colons: six segments, the last of which may hold
+/// As [`matches()`], segment by segment between colons: six segments, the last of which may hold
 /// colons. A wildcard does not reach over a colon but in the last segment.
 pub fn arn_matches(tokens: &[Token], arn: &str) -> bool {
     let segments: Vec<&str> = arn.splitn(6, ':').collect();
