@@ -303,6 +303,43 @@ def dry_runs_say_so():
 
 
 @check
+def a_policy_holds_for_the_next_request():
+    made = new_key()
+    key, account = made["KeyId"], made["AWSAccountId"]
+    owner = {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{account}:root"},
+        "Action": "kms:*",
+        "Resource": "*",
+    }
+    red = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "kms:Decrypt",
+        "Resource": "*",
+        "Condition": {"StringEquals": {"kms:EncryptionContext:team": "red"}},
+    }
+    text = json.dumps({"Version": "2012-10-17", "Statement": [owner, red]}, indent=3)
+    kms.put_key_policy(KeyId=key, Policy=text)
+    assert kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"] == text
+    for team in ("red", "blue"):
+        context = {"team": team}
+        sealed = kms.encrypt(KeyId=key, Plaintext=b"x", EncryptionContext=context)
+        arguments = {
+            "CiphertextBlob": sealed["CiphertextBlob"],
+            "EncryptionContext": context,
+        }
+        if team == "red":
+            said = refused("AccessDeniedException", kms.decrypt, **arguments)
+            assert said.endswith("with an explicit deny in a resource-based policy"), said
+        else:
+            assert kms.decrypt(**arguments)["Plaintext"] == b"x"
+    nobody = json.dumps({"Version": "2012-10-17", "Statement": red})
+    refused("MalformedPolicyDocumentException", kms.put_key_policy, KeyId=key, Policy=nobody)
+    refused("MalformedPolicyDocumentException", kms.put_key_policy, KeyId=key, Policy="{}")
+
+
+@check
 def the_policy_is_the_default_one():
     key = new_key()["KeyId"]
     assert kms.list_key_policies(KeyId=key)["PolicyNames"] == ["default"]

@@ -137,6 +137,10 @@ mod tests {
             (SIGTERM, Signal::TERM),
             (SIGHUP, Signal::HUP),
         ] {
+            // Started by nohup, for instance: the other process would ignore it as well.
+            if ignored() >> (signal - 1) & 1 == 1 {
+                continue;
+            }
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("half");
             let mut child = Command::new(std::env::current_exe().unwrap())
