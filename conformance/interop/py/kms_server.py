@@ -340,6 +340,37 @@ def a_policy_holds_for_the_next_request():
 
 
 @check
+def grants_are_made_listed_and_given_back():
+    key = new_key()
+    ann = "arn:aws:iam::111122223333:user/ann"
+    arguments = {
+        "KeyId": key["KeyId"],
+        "GranteePrincipal": ann,
+        "RetiringPrincipal": ann,
+        "Operations": ["Encrypt", "Decrypt"],
+        "Constraints": {"EncryptionContextSubset": {"team": "red"}},
+        "Name": "interop",
+    }
+    made = kms.create_grant(**arguments)
+    assert kms.create_grant(**arguments)["GrantId"] == made["GrantId"]
+    listed = kms.list_grants(KeyId=key["Arn"])["Grants"]
+    assert [grant["GrantId"] for grant in listed] == [made["GrantId"]]
+    assert listed[0]["Constraints"] == arguments["Constraints"]
+    assert sorted(listed[0]["Operations"]) == ["Decrypt", "Encrypt"]
+    retirable = kms.list_retirable_grants(RetiringPrincipal=ann)["Grants"]
+    assert [grant["GrantId"] for grant in retirable] == [made["GrantId"]]
+    kms.retire_grant(GrantToken=made["GrantToken"])
+    assert kms.list_grants(KeyId=key["KeyId"])["Grants"] == []
+    made = kms.create_grant(**arguments)
+    kms.revoke_grant(KeyId=key["KeyId"], GrantId=made["GrantId"])
+    refused(
+        "NotFoundException", kms.revoke_grant, KeyId=key["KeyId"], GrantId=made["GrantId"]
+    )
+    arguments["Operations"] = ["Sign"]
+    refused("ValidationException", kms.create_grant, **arguments)
+
+
+@check
 def the_policy_is_the_default_one():
     key = new_key()["KeyId"]
     assert kms.list_key_policies(KeyId=key)["PolicyNames"] == ["default"]

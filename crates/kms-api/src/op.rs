@@ -71,6 +71,7 @@ macro_rules! each_operation {
         $callback! {
             CancelKeyDeletionRequest -> CancelKeyDeletionResponse: "CancelKeyDeletion";
             CreateAliasRequest -> Empty: "CreateAlias";
+            CreateGrantRequest -> CreateGrantResponse: "CreateGrant";
             CreateKeyRequest -> CreateKeyResponse: "CreateKey";
             DecapsulateRequest -> DecapsulateResponse: "Decapsulate";
             DecryptRequest -> DecryptResponse: "Decrypt";
@@ -93,12 +94,16 @@ macro_rules! each_operation {
             GetKeyRotationStatusRequest -> GetKeyRotationStatusResponse: "GetKeyRotationStatus";
             GetPublicKeyRequest -> GetPublicKeyResponse: "GetPublicKey";
             ListAliasesRequest -> ListAliasesResponse: "ListAliases";
+            ListGrantsRequest -> ListGrantsResponse: "ListGrants";
             ListKeyPoliciesRequest -> ListKeyPoliciesResponse: "ListKeyPolicies";
             ListKeyRotationsRequest -> ListKeyRotationsResponse: "ListKeyRotations";
             ListKeysRequest -> ListKeysResponse: "ListKeys";
             ListResourceTagsRequest -> ListResourceTagsResponse: "ListResourceTags";
+            ListRetirableGrantsRequest -> ListGrantsResponse: "ListRetirableGrants";
             PutKeyPolicyRequest -> Empty: "PutKeyPolicy";
             ReEncryptRequest -> ReEncryptResponse: "ReEncrypt";
+            RetireGrantRequest -> Empty: "RetireGrant";
+            RevokeGrantRequest -> Empty: "RevokeGrant";
             RotateKeyOnDemandRequest -> RotateKeyOnDemandResponse: "RotateKeyOnDemand";
             ScheduleKeyDeletionRequest -> ScheduleKeyDeletionResponse: "ScheduleKeyDeletion";
             SignRequest -> SignResponse: "Sign";
@@ -119,7 +124,6 @@ macro_rules! each_operation_not_done {
         $callback! {
             ConnectCustomKeyStoreRequest -> Empty: "ConnectCustomKeyStore";
             CreateCustomKeyStoreRequest -> CreateCustomKeyStoreResponse: "CreateCustomKeyStore";
-            CreateGrantRequest -> CreateGrantResponse: "CreateGrant";
             DeleteCustomKeyStoreRequest -> Empty: "DeleteCustomKeyStore";
             DeleteImportedKeyMaterialRequest -> DeleteImportedKeyMaterialResponse: "DeleteImportedKeyMaterial";
             DescribeCustomKeyStoresRequest -> DescribeCustomKeyStoresResponse: "DescribeCustomKeyStores";
@@ -127,11 +131,7 @@ macro_rules! each_operation_not_done {
             GetKeyLastUsageRequest -> GetKeyLastUsageResponse: "GetKeyLastUsage";
             GetParametersForImportRequest -> GetParametersForImportResponse: "GetParametersForImport";
             ImportKeyMaterialRequest -> ImportKeyMaterialResponse: "ImportKeyMaterial";
-            ListGrantsRequest -> ListGrantsResponse: "ListGrants";
-            ListRetirableGrantsRequest -> ListGrantsResponse: "ListRetirableGrants";
             ReplicateKeyRequest -> ReplicateKeyResponse: "ReplicateKey";
-            RetireGrantRequest -> Empty: "RetireGrant";
-            RevokeGrantRequest -> Empty: "RevokeGrant";
             UpdateCustomKeyStoreRequest -> Empty: "UpdateCustomKeyStore";
             UpdatePrimaryRegionRequest -> Empty: "UpdatePrimaryRegion";
         }

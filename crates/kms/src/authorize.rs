@@ -4,11 +4,13 @@
 //! its account. See [`policy`](crate::policy) for the evaluation.
 
 use crate::engine::{KeyEntry, View};
+use crate::model::GrantTerms;
 use crate::policy::{
     Decision, Facts, Policy, PolicyKind, Question, decide as decided, default_key_policy,
 };
 use crate::request::Caller;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use time::format_description::well_known::Rfc3339;
 use waxseal_core::arn::Home;
 use waxseal_kms_api::{Action, ErrorCode, KmsError};
@@ -116,8 +118,63 @@ fn evaluate(asked: &Asked<'_>, access: &Access) -> Result<Decision, KmsError> {
         key_policy,
         identity: &[],
         session: &[],
-        has_grant: false,
+        has_grant: has_grant(asked, access)?,
     }))
+}
+
+/// Whether a grant lets the caller do it.
+fn has_grant(asked: &Asked<'_>, access: &Access) -> Result<bool, KmsError> {
+    let Resource::Key(key) = &access.resource else {
+        return Ok(false);
+    };
+    let principal = asked.caller.principal();
+    let (context, _) = names_of(access.action);
+    let context = asked.parameters.get(context).and_then(Value::as_object);
+    let grants = asked.view.grants(&key.arn)?;
+    Ok(grants.iter().any(|grant| {
+        let terms = &grant.record.terms;
+        let grantee = terms.grantee.as_deref();
+        let is_grantee =
+            grantee.is_some() && (grantee == Some(principal.arn) || grantee == principal.role_arn);
+        let mut operations = terms.operations.iter();
+        is_grantee
+            && operations.any(|operation| operation == access.action.0)
+            && constraints_hold(terms, access.action, context)
+    }))
+}
+
+/// Whether the encryption context of a request is as a grant wants it. Operations that have none
+/// are not constrained.
+fn constraints_hold(
+    terms: &GrantTerms,
+    action: Action,
+    context: Option<&serde_json::Map<String, Value>>,
+) -> bool {
+    if matches!(
+        action.0,
+        "DescribeKey" | "GetPublicKey" | "CreateGrant" | "RetireGrant"
+    ) {
+        return true;
+    }
+    let value = |name: &str| context?.get(name)?.as_str();
+    let has = |pairs: &BTreeMap<String, String>| {
+        let mut pairs = pairs.iter();
+        pairs.all(|(name, own)| value(name) == Some(own.as_str()))
+    };
+    let count = context.map(serde_json::Map::len).unwrap_or_default();
+    let equals = &terms.context_equals;
+    has(&terms.context_subset)
+        && (equals.is_empty() || (has(equals) && equals.len() == count))
+        && terms.source_arn.is_none()
+}
+
+/// The members of a request that hold the encryption context and the key's name.
+fn names_of(action: Action) -> (&'static str, &'static str) {
+    match action {
+        Action::RE_ENCRYPT_FROM => ("sourceEncryptionContext", "sourceKeyId"),
+        Action::RE_ENCRYPT_TO => ("destinationEncryptionContext", "destinationKeyId"),
+        _ => ("encryptionContext", "keyId"),
+    }
 }
 
 /// All that conditions may ask for.
@@ -165,7 +222,9 @@ fn of_key(facts: &mut Facts, key: &KeyEntry, view: &View<'_>) -> Result<(), KmsE
 }
 
 /// Members of requests, as the audit log names them, and the condition keys they are.
-const MEMBERS: [(&str, &str); 12] = [
+const MEMBERS: [(&str, &str); 14] = [
+    ("granteePrincipal", "kms:GranteePrincipal"),
+    ("retiringPrincipal", "kms:RetiringPrincipal"),
     ("encryptionAlgorithm", "kms:EncryptionAlgorithm"),
     ("signingAlgorithm", "kms:SigningAlgorithm"),
     ("macAlgorithm", "kms:MacAlgorithm"),
@@ -197,11 +256,19 @@ fn of_request(facts: &mut Facts, access: &Access, parameters: &Value) {
             facts.set(key, value);
         }
     }
-    let (context, named) = match access.action {
-        Action::RE_ENCRYPT_FROM => ("sourceEncryptionContext", "sourceKeyId"),
-        Action::RE_ENCRYPT_TO => ("destinationEncryptionContext", "destinationKeyId"),
-        _ => ("encryptionContext", "keyId"),
-    };
+    let (context, named) = names_of(access.action);
+    if let Some(Value::Array(operations)) = parameters.get("operations") {
+        let names = operations.iter().filter_map(Value::as_str);
+        facts.set_all("kms:GrantOperations", names.map(str::to_owned).collect());
+        facts.set("kms:GrantIsForAWSResource", "false");
+    }
+    if let Some(Value::Object(constraints)) = parameters.get("constraints") {
+        let kind = match constraints.contains_key("encryptionContextEquals") {
+            true => "EncryptionContextEquals",
+            false => "EncryptionContextSubset",
+        };
+        facts.set("kms:GrantConstraintType", kind);
+    }
     if let Some(alias) = text(named).filter(|name| name.starts_with("alias/")) {
         facts.set("kms:RequestAlias", alias);
     }

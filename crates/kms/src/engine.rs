@@ -3,8 +3,8 @@
 use crate::audit::{AuditLog, Event, Exclusive};
 use crate::clock::Clock;
 use crate::model::{
-    self, AliasRecord, KeyRecord, PENDING_PREFIX, alias_document, aliases_prefix, key_document,
-    material_document, pending_document,
+    self, AliasRecord, GrantRecord, KeyRecord, PENDING_PREFIX, alias_document, aliases_prefix,
+    grants_prefix, key_document, material_document, pending_document,
 };
 use crate::op::Perform;
 use crate::policy::{Policy, PolicyKind};
@@ -480,6 +480,14 @@ pub struct KeyEntry {
     pub(crate) revision: u64,
 }
 
+/// A grant as one request sees it.
+#[derive(Debug, Clone)]
+pub struct GrantEntry {
+    pub(crate) record: GrantRecord,
+    pub(crate) document: String,
+    pub(crate) revision: u64,
+}
+
 /// An alias as one request sees it.
 #[derive(Debug, Clone)]
 pub struct AliasEntry {
@@ -603,6 +611,27 @@ impl View<'_> {
         }
         keys.retain(|key| key.arn.home == *self.place);
         Ok(keys)
+    }
+
+    /// The grants of a key, in the order of their ids.
+    pub(crate) fn grants(&self, key: &KeyArn) -> Result<Vec<GrantEntry>, KmsError> {
+        let documents = self
+            .engine
+            .scan(&grants_prefix(&key.home.region, &key.id))?;
+        let entry = |document: &Document| {
+            Ok(GrantEntry {
+                record: self.engine.open_json(document)?,
+                document: document.key.clone(),
+                revision: document.revision,
+            })
+        };
+        documents.iter().map(entry).collect()
+    }
+
+    /// A fresh id for a grant: 64 hexadecimal digits.
+    pub(crate) fn new_grant_id(&self) -> Result<String, KmsError> {
+        let bytes: [u8; 32] = random::array(self.entropy()).map_err(internal)?;
+        Ok(hex::encode(bytes))
     }
 
     /// All aliases of the request's place, in the order of their names.

@@ -7,6 +7,7 @@
 //! | `material/KEY/VERSION` (8 hexadecimal digits) | a backing key: 32 bytes, or what the key's spec has |
 //! | `alias/NAME` | [`AliasRecord`] of the engine's own Region and account |
 //! | `alias@REGION/ACCOUNT/alias/NAME` | [`AliasRecord`] of another |
+//! | `grant/KEY/GRANT-ID` | [`GrantRecord`] |
 //! | `pending/EVENT-ID` | an audit event whose change is committed and whose record may not be written yet |
 //!
 //! `KEY` is the id of a key, which is unique over all Regions; the replicas of a multi-Region key
@@ -144,6 +145,29 @@ impl KeyRecord {
     }
 }
 
+/// Who else may do what with a key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct GrantRecord {
+    pub(crate) id: String,
+    pub(crate) created: f64,
+    pub(crate) issuing_account: String,
+    pub(crate) terms: GrantTerms,
+}
+
+/// What a grant says. The same terms under the same name are the same grant.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct GrantTerms {
+    pub(crate) name: Option<String>,
+    pub(crate) grantee: Option<String>,
+    pub(crate) grantee_service: Option<String>,
+    pub(crate) retiring: Option<String>,
+    pub(crate) retiring_service: Option<String>,
+    pub(crate) operations: Vec<String>,
+    pub(crate) context_subset: BTreeMap<String, String>,
+    pub(crate) context_equals: BTreeMap<String, String>,
+    pub(crate) source_arn: Option<String>,
+}
+
 /// Which key a name means.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct AliasRecord {
@@ -170,6 +194,11 @@ pub(crate) fn key_document(region: &str, id: &KeyId) -> String {
 
 pub(crate) fn material_document(region: &str, id: &KeyId, version: u32) -> String {
     format!("material/{}/{version:08x}", key_name(region, id))
+}
+
+/// What the grants of a key begin with; their ids follow.
+pub(crate) fn grants_prefix(region: &str, id: &KeyId) -> String {
+    format!("grant/{}/", key_name(region, id))
 }
 
 /// What the aliases of `place` begin with, in an engine whose own place is `home`; the name

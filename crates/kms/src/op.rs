@@ -8,6 +8,7 @@ mod agreement;
 mod aliases;
 mod cryptography;
 mod deletion;
+mod grants;
 mod keys;
 mod pairs;
 mod policies;

@@ -72,6 +72,9 @@ impl Due {
             // A material is written once.
             changes.push(remove(material_document(region, id, version), 1));
         }
+        for grant in view.grants(&self.arn)? {
+            changes.push(remove(grant.document, grant.revision));
+        }
         for alias in view.aliases()? {
             if alias.record.target == self.record.id {
                 changes.push(remove(view.alias_document(&alias.name), alias.revision));

@@ -842,3 +842,150 @@ fn races_of_a_refusal_and_a_use_are_won_by_the_refusal() {
         }
     }
 }
+
+#[test]
+fn grants_let_others_in_as_far_as_they_say() {
+    let world = World::new();
+    let key = world.symmetric();
+    let arn = world.describe(&key).unwrap().arn;
+    let other = home("local", "111122223333");
+    let root = "arn:aws:iam::111122223333:root";
+    let encrypt = |team: &str| {
+        let request = EncryptRequest {
+            key_id: arn.clone(),
+            plaintext: secret(b"plaintext"),
+            encryption_context: [("team".to_owned(), team.to_owned())].into(),
+            ..EncryptRequest::default()
+        };
+        world
+            .call_from(&other, request)
+            .map(|made| made.ciphertext_blob)
+    };
+    assert_eq!(refused(encrypt("red")).0, ErrorCode::AccessDenied);
+    let request = || CreateGrantRequest {
+        key_id: key.clone(),
+        grantee_principal: Some(root.to_owned()),
+        retiring_principal: Some(root.to_owned()),
+        operations: vec!["Encrypt".to_owned(), "RetireGrant".to_owned()],
+        name: Some("one".to_owned()),
+        constraints: Some(GrantConstraints {
+            encryption_context_subset: [("team".to_owned(), "red".to_owned())].into(),
+            ..GrantConstraints::default()
+        }),
+        ..CreateGrantRequest::default()
+    };
+    let made = world.call(request()).unwrap();
+    assert_eq!(world.call(request()).unwrap(), made);
+    encrypt("red").unwrap();
+    assert_eq!(refused(encrypt("blue")).0, ErrorCode::AccessDenied);
+    let decrypt = DecryptRequest {
+        ciphertext_blob: Some(encrypt("red").unwrap()),
+        encryption_context: [("team".to_owned(), "red".to_owned())].into(),
+        ..DecryptRequest::default()
+    };
+    let refusal = refused(world.call_from(&other, decrypt));
+    assert_eq!(refusal.0, ErrorCode::AccessDenied);
+
+    let list = || {
+        let request = ListGrantsRequest {
+            key_id: key.clone(),
+            ..ListGrantsRequest::default()
+        };
+        world.call(request).unwrap().grants
+    };
+    let listed = list();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].grant_id, made.grant_id);
+    assert_eq!(listed[0].key_id, arn);
+    let retirable = || {
+        let request = ListRetirableGrantsRequest {
+            retiring_principal: Some(root.to_owned()),
+            ..ListRetirableGrantsRequest::default()
+        };
+        world.call(request).unwrap().grants
+    };
+    assert_eq!(retirable(), listed);
+    let retire = |place: &Home| {
+        let request = RetireGrantRequest {
+            grant_token: Some(made.grant_token.clone()),
+            ..RetireGrantRequest::default()
+        };
+        world.call_from(place, request)
+    };
+    let stranger = home("local", "444455556666");
+    assert_eq!(refused(retire(&stranger)).0, ErrorCode::AccessDenied);
+    // The retiring principal names the key by its ARN.
+    let by_id = RetireGrantRequest {
+        key_id: Some(arn.clone()),
+        grant_id: Some(made.grant_id.clone()),
+        ..RetireGrantRequest::default()
+    };
+    let refusal = refused(world.call_from(&stranger, by_id.clone()));
+    assert_eq!(refusal.0, ErrorCode::AccessDenied);
+    world.call_from(&other, by_id).unwrap();
+    assert!(list().is_empty() && retirable().is_empty());
+    assert_eq!(refused(encrypt("red")).0, ErrorCode::AccessDenied);
+
+    let made = world.call(request()).unwrap();
+    encrypt("red").unwrap();
+    let revoke = || RevokeGrantRequest {
+        key_id: key.clone(),
+        grant_id: made.grant_id.clone(),
+        ..RevokeGrantRequest::default()
+    };
+    world.call(revoke()).unwrap();
+    assert_eq!(refused(encrypt("red")).0, ErrorCode::AccessDenied);
+    assert_eq!(
+        refused(world.call(revoke())),
+        (
+            ErrorCode::NotFound,
+            format!("Grant ID {} not found", made.grant_id)
+        )
+    );
+}
+
+#[test]
+fn grants_that_make_no_sense_are_refused() {
+    let world = World::new();
+    let request = |key: &str, operation: &str| CreateGrantRequest {
+        key_id: key.to_owned(),
+        grantee_principal: Some("arn:aws:iam::111122223333:root".to_owned()),
+        operations: vec![operation.to_owned()],
+        ..CreateGrantRequest::default()
+    };
+    let key = world.symmetric();
+    let sign = world.key("ECC_NIST_P256", "SIGN_VERIFY");
+    world.call(request(&sign, "Sign")).unwrap();
+    for wrong in [
+        request(&key, "Sign"),
+        request(&sign, "Encrypt"),
+        CreateGrantRequest {
+            grantee_principal: None,
+            ..request(&key, "Encrypt")
+        },
+        CreateGrantRequest {
+            operations: Vec::new(),
+            ..request(&key, "Encrypt")
+        },
+        CreateGrantRequest {
+            grantee_service_principal: Some("sns.amazonaws.com".to_owned()),
+            ..request(&key, "Encrypt")
+        },
+    ] {
+        assert_eq!(refused(world.call(wrong)).0, ErrorCode::Validation);
+    }
+    let dry = CreateGrantRequest {
+        dry_run: Some(true),
+        ..request(&key, "Encrypt")
+    };
+    assert_eq!(refused(world.call(dry)).0, ErrorCode::DryRun);
+    let key_id = key.clone();
+    world.call(DisableKeyRequest { key_id }).unwrap();
+    let disabled = refused(world.call(request(&key, "Encrypt")));
+    assert_eq!(disabled.0, ErrorCode::Disabled);
+    let token = RetireGrantRequest {
+        grant_token: Some("nonsense".to_owned()),
+        ..RetireGrantRequest::default()
+    };
+    assert_eq!(refused(world.call(token)).0, ErrorCode::InvalidGrantToken);
+}
