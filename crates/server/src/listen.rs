@@ -156,7 +156,7 @@ pub async fn serve(
         },
         builder: builder(),
     });
-    let graceful = Arc::new(GracefulShutdown::new());
+    let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -190,9 +190,6 @@ pub async fn serve(
         });
     }
     drop(listener);
-    let Ok(graceful) = Arc::try_unwrap(graceful) else {
-        return;
-    };
     let drained = tokio::time::timeout(Duration::from_secs(DRAIN_SECONDS), graceful.shutdown());
     drop(drained.await);
 }

@@ -1,0 +1,206 @@
+"""Load on waxseal serve, a bare hyper server and moto, by wrk. See bench/kms-server."""
+
+import argparse
+import base64
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import boto3
+import botocore.auth
+import botocore.awsrequest
+import botocore.credentials
+
+parser = argparse.ArgumentParser()
+for name in ("waxseal", "bare", "moto"):
+    parser.add_argument(f"--{name}", required=True)
+parser.add_argument("--seconds", type=int, default=8)
+parser.add_argument("--rounds", type=int, default=3)
+options = parser.parse_args()
+
+CONNECTIONS = (1, 32, 256)
+OPERATIONS = ("GenerateDataKey", "Encrypt", "Decrypt")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(port):
+    for _ in range(600):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise SystemExit("a server does not answer")
+
+
+class Server:
+    """A server, how to reach it, and the signed requests for it."""
+
+    def __init__(self, name, command, endpoint, region, access, secret, environment=None):
+        self.name, self.endpoint, self.region = name, endpoint, region
+        self.process = subprocess.Popen(
+            command,
+            env={**os.environ, **(environment or {})},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_for(int(endpoint.rsplit(":", 1)[1]))
+        self.access, self.secret = access, secret
+
+    def end(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
+
+    def sign(self, operation, body):
+        access, secret = self.access(), self.secret()
+        request = botocore.awsrequest.AWSRequest(
+            "POST",
+            self.endpoint + "/",
+            data=json.dumps(body),
+            headers={
+                "Content-Type": "application/x-amz-json-1.1",
+                "X-Amz-Target": f"TrentService.{operation}",
+            },
+        )
+        credentials = botocore.credentials.Credentials(access, secret)
+        botocore.auth.SigV4Auth(credentials, "kms", self.region).add_auth(request)
+        return request
+
+    def client(self):
+        return boto3.client(
+            "kms",
+            endpoint_url=self.endpoint,
+            region_name=self.region,
+            aws_access_key_id=self.access(),
+            aws_secret_access_key=self.secret(),
+        )
+
+
+def load(server, request, connections, seconds):
+    """Requests a second, and the median and 99th percentile of the time in milliseconds."""
+    body = request.body if isinstance(request.body, str) else request.body.decode()
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write('wrk.method = "POST"\n')
+        script.write(f"wrk.body = [==[{body}]==]\n")
+        for name, value in request.headers.items():
+            script.write(f"wrk.headers[ [==[{name}]==] ] = [==[{value}]==]\n")
+        script.flush()
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s"]
+        out = subprocess.run(
+            [*command, script.name, server.endpoint + "/"],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+    wrong = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
+    assert not wrong, f"{server.name}: {wrong.group(0)}"
+    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1))
+    scale = {"us": 1e-3, "ms": 1, "s": 1e3}
+    times = []
+    for percent in ("50", "99"):
+        number, unit = re.search(rf"\s{percent}%\s+([\d.]+)(us|ms|s)", out).groups()
+        times.append(float(number) * scale[unit])
+    return rate, *times
+
+
+def resident(process):
+    text = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", text).group(1)) / 1024
+
+
+with tempfile.TemporaryDirectory() as place:
+    port = free_port()
+    began = time.monotonic()
+    key_file = pathlib.Path(place) / "home" / "access-key"
+
+    def of_file(name):
+        return lambda: re.search(rf"{name} = (\S+)", key_file.read_text()).group(1)
+
+    ours = Server(
+        "waxseal",
+        [options.waxseal, "serve", "--listen", f"127.0.0.1:{port}"],
+        f"http://127.0.0.1:{port}",
+        "local",
+        of_file("aws_access_key_id"),
+        of_file("aws_secret_access_key"),
+        {"WAXSEAL_HOME": f"{place}/home"},
+    )
+    ready = time.monotonic() - began
+    print(f"waxseal: {1000 * ready:.0f} ms to the first connection (looked every 50 ms), ", end="")
+    print(f"{resident(ours.process):.1f} MiB resident at rest")
+
+    port_file = f"{place}/moto"
+    moto_process = subprocess.Popen(
+        [sys.executable, options.moto, port_file],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not os.path.exists(port_file):
+        time.sleep(0.05)
+    moto = Server.__new__(Server)
+    moto.name, moto.process = "moto", moto_process
+    moto.endpoint = "http://127.0.0.1:" + pathlib.Path(port_file).read_text().strip()
+    moto.region, moto.access, moto.secret = "us-east-1", lambda: "AKID", lambda: "secret"
+
+    port = free_port()
+    bare = Server(
+        "bare hyper",
+        [options.bare, f"127.0.0.1:{port}", "420"],
+        f"http://127.0.0.1:{port}",
+        "local",
+        lambda: "AKID",
+        lambda: "secret",
+    )
+
+    bodies = {}
+    for server in (ours, moto):
+        kms = server.client()
+        key = kms.create_key()["KeyMetadata"]["KeyId"]
+        sealed = kms.encrypt(KeyId=key, Plaintext=b"x" * 32)["CiphertextBlob"]
+        bodies[server.name] = {
+            "GenerateDataKey": {"KeyId": key, "KeySpec": "AES_256"},
+            "Encrypt": {"KeyId": key, "Plaintext": base64.b64encode(b"x" * 32).decode()},
+            "Decrypt": {"CiphertextBlob": base64.b64encode(sealed).decode()},
+        }
+    bodies[bare.name] = bodies[ours.name]
+
+    print(f"{'operation':<16} {'conns':>5} {'server':<11} {'req/s':>8} {'p50 ms':>8} {'p99 ms':>8}")
+    for operation in OPERATIONS:
+        for connections in CONNECTIONS:
+            seen = {}
+            for _ in range(options.rounds):
+                for server in (bare, ours, moto):
+                    # moto has one thread, and many waiting connections only make it fail.
+                    if server is moto and connections > 32:
+                        continue
+                    request = server.sign(operation, bodies[server.name][operation])
+                    result = load(server, request, connections, options.seconds)
+                    seen.setdefault(server.name, []).append(result)
+            for name, results in seen.items():
+                rate, half, most = (statistics.median(column) for column in zip(*results))
+                print(
+                    f"{operation:<16} {connections:>5} {name:<11} {rate:>8.0f} {half:>8.2f} {most:>8.2f}"
+                )
+            median = {
+                name: statistics.median(result[0] for result in results)
+                for name, results in seen.items()
+            }
+            line = f"  waxseal is {median['waxseal'] / median['bare hyper']:.2f} x bare hyper"
+            if "moto" in median:
+                line += f", {median['waxseal'] / median['moto']:.0f} x moto"
+            print(line, flush=True)
+    print(f"waxseal: {resident(ours.process):.1f} MiB resident after the load")
+    for server in (ours, moto, bare):
+        server.end()
