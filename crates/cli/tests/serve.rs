@@ -337,8 +337,15 @@ fn with_a_certificate_it_speaks_tls_and_takes_a_new_one_while_it_runs() {
 
 #[test]
 fn many_idle_connections_from_one_address_leave_room_for_another() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
     let place = Place::new();
     let server = Server::start(&place, &[]);
+    // Both ends need more files than a process usually has; the server sees to its own.
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit
+        .maximum
+        .map_or(limit.current, |most| Some(most.min(4_096)));
+    setrlimit(Resource::Nofile, limit).unwrap();
     let address = server.value("AWS_ENDPOINT_URL_KMS");
     let address = address.strip_prefix("http://").unwrap();
     let mut idle = Vec::new();

@@ -4,6 +4,7 @@ use super::Session;
 use crate::args::Serve;
 use crate::embedded;
 use crate::failure::Failure;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ const DEV_STATE: [&str; 4] = ["store.db", "store.db-wal", "store.db-shm", "root.
 /// Runs the command: until a signal ends it.
 pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
     let tls = tls(args)?;
+    allow_files();
     let data = Data::of(args, session)?;
     let place = place(args)?;
     let home = embedded::open_at(&session.world, data.path(), &place)?;
@@ -61,6 +63,18 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
     };
     listen::run(door, Arc::new(front), told)
         .map_err(|error| Failure::io("listen on", &args.listen.to_string(), &error))
+}
+
+/// As many open files as connections need, as far as the system lets us. With fewer, connections
+/// wait to be accepted once there are too many.
+fn allow_files() {
+    let wanted = 2 * listen::CONNECTIONS_MAX as u64;
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < wanted) {
+        limit.current = Some(limit.maximum.map_or(wanted, |most| most.min(wanted)));
+        // What cannot be raised stays.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
 }
 
 /// The certificate, where there is one; without it only loopback addresses are served.
