@@ -13,7 +13,7 @@
 use crate::error::{ErrorCode, KmsError};
 use crate::shape::{Blob, SecretBlob, Timestamp};
 use regex_lite::Regex;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -37,6 +37,10 @@ pub trait Shape {
 
     /// Collects what is wrong with the members; `path` leads here.
     fn check(&self, path: &Path<'_>, found: &mut Violations);
+
+    /// The members as the audit log names them, `keyId` for `KeyId`. Bytes and what is secret are
+    /// left out without being looked at.
+    fn logged(&self) -> Map<String, Value>;
 }
 
 /// The kinds of values.
@@ -355,6 +359,9 @@ pub(crate) fn find_missing(
 /// A value that can be held against a rule.
 pub(crate) trait Checked {
     fn check(&self, rule: &Rule, path: &Path<'_>, found: &mut Violations);
+
+    /// As the audit log has it, where it may be there and says anything.
+    fn logged(&self, rule: &Rule) -> Option<Value>;
 }
 
 impl Checked for String {
@@ -363,6 +370,10 @@ impl Checked for String {
             found.add((!rule.is_secret).then_some(self), path, &broken);
         }
     }
+
+    fn logged(&self, _: &Rule) -> Option<Value> {
+        Some(Value::from(self.as_str()))
+    }
 }
 
 impl Checked for i64 {
@@ -370,6 +381,10 @@ impl Checked for i64 {
         if let Some(broken) = rule.size_broken(*self) {
             found.add(Some(&self.to_string()), path, &broken);
         }
+    }
+
+    fn logged(&self, _: &Rule) -> Option<Value> {
+        Some(Value::from(*self))
     }
 }
 
@@ -380,6 +395,10 @@ impl Checked for Blob {
             found.add(None, path, &broken);
         }
     }
+
+    fn logged(&self, _: &Rule) -> Option<Value> {
+        None
+    }
 }
 
 impl Checked for SecretBlob {
@@ -389,17 +408,33 @@ impl Checked for SecretBlob {
             found.add(None, path, &broken);
         }
     }
+
+    fn logged(&self, _: &Rule) -> Option<Value> {
+        None
+    }
 }
 
 macro_rules! unchecked {
-    ($($type:ty),*) => {$(
+    ($($type:ty: |$value:ident| $logged:expr;)*) => {$(
         impl Checked for $type {
             fn check(&self, _: &Rule, _: &Path<'_>, _: &mut Violations) {}
+
+            fn logged(&self, _: &Rule) -> Option<Value> {
+                let $value = self;
+                $logged
+            }
         }
     )*};
 }
 
-unchecked!(bool, Timestamp, BTreeMap<String, String>);
+unchecked! {
+    bool: |flag| Some(Value::from(*flag));
+    Timestamp: |time| Some(Value::from(time.0));
+    BTreeMap<String, String>: |pairs| {
+        let said = pairs.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+        (!pairs.is_empty()).then(|| Value::Object(said.collect()))
+    };
+}
 
 impl<T: Checked> Checked for Option<T> {
     fn check(&self, rule: &Rule, path: &Path<'_>, found: &mut Violations) {
@@ -407,18 +442,23 @@ impl<T: Checked> Checked for Option<T> {
             value.check(rule, path, found);
         }
     }
+
+    fn logged(&self, rule: &Rule) -> Option<Value> {
+        self.as_ref()?.logged(rule)
+    }
 }
 
 impl Checked for Vec<String> {
     fn check(&self, rule: &Rule, path: &Path<'_>, found: &mut Violations) {
-        let all = || format!("[{}]", self.join(", "));
+        let is_secret = rule.item.is_some_and(|item| item.is_secret);
+        let all = || (!is_secret).then(|| format!("[{}]", self.join(", ")));
         // A list that may be absent is empty then.
         if self.is_empty() && !rule.is_required {
             return;
         }
         let count = i64::try_from(self.len()).unwrap_or(i64::MAX);
         if let Some(broken) = rule.size_broken(count) {
-            found.add(Some(&all()), path, &broken);
+            found.add(all().as_deref(), path, &broken);
         }
         let Some(item) = rule.item else { return };
         for text in self {
@@ -427,10 +467,31 @@ impl Checked for Vec<String> {
                 let musts = broken.iter().map(|one| format!("Member must {one}"));
                 let musts: Box<[String]> = musts.collect();
                 let broken = format!("satisfy constraint: [{}]", musts.join(", "));
-                found.add(Some(&all()), path, &broken);
+                found.add(all().as_deref(), path, &broken);
                 return;
             }
         }
+    }
+
+    fn logged(&self, rule: &Rule) -> Option<Value> {
+        let is_said = rule.is_required || !self.is_empty();
+        is_said.then(|| Value::from(self.as_slice()))
+    }
+}
+
+/// Adds a member to what is logged, unless it is secret.
+pub(crate) fn log(
+    name: &'static str,
+    rule: &Rule,
+    value: &impl Checked,
+    named: &mut Map<String, Value>,
+) {
+    if rule.is_secret || rule.item.is_some_and(|item| item.is_secret) {
+        return;
+    }
+    if let Some(value) = value.logged(rule) {
+        let (first, rest) = name.split_at(1);
+        named.insert(format!("{}{rest}", first.to_ascii_lowercase()), value);
     }
 }
 
@@ -446,6 +507,11 @@ impl<T: Structure> Checked for Vec<T> {
         for (at, item) in self.iter().enumerate() {
             Shape::check(item, &path.item(at), found);
         }
+    }
+
+    fn logged(&self, rule: &Rule) -> Option<Value> {
+        let is_said = rule.is_required || !self.is_empty();
+        is_said.then(|| self.iter().map(Shape::logged).collect())
     }
 }
 
@@ -487,6 +553,15 @@ macro_rules! shapes {
                         $crate::model::Checked::check(&self.$field, &RULE, &path, found);
                     })*
                 }
+
+                fn logged(&self) -> serde_json::Map<String, serde_json::Value> {
+                    let mut named = serde_json::Map::new();
+                    $({
+                        const RULE: Rule = $rule;
+                        $crate::model::log($wire, &RULE, &self.$field, &mut named);
+                    })*
+                    named
+                }
             }
 
             impl $crate::model::Structure for $name {}
@@ -499,6 +574,10 @@ macro_rules! shapes {
                     found: &mut $crate::model::Violations,
                 ) {
                     $crate::model::Shape::check(self, path, found);
+                }
+
+                fn logged(&self, _: &Rule) -> Option<serde_json::Value> {
+                    Some($crate::model::Shape::logged(self).into())
                 }
             }
         )*
@@ -515,6 +594,21 @@ pub(crate) use shapes;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_secret_is_not_logged() {
+        let input = crate::op::EncryptRequest {
+            key_id: "k".to_owned(),
+            plaintext: SecretBlob(waxseal_core::SecretBytes::copy_of(b"p")),
+            encryption_context: [("a".to_owned(), "b".to_owned())].into(),
+            grant_tokens: vec!["t".to_owned()],
+            dry_run: Some(false),
+            ..Default::default()
+        };
+        let expected = r#"{"dryRun":false,"encryptionContext":{"a":"b"},"keyId":"k"}"#;
+        let logged: BTreeMap<_, _> = input.logged().into_iter().collect();
+        assert_eq!(serde_json::json!(logged).to_string(), expected);
+    }
 
     #[test]
     fn every_pattern_is_one() {

@@ -7,7 +7,7 @@ pub(crate) const ENCAPSULATION_ALGORITHM_SPEC: Rule =
     Rule::one_of(values::ENCAPSULATION_ALGORITHM_SPEC);
 pub(crate) const ENCRYPTION_ALGORITHM_SPEC: Rule = Rule::one_of(values::ENCRYPTION_ALGORITHM_SPEC);
 pub(crate) const GRANT_OPERATION: Rule = Rule::one_of(values::GRANT_OPERATION);
-pub(crate) const GRANT_TOKEN_TYPE: Rule = Rule::text(1, 8192);
+pub(crate) const GRANT_TOKEN_TYPE: Rule = Rule::text(1, 8192).secret();
 pub(crate) const KEY_AGREEMENT_ALGORITHM_SPEC: Rule =
     Rule::one_of(values::KEY_AGREEMENT_ALGORITHM_SPEC);
 pub(crate) const MAC_ALGORITHM_SPEC: Rule = Rule::one_of(values::MAC_ALGORITHM_SPEC);

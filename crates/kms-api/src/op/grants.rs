@@ -105,7 +105,7 @@ shapes! {
     RetireGrantRequest {
         /// Stands for the grant until it is known everywhere.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        grant_token: Option<String> => "GrantToken", Rule::text(1, 8192);
+        grant_token: Option<String> => "GrantToken", Rule::text(1, 8192).secret();
         /// The key.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key_id: Option<String> => "KeyId", Rule::text(1, 2048);
