@@ -25,10 +25,8 @@ use crate::request::{Change, Done};
 use crate::spec::Spec;
 use crate::store::Expect;
 use serde::Serialize;
-use serde_json::Value;
 use std::sync::Arc;
 use waxseal_core::SecretBytes;
-use waxseal_kms_api::model::{Kind, Member};
 use waxseal_kms_api::{Action, ErrorCode, KmsError, Operation};
 
 /// An operation that the engine can do. Implemented here for every input of the wire, and by
@@ -38,13 +36,6 @@ pub trait Perform: Operation {
     type Target: Send;
     /// Whether it may change state.
     const MUTATES: bool;
-
-    /// `requestParameters` of the audit record. Never holds a secret or a ciphertext: members that
-    /// are blobs are left out.
-    fn parameters(&self) -> Value {
-        let value = serde_json::to_value(self).unwrap_or_default();
-        named_as_logged(value, Self::MEMBERS)
-    }
 
     /// Whether nothing is to be done but the checks.
     fn is_dry_run(&self) -> bool {
@@ -64,30 +55,54 @@ pub trait Perform: Operation {
     fn run(self, target: Self::Target, view: &View<'_>) -> Result<Done<Self::Output>, KmsError>;
 }
 
-/// Members by their names in the audit log, without blobs and secrets.
-fn named_as_logged(value: Value, members: &[Member]) -> Value {
-    let Value::Object(mut given) = value else {
-        return value;
+/// What operations on one key, named by their member `KeyId`, have in common: all of [`Perform`]
+/// but `run`.
+///
+/// | kind | names of the key | changes state | `DryRun` |
+/// |---|---|---|---|
+/// | `used` | id, ARN, alias | no | yes |
+/// | `shown` | id, ARN, alias | no | no |
+/// | `listed` | id, ARN | no | no |
+/// | `changed` | id, ARN | yes | no |
+/// | `granted` | id, ARN | yes | yes |
+macro_rules! one_key {
+    (used) => {
+        $crate::op::one_key!(@ false, Allowed);
+        $crate::op::one_key!(@dry_run);
     };
-    let mut named = serde_json::Map::new();
-    for member in members {
-        let Some(value) = given.remove(member.name) else {
-            continue;
-        };
-        let value = match (member.rule.kind, value, member.rule.members) {
-            (Kind::Blob, ..) => continue,
-            _ if member.rule.is_secret => continue,
-            (_, Value::Array(items), Some(members)) => items
-                .into_iter()
-                .map(|item| named_as_logged(item, members))
-                .collect(),
-            (_, value, Some(members)) => named_as_logged(value, members),
-            (_, value, None) => value,
-        };
-        let (first, rest) = member.name.split_at(1);
-        named.insert(format!("{}{rest}", first.to_ascii_lowercase()), value);
-    }
-    Value::Object(named)
+    (shown) => { $crate::op::one_key!(@ false, Allowed); };
+    (listed) => { $crate::op::one_key!(@ false, Refused); };
+    (changed) => { $crate::op::one_key!(@ true, Refused); };
+    (granted) => {
+        $crate::op::one_key!(@ true, Refused);
+        $crate::op::one_key!(@dry_run);
+    };
+    (@ $mutates:literal, $aliases:ident) => {
+        type Target = $crate::engine::KeyEntry;
+        const MUTATES: bool = $mutates;
+
+        fn needs(
+            &self,
+            view: &$crate::engine::View<'_>,
+        ) -> Result<$crate::op::Needs<Self::Target>, waxseal_kms_api::KmsError> {
+            let aliases = $crate::engine::Aliases::$aliases;
+            $crate::op::Needs::named::<Self>(view, &self.key_id, aliases)
+        }
+    };
+    (@dry_run) => {
+        fn is_dry_run(&self) -> bool {
+            self.dry_run.unwrap_or(false)
+        }
+    };
+}
+
+use one_key;
+
+/// Refuses a key that the operation `O` cannot use by `algorithm`: its state, its usage, its spec.
+fn used_by<O: Operation>(key: &KeyEntry, usage: &str, algorithm: &str) -> Result<(), KmsError> {
+    usable(key)?;
+    used_for::<O>(key, usage)?;
+    fits(key, algorithm)
 }
 
 /// Refuses a key that is not for `usage`, in the words of the operation `O`.

@@ -141,7 +141,7 @@ impl<O: Perform> Authenticated<O> {
             request_id,
             input,
         } = self;
-        let parameters = input.parameters();
+        let parameters = Value::Object(input.logged());
         let mut about = About {
             caller,
             request_id,

@@ -14,7 +14,7 @@ use waxseal_core::arn::Home;
 use waxseal_kms::clock::SystemClock;
 use waxseal_kms::home::{EmbeddedHome, Passphrases};
 use waxseal_server::access_key::{AccessKey, AccessKeyError};
-use waxseal_server::front::Anew;
+use waxseal_server::front::{Anew, is_region};
 use waxseal_server::listen::{Door, Notice};
 use waxseal_server::tls::Tls;
 use waxseal_server::{Callers, Front, listen};
@@ -158,10 +158,6 @@ fn place(args: &Serve) -> Result<Home, Failure> {
     if !args.dev {
         return Ok(embedded::place());
     }
-    let is_region = |text: &str| {
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        (1..=32).contains(&text.len()) && text.bytes().all(plain)
-    };
     if !is_region(&args.region) {
         return Err(Failure::usage(
             format!("'{}' is no Region", args.region),

@@ -2,8 +2,8 @@
 
 use super::cryptography::no_recipient;
 use super::signing::{kem_key, pair};
-use super::{Needs, Perform, fits, invalid, usable, used_for};
-use crate::engine::{Aliases, KeyEntry, View, internal};
+use super::{Perform, invalid, one_key, used_by};
+use crate::engine::{KeyEntry, View, internal};
 use crate::request::Done;
 use crate::spec::{ENCAPSULATE_DECAPSULATE, KEY_AGREEMENT};
 use waxseal_core::crypto::kem::KemKey;
@@ -12,16 +12,7 @@ use waxseal_kms_api::shape::{Blob, SecretBlob};
 use waxseal_kms_api::{KmsError, Operation};
 
 impl Perform for DeriveSharedSecretRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = false;
-
-    fn is_dry_run(&self) -> bool {
-        self.dry_run.unwrap_or(false)
-    }
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Allowed)
-    }
+    one_key!(used);
 
     fn run(
         self,
@@ -29,9 +20,7 @@ impl Perform for DeriveSharedSecretRequest {
         view: &View<'_>,
     ) -> Result<Done<DeriveSharedSecretResponse>, KmsError> {
         no_recipient(self.recipient.as_ref())?;
-        usable(&key)?;
-        used_for::<Self>(&key, KEY_AGREEMENT)?;
-        fits(&key, &self.key_agreement_algorithm)?;
+        used_by::<Self>(&key, KEY_AGREEMENT, &self.key_agreement_algorithm)?;
         let own = pair(view, &key)?;
         let secret = own.agree(&self.public_key.0).map_err(|_| {
             let spec = &key.record.spec;
@@ -48,16 +37,7 @@ impl Perform for DeriveSharedSecretRequest {
 }
 
 impl Perform for EncapsulateRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = false;
-
-    fn is_dry_run(&self) -> bool {
-        self.dry_run.unwrap_or(false)
-    }
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Allowed)
-    }
+    one_key!(used);
 
     fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<EncapsulateResponse>, KmsError> {
         let own = encapsulating::<Self>(view, &key, &self.encapsulation_algorithm)?;
@@ -72,16 +52,7 @@ impl Perform for EncapsulateRequest {
 }
 
 impl Perform for DecapsulateRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = false;
-
-    fn is_dry_run(&self) -> bool {
-        self.dry_run.unwrap_or(false)
-    }
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Allowed)
-    }
+    one_key!(used);
 
     fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<DecapsulateResponse>, KmsError> {
         let own = encapsulating::<Self>(view, &key, &self.encapsulation_algorithm)?;
@@ -100,8 +71,6 @@ fn encapsulating<O: Operation>(
     key: &KeyEntry,
     algorithm: &str,
 ) -> Result<KemKey, KmsError> {
-    usable(key)?;
-    used_for::<O>(key, ENCAPSULATE_DECAPSULATE)?;
-    fits(key, algorithm)?;
+    used_by::<O>(key, ENCAPSULATE_DECAPSULATE, algorithm)?;
     kem_key(view, key)
 }

@@ -1,7 +1,7 @@
 //! Encrypt, Decrypt, ReEncrypt, GenerateDataKey, GenerateDataKeyWithoutPlaintext, GenerateRandom.
 
 use super::signing::pair;
-use super::{Needs, Perform, fits, invalid, usable, used_for};
+use super::{Needs, Perform, invalid, one_key, used_by};
 use crate::authorize::{Access, Resource};
 use crate::blob::{self, BlobFacts};
 use crate::engine::{Aliases, KeyEntry, View, internal};
@@ -15,16 +15,7 @@ use waxseal_kms_api::shape::{Blob, SecretBlob};
 use waxseal_kms_api::{Action, ErrorCode, KmsError, Operation};
 
 impl Perform for EncryptRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = false;
-
-    fn is_dry_run(&self) -> bool {
-        self.dry_run.unwrap_or(false)
-    }
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Allowed)
-    }
+    one_key!(used);
 
     fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<EncryptResponse>, KmsError> {
         let algorithm = algorithm(self.encryption_algorithm.as_deref());
@@ -115,7 +106,6 @@ impl Perform for ReEncryptRequest {
         (source, destination): (Source, KeyEntry),
         view: &View<'_>,
     ) -> Result<Done<ReEncryptResponse>, KmsError> {
-        usable(&destination)?;
         let source_algorithm = algorithm(self.source_encryption_algorithm.as_deref());
         let algorithm = algorithm(self.destination_encryption_algorithm.as_deref());
         encrypting::<Self>(
@@ -159,16 +149,7 @@ impl Perform for ReEncryptRequest {
 }
 
 impl Perform for GenerateDataKeyRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = false;
-
-    fn is_dry_run(&self) -> bool {
-        self.dry_run.unwrap_or(false)
-    }
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Allowed)
-    }
+    one_key!(used);
 
     fn run(
         self,
@@ -177,6 +158,7 @@ impl Perform for GenerateDataKeyRequest {
     ) -> Result<Done<GenerateDataKeyResponse>, KmsError> {
         no_recipient(self.recipient.as_ref())?;
         let bytes = data_key_bytes(self.key_spec.as_deref(), self.number_of_bytes)?;
+        wrapping::<Self>(&key)?;
         let (plaintext, sealed) = data_key(view, &key, bytes, &self.encryption_context)?;
         Ok(used(
             &sealed.material_id,
@@ -192,16 +174,7 @@ impl Perform for GenerateDataKeyRequest {
 }
 
 impl Perform for GenerateDataKeyWithoutPlaintextRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = false;
-
-    fn is_dry_run(&self) -> bool {
-        self.dry_run.unwrap_or(false)
-    }
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Allowed)
-    }
+    one_key!(used);
 
     fn run(
         self,
@@ -209,6 +182,7 @@ impl Perform for GenerateDataKeyWithoutPlaintextRequest {
         view: &View<'_>,
     ) -> Result<Done<GenerateDataKeyWithoutPlaintextResponse>, KmsError> {
         let bytes = data_key_bytes(self.key_spec.as_deref(), self.number_of_bytes)?;
+        wrapping::<Self>(&key)?;
         let (_, sealed) = data_key(view, &key, bytes, &self.encryption_context)?;
         Ok(used(
             &sealed.material_id,
@@ -260,10 +234,9 @@ pub(super) struct Sealed {
 }
 
 impl Source {
-    /// A key that is not here is answered like one that may not be used: whoever sends a foreign
-    /// blob does not learn which keys exist.
     /// The key that made a blob. That of a symmetric key names it; for other algorithms the key
-    /// must be named.
+    /// must be named. A key that is not here is answered like one that may not be used: whoever
+    /// sends a foreign blob does not learn which keys exist.
     fn of(
         view: &View<'_>,
         blob: &[u8],
@@ -320,7 +293,6 @@ impl Source {
         blob: &[u8],
         context: &EncryptionContext,
     ) -> Result<Opened, KmsError> {
-        usable(&self.key)?;
         if let Some(padding) = padding(algorithm) {
             let plaintext = pair(view, &self.key)?.decrypt(padding, blob);
             return Ok(Opened {
@@ -387,9 +359,7 @@ fn encrypting<O: Operation>(
     algorithm: &str,
     context: &ContextMap,
 ) -> Result<(), KmsError> {
-    usable(key)?;
-    used_for::<O>(key, ENCRYPT_DECRYPT)?;
-    fits(key, algorithm)?;
+    used_by::<O>(key, ENCRYPT_DECRYPT, algorithm)?;
     if algorithm != SYMMETRIC_DEFAULT && !context.is_empty() {
         return Err(invalid(
             "EncryptionContext is not supported with asymmetric KMS keys.",
@@ -428,16 +398,18 @@ fn encrypted(
     })
 }
 
-/// Seals with a symmetric key.
+/// Refuses a key that wraps no data keys.
+pub(super) fn wrapping<O: Operation>(key: &KeyEntry) -> Result<(), KmsError> {
+    used_by::<O>(key, ENCRYPT_DECRYPT, SYMMETRIC_DEFAULT)
+}
+
+/// Seals with a symmetric key, which was found fit for it.
 pub(super) fn seal(
     view: &View<'_>,
     key: &KeyEntry,
     plaintext: &[u8],
     context: &EncryptionContext,
 ) -> Result<Sealed, KmsError> {
-    usable(key)?;
-    used_for::<GenerateDataKeyRequest>(key, ENCRYPT_DECRYPT)?;
-    fits(key, SYMMETRIC_DEFAULT)?;
     let missing = || internal("the material of the key is missing from the store");
     let version = key.record.current_version();
     let material = key.record.material(version).ok_or_else(missing)?;

@@ -1,8 +1,8 @@
 //! ScheduleKeyDeletion and CancelKeyDeletion.
 
 use super::keys::changed;
-use super::{Needs, Perform, invalid, stays};
-use crate::engine::{Aliases, KeyEntry, View};
+use super::{Perform, invalid, one_key, stays};
+use crate::engine::{KeyEntry, View};
 use crate::model::{DAY, KeyState};
 use crate::request::Done;
 use serde_json::json;
@@ -15,12 +15,7 @@ const WINDOW: std::ops::RangeInclusive<i64> = 7..=30;
 const WINDOW_DEFAULT: i64 = 30;
 
 impl Perform for ScheduleKeyDeletionRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = true;
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
-    }
+    one_key!(changed);
 
     fn run(
         self,
@@ -57,12 +52,7 @@ impl Perform for ScheduleKeyDeletionRequest {
 }
 
 impl Perform for CancelKeyDeletionRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = true;
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
-    }
+    one_key!(changed);
 
     fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<CancelKeyDeletionResponse>, KmsError> {
         if key.record.state != KeyState::PendingDeletion {

@@ -3,7 +3,7 @@
 //! A grant holds from its answer on, so that a grant token has nothing to bridge: it names the
 //! grant for RetireGrant, and that is all. It is `ARN/GRANT-ID` of the key, in base64.
 
-use super::{Needs, Perform, invalid, paginate, put, spec, usable};
+use super::{Needs, Perform, invalid, one_key, paginate, put, spec, usable};
 use crate::authorize::{Access, Resource};
 use crate::engine::{Aliases, GrantEntry, KeyEntry, View};
 use crate::model::{GrantRecord, GrantTerms, grants_prefix};
@@ -23,16 +23,7 @@ const GRANTS_MAX: usize = 50_000;
 const PAGE_DEFAULT: usize = 50;
 
 impl Perform for CreateGrantRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = true;
-
-    fn is_dry_run(&self) -> bool {
-        self.dry_run.unwrap_or(false)
-    }
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
-    }
+    one_key!(granted);
 
     fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<CreateGrantResponse>, KmsError> {
         usable(&key)?;
@@ -204,12 +195,7 @@ fn listed(
 }
 
 impl Perform for ListGrantsRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = false;
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
-    }
+    one_key!(listed);
 
     fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<ListGrantsResponse>, KmsError> {
         let is = |wanted: &Option<String>, seen: Option<&String>| {
@@ -258,16 +244,7 @@ impl Perform for ListRetirableGrantsRequest {
 }
 
 impl Perform for RevokeGrantRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = true;
-
-    fn is_dry_run(&self) -> bool {
-        self.dry_run.unwrap_or(false)
-    }
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
-    }
+    one_key!(granted);
 
     fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<Empty>, KmsError> {
         Ok(removed(found(view, &key.arn, &self.grant_id)?))

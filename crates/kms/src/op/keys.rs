@@ -1,7 +1,7 @@
 //! CreateKey, DescribeKey, ListKeys, EnableKey, DisableKey, UpdateKeyDescription.
 
-use super::{Needs, Perform, invalid, paginate, put, stays, unsupported, usable};
-use crate::engine::{Aliases, KeyEntry, View};
+use super::{Needs, Perform, invalid, one_key, paginate, put, stays, unsupported, usable};
+use crate::engine::{KeyEntry, View};
 use crate::model::{KeyRecord, KeyState, MaterialKind, key_document};
 use crate::op::policies::acceptable;
 use crate::op::rotation::new_material;
@@ -70,12 +70,7 @@ impl Perform for CreateKeyRequest {
 }
 
 impl Perform for DescribeKeyRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = false;
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Allowed)
-    }
+    one_key!(shown);
 
     fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<DescribeKeyResponse>, KmsError> {
         Ok(Done::read(DescribeKeyResponse {
@@ -113,12 +108,7 @@ impl Perform for ListKeysRequest {
 }
 
 impl Perform for EnableKeyRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = true;
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
-    }
+    one_key!(changed);
 
     fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<Empty>, KmsError> {
         with_state(&key, KeyState::Enabled)
@@ -126,12 +116,7 @@ impl Perform for EnableKeyRequest {
 }
 
 impl Perform for DisableKeyRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = true;
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
-    }
+    one_key!(changed);
 
     fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<Empty>, KmsError> {
         with_state(&key, KeyState::Disabled)
@@ -139,12 +124,7 @@ impl Perform for DisableKeyRequest {
 }
 
 impl Perform for UpdateKeyDescriptionRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = true;
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
-    }
+    one_key!(changed);
 
     fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<Empty>, KmsError> {
         stays(&key)?;
@@ -272,11 +252,8 @@ pub(crate) fn metadata(arn: &KeyArn, record: &KeyRecord) -> KeyMetadata {
 
 /// As CloudTrail has it: names in its own spelling.
 fn response_elements(metadata: &KeyMetadata) -> Value {
-    let value = serde_json::to_value(metadata).unwrap_or_default();
-    let mut named = super::named_as_logged(value, KeyMetadata::MEMBERS);
-    if let Some(members) = named.as_object_mut() {
-        // CloudTrail dates are texts; this one is the event's own time.
-        members.remove("creationDate");
-    }
+    let mut named = metadata.logged();
+    // CloudTrail dates are texts; this one is the event's own time.
+    named.remove("creationDate");
     json!({ "keyMetadata": named })
 }

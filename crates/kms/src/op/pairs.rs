@@ -1,28 +1,19 @@
 //! GenerateDataKeyPair and GenerateDataKeyPairWithoutPlaintext.
 
-use super::cryptography::{Sealed, context, no_recipient, seal, used};
-use super::{Needs, Perform, unsupported};
-use crate::engine::{Aliases, KeyEntry, View, internal};
+use super::cryptography::{Sealed, context, no_recipient, seal, used, wrapping};
+use super::{Perform, one_key, unsupported};
+use crate::engine::{KeyEntry, View, internal};
 use crate::request::Done;
 use crate::spec::{Material, Spec};
 use waxseal_core::SecretBytes;
 use waxseal_core::crypto::kem::KemKey;
 use waxseal_core::crypto::key_pair::KeyPair;
-use waxseal_kms_api::KmsError;
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::shape::{Blob, SecretBlob};
+use waxseal_kms_api::{KmsError, Operation};
 
 impl Perform for GenerateDataKeyPairRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = false;
-
-    fn is_dry_run(&self) -> bool {
-        self.dry_run.unwrap_or(false)
-    }
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Allowed)
-    }
+    one_key!(used);
 
     fn run(
         self,
@@ -30,7 +21,7 @@ impl Perform for GenerateDataKeyPairRequest {
         view: &View<'_>,
     ) -> Result<Done<GenerateDataKeyPairResponse>, KmsError> {
         no_recipient(self.recipient.as_ref())?;
-        let made = Made::new(view, &key, &self.key_pair_spec, &self.encryption_context)?;
+        let made = Made::new::<Self>(view, &key, &self.key_pair_spec, &self.encryption_context)?;
         Ok(used(
             &made.sealed.material_id,
             GenerateDataKeyPairResponse {
@@ -47,23 +38,14 @@ impl Perform for GenerateDataKeyPairRequest {
 }
 
 impl Perform for GenerateDataKeyPairWithoutPlaintextRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = false;
-
-    fn is_dry_run(&self) -> bool {
-        self.dry_run.unwrap_or(false)
-    }
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Allowed)
-    }
+    one_key!(used);
 
     fn run(
         self,
         key: KeyEntry,
         view: &View<'_>,
     ) -> Result<Done<GenerateDataKeyPairWithoutPlaintextResponse>, KmsError> {
-        let made = Made::new(view, &key, &self.key_pair_spec, &self.encryption_context)?;
+        let made = Made::new::<Self>(view, &key, &self.key_pair_spec, &self.encryption_context)?;
         Ok(used(
             &made.sealed.material_id,
             GenerateDataKeyPairWithoutPlaintextResponse {
@@ -85,7 +67,7 @@ struct Made {
 }
 
 impl Made {
-    fn new(
+    fn new<O: Operation>(
         view: &View<'_>,
         key: &KeyEntry,
         spec: &str,
@@ -93,7 +75,7 @@ impl Made {
     ) -> Result<Self, KmsError> {
         let context = context(pairs)?;
         // Before the work: a key that cannot wrap wraps nothing.
-        seal(view, key, &[0], &context)?;
+        wrapping::<O>(key)?;
         let (private, public) = match Spec::of(spec).ok_or_else(unsupported)?.material {
             Material::Pair(pair) => {
                 let made = KeyPair::generate(pair).map_err(internal)?;

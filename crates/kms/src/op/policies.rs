@@ -2,8 +2,8 @@
 //! that it was given, or that of AWS KMS.
 
 use super::keys::changed;
-use super::{Needs, Perform};
-use crate::engine::{Aliases, KeyEntry, View};
+use super::{Perform, one_key};
+use crate::engine::{KeyEntry, View};
 use crate::policy::decision::locks_out;
 use crate::policy::{Facts, Policy, PolicyKind, default_key_policy};
 use crate::request::Done;
@@ -15,12 +15,7 @@ use waxseal_kms_api::{ErrorCode, KmsError};
 const DEFAULT: &str = "default";
 
 impl Perform for GetKeyPolicyRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = false;
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
-    }
+    one_key!(listed);
 
     fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<GetKeyPolicyResponse>, KmsError> {
         named(self.policy_name.as_deref())?;
@@ -34,12 +29,7 @@ impl Perform for GetKeyPolicyRequest {
 }
 
 impl Perform for ListKeyPoliciesRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = false;
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
-    }
+    one_key!(listed);
 
     fn run(self, _: KeyEntry, _: &View<'_>) -> Result<Done<ListKeyPoliciesResponse>, KmsError> {
         Ok(Done::read(ListKeyPoliciesResponse {
@@ -51,12 +41,7 @@ impl Perform for ListKeyPoliciesRequest {
 }
 
 impl Perform for PutKeyPolicyRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = true;
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
-    }
+    one_key!(changed);
 
     fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<Empty>, KmsError> {
         named(self.policy_name.as_deref())?;

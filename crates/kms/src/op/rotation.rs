@@ -1,8 +1,8 @@
 //! Rotation: on demand, at intervals, and the list of what there was.
 
 use super::keys::changed;
-use super::{Needs, Perform, paginate, put, spec, unsupported, usable};
-use crate::engine::{Aliases, KeyEntry, View, internal};
+use super::{Perform, one_key, paginate, put, spec, unsupported, usable};
+use crate::engine::{KeyEntry, View, internal};
 use crate::model::{
     KeyRecord, KeyState, MaterialKind, MaterialRecord, RotationRecord, key_document,
     material_document,
@@ -26,12 +26,7 @@ const ROTATION_DAYS_DEFAULT: i64 = 365;
 const MATERIAL_ID_LABEL: &[u8] = b"waxseal-kms/material-id/1";
 
 impl Perform for RotateKeyOnDemandRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = true;
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
-    }
+    one_key!(changed);
 
     fn run(
         self,
@@ -66,12 +61,7 @@ impl Perform for RotateKeyOnDemandRequest {
 }
 
 impl Perform for ListKeyRotationsRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = false;
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
-    }
+    one_key!(listed);
 
     fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<ListKeyRotationsResponse>, KmsError> {
         rotates(&key)?;
@@ -113,12 +103,7 @@ impl Perform for ListKeyRotationsRequest {
 }
 
 impl Perform for EnableKeyRotationRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = true;
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
-    }
+    one_key!(changed);
 
     fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<Empty>, KmsError> {
         rotates(&key)?;
@@ -138,12 +123,7 @@ impl Perform for EnableKeyRotationRequest {
 }
 
 impl Perform for DisableKeyRotationRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = true;
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
-    }
+    one_key!(changed);
 
     fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<Empty>, KmsError> {
         rotates(&key)?;
@@ -156,12 +136,7 @@ impl Perform for DisableKeyRotationRequest {
 }
 
 impl Perform for GetKeyRotationStatusRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = false;
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
-    }
+    one_key!(listed);
 
     fn run(
         self,

@@ -1,8 +1,8 @@
 //! Sign, Verify, GenerateMac, VerifyMac and GetPublicKey.
 
 use super::keys::metadata;
-use super::{Needs, Perform, fits, invalid, only_material, spec, unsupported, usable, used_for};
-use crate::engine::{Aliases, KeyEntry, View, internal};
+use super::{Perform, invalid, one_key, only_material, spec, unsupported, usable, used_by};
+use crate::engine::{KeyEntry, View, internal};
 use crate::request::Done;
 use crate::spec::{GENERATE_VERIFY_MAC, Material, SIGN_VERIFY, signature_algorithm};
 use std::sync::Arc;
@@ -15,16 +15,7 @@ use waxseal_kms_api::shape::Blob;
 use waxseal_kms_api::{ErrorCode, KmsError, Operation};
 
 impl Perform for SignRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = false;
-
-    fn is_dry_run(&self) -> bool {
-        self.dry_run.unwrap_or(false)
-    }
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Allowed)
-    }
+    one_key!(used);
 
     fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<SignResponse>, KmsError> {
         let (pair, algorithm) = signing::<Self>(view, &key, &self.signing_algorithm)?;
@@ -40,16 +31,7 @@ impl Perform for SignRequest {
 }
 
 impl Perform for VerifyRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = false;
-
-    fn is_dry_run(&self) -> bool {
-        self.dry_run.unwrap_or(false)
-    }
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Allowed)
-    }
+    one_key!(used);
 
     fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<VerifyResponse>, KmsError> {
         let (pair, algorithm) = signing::<Self>(view, &key, &self.signing_algorithm)?;
@@ -69,16 +51,7 @@ impl Perform for VerifyRequest {
 }
 
 impl Perform for GenerateMacRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = false;
-
-    fn is_dry_run(&self) -> bool {
-        self.dry_run.unwrap_or(false)
-    }
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Allowed)
-    }
+    one_key!(used);
 
     fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<GenerateMacResponse>, KmsError> {
         let (secret, hash) = mac_key::<Self>(view, &key, &self.mac_algorithm)?;
@@ -92,16 +65,7 @@ impl Perform for GenerateMacRequest {
 }
 
 impl Perform for VerifyMacRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = false;
-
-    fn is_dry_run(&self) -> bool {
-        self.dry_run.unwrap_or(false)
-    }
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Allowed)
-    }
+    one_key!(used);
 
     fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<VerifyMacResponse>, KmsError> {
         let (secret, hash) = mac_key::<Self>(view, &key, &self.mac_algorithm)?;
@@ -118,12 +82,7 @@ impl Perform for VerifyMacRequest {
 }
 
 impl Perform for GetPublicKeyRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = false;
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Allowed)
-    }
+    one_key!(shown);
 
     fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<GetPublicKeyResponse>, KmsError> {
         let public_key = match spec(&key)?.material {
@@ -167,9 +126,7 @@ fn signing<O: Operation>(
     key: &KeyEntry,
     algorithm: &str,
 ) -> Result<(KeyPair, SignatureAlgorithm), KmsError> {
-    usable(key)?;
-    used_for::<O>(key, SIGN_VERIFY)?;
-    fits(key, algorithm)?;
+    used_by::<O>(key, SIGN_VERIFY, algorithm)?;
     let algorithm = signature_algorithm(algorithm).ok_or_else(unsupported)?;
     Ok((pair(view, key)?, algorithm))
 }
@@ -198,9 +155,7 @@ fn mac_key<O: Operation>(
     key: &KeyEntry,
     algorithm: &str,
 ) -> Result<(Arc<SecretBytes>, MacHash), KmsError> {
-    usable(key)?;
-    used_for::<O>(key, GENERATE_VERIFY_MAC)?;
-    fits(key, algorithm)?;
+    used_by::<O>(key, GENERATE_VERIFY_MAC, algorithm)?;
     match spec(key)?.material {
         Material::Mac(hash) => Ok((only_material(view, key)?, hash)),
         _ => Err(internal("a key for MACs has other material")),

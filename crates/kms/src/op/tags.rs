@@ -1,20 +1,15 @@
 //! TagResource, UntagResource, ListResourceTags.
 
 use super::keys::changed;
-use super::{Needs, Perform, paginate, stays};
-use crate::engine::{Aliases, KeyEntry, View};
+use super::{Perform, one_key, paginate, stays};
+use crate::engine::{KeyEntry, View};
 use crate::request::Done;
 use std::collections::BTreeMap;
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::{ErrorCode, KmsError};
 
 impl Perform for TagResourceRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = true;
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
-    }
+    one_key!(changed);
 
     fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<Empty>, KmsError> {
         stays(&key)?;
@@ -24,12 +19,7 @@ impl Perform for TagResourceRequest {
 }
 
 impl Perform for UntagResourceRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = true;
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
-    }
+    one_key!(changed);
 
     fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<Empty>, KmsError> {
         stays(&key)?;
@@ -40,12 +30,7 @@ impl Perform for UntagResourceRequest {
 }
 
 impl Perform for ListResourceTagsRequest {
-    type Target = KeyEntry;
-    const MUTATES: bool = false;
-
-    fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
-        Needs::named::<Self>(view, &self.key_id, Aliases::Refused)
-    }
+    one_key!(listed);
 
     fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<ListResourceTagsResponse>, KmsError> {
         let tags = key.record.tags.iter();

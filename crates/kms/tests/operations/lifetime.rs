@@ -1,0 +1,192 @@
+//! The states of a key, what time does to it, and where it is.
+
+use crate::support::{World, home, refused};
+use waxseal_kms_api::ErrorCode;
+use waxseal_kms_api::op::*;
+
+#[test]
+fn a_key_that_waits_for_its_deletion_does_nothing_and_then_is_gone() {
+    let world = World::new();
+    let key = world.symmetric();
+    let key_id = || key.clone();
+    let arn = world.describe(&key).unwrap().arn;
+    let sealed = world.encrypt(&key).unwrap();
+    let alias = CreateAliasRequest {
+        alias_name: "alias/going".to_owned(),
+        target_key_id: key_id(),
+    };
+    world.call(alias.clone()).unwrap();
+    let schedule = |days: i64| {
+        world.call(ScheduleKeyDeletionRequest {
+            key_id: key_id(),
+            pending_window_in_days: Some(days),
+        })
+    };
+    let cancel = || world.call(CancelKeyDeletionRequest { key_id: key_id() });
+    for days in [6, 31] {
+        assert_eq!(refused(schedule(days)).0, ErrorCode::Validation);
+    }
+    let message = format!("{arn} is not pending deletion.");
+    assert_eq!(refused(cancel()), (ErrorCode::InvalidState, message));
+    let scheduled = schedule(7).unwrap();
+    assert_eq!(scheduled.key_id, arn);
+    assert_eq!(scheduled.deletion_date.0, 1_800_604_800.0);
+    let seen = world.describe(&key).unwrap();
+    assert_eq!(seen.key_state, "PendingDeletion");
+    assert!(!seen.enabled);
+    let message = format!("{arn} is pending deletion.");
+    let pending = (ErrorCode::InvalidState, message);
+    assert_eq!(refused(world.encrypt(&key)), pending);
+    assert_eq!(refused(schedule(7)), pending);
+    let enable = || world.call(EnableKeyRequest { key_id: key_id() });
+    let disable = || world.call(DisableKeyRequest { key_id: key_id() });
+    assert_eq!(refused(enable()), pending);
+    assert_eq!(refused(disable()), pending);
+    assert_eq!(refused(world.call(alias)), pending);
+    let describe_anew = UpdateKeyDescriptionRequest {
+        key_id: key_id(),
+        description: "x".to_owned(),
+    };
+    assert_eq!(refused(world.call(describe_anew)), pending);
+    let rotate = RotateKeyOnDemandRequest { key_id: key_id() };
+    assert_eq!(refused(world.call(rotate)), pending);
+
+    world.later(6);
+    assert_eq!(cancel().unwrap().key_id, arn);
+    assert_eq!(world.describe(&key).unwrap().key_state, "Disabled");
+    enable().unwrap();
+    world.encrypt(&key).unwrap();
+
+    schedule(7).unwrap();
+    world.later(7);
+    let gone = format!("Key '{arn}' does not exist");
+    assert_eq!(refused(world.describe(&key)), (ErrorCode::NotFound, gone));
+    assert_eq!(refused(world.decrypt(&sealed)).0, ErrorCode::AccessDenied);
+    assert_eq!(world.engine.tend().unwrap(), 1);
+    assert_eq!(world.engine.tend().unwrap(), 0);
+    assert_eq!(refused(world.decrypt(&sealed)).0, ErrorCode::AccessDenied);
+    let listed = world.call(ListAliasesRequest::default()).unwrap();
+    assert!(listed.aliases.is_empty());
+    assert!(world.log().contains("\"DeleteKey\""));
+}
+
+#[test]
+fn keys_rotate_by_themselves_and_open_what_they_ever_sealed() {
+    let world = World::new();
+    let key = world.symmetric();
+    let key_id = || key.clone();
+    let status = || world.call(GetKeyRotationStatusRequest { key_id: key_id() });
+    assert!(!status().unwrap().key_rotation_enabled);
+    let enable = |rotation_period_in_days: Option<i64>| {
+        world.call(EnableKeyRotationRequest {
+            key_id: key_id(),
+            rotation_period_in_days,
+        })
+    };
+    assert_eq!(refused(enable(Some(89))).0, ErrorCode::Validation);
+    enable(None).unwrap();
+    assert_eq!(status().unwrap().rotation_period_in_days, Some(365));
+    enable(Some(90)).unwrap();
+    let next = status().unwrap().next_rotation_date.unwrap();
+    assert_eq!(next.0, 1_800_000_000.0 + 90.0 * 86_400.0);
+    let mut sealed = Vec::new();
+    for _ in 0..40 {
+        sealed.push(world.encrypt(&key).unwrap());
+        assert_eq!(world.engine.tend().unwrap(), 0);
+        world.later(90);
+        assert_eq!(world.engine.tend().unwrap(), 1);
+    }
+    let opened = sealed.iter().map(|blob| world.decrypt(blob).unwrap());
+    let materials: std::collections::HashSet<_> =
+        opened.map(|opened| opened.key_material_id).collect();
+    assert_eq!(materials.len(), 40);
+    let rotations = world.call(ListKeyRotationsRequest {
+        key_id: key_id(),
+        ..ListKeyRotationsRequest::default()
+    });
+    let rotations = rotations.unwrap().rotations;
+    assert_eq!(rotations.len(), 40);
+    let mut kinds = rotations.iter().map(|one| one.rotation_type.as_deref());
+    assert!(kinds.all(|kind| kind == Some("AUTOMATIC")));
+    let disable = DisableKeyRotationRequest { key_id: key_id() };
+    world.call(disable).unwrap();
+    world.later(1_000);
+    assert_eq!(world.engine.tend().unwrap(), 0);
+    let pair = EnableKeyRotationRequest {
+        key_id: world.key("RSA_2048", "SIGN_VERIFY"),
+        rotation_period_in_days: None,
+    };
+    assert_eq!(refused(world.call(pair)).0, ErrorCode::UnsupportedOperation);
+    assert!(world.log().contains("\"RotateKey\""));
+}
+
+#[test]
+fn regions_and_accounts_are_kept_apart() {
+    let world = World::new();
+    let places = [
+        home("eu-west-1", "111122223333"),
+        home("us-east-1", "111122223333"),
+        home("eu-west-1", "444455556666"),
+    ];
+    let mut keys = Vec::new();
+    for place in &places {
+        let made = world.call_from(place, CreateKeyRequest::default());
+        let made = made.unwrap().key_metadata;
+        assert_eq!(made.arn, format!("{place}:key/{}", made.key_id));
+        let alias = CreateAliasRequest {
+            alias_name: "alias/same".to_owned(),
+            target_key_id: made.key_id.clone(),
+        };
+        world.call_from(place, alias).unwrap();
+        keys.push(made);
+    }
+    for (at, place) in places.iter().enumerate() {
+        let listed = world.call_from(place, ListKeysRequest::default()).unwrap();
+        let ids: Vec<_> = listed.keys.into_iter().map(|key| key.key_id).collect();
+        assert_eq!(ids, [keys[at].key_id.clone()]);
+        let listed = world.call_from(place, ListAliasesRequest::default());
+        let listed = listed.unwrap().aliases;
+        assert_eq!(listed.len(), 1);
+        assert_eq!(listed[0].target_key_id, keys[at].key_id);
+        let describe = |name: &str| {
+            let request = DescribeKeyRequest {
+                key_id: name.to_owned(),
+                ..DescribeKeyRequest::default()
+            };
+            world.call_from(place, request)
+        };
+        assert_eq!(describe("alias/same").unwrap().key_metadata, keys[at]);
+        for (other, key) in keys.iter().enumerate().filter(|(other, _)| *other != at) {
+            let (code, message) = refused(describe(&key.key_id));
+            assert_eq!(code, ErrorCode::NotFound);
+            let absent = format!("Key '{place}:key/{}' does not exist", key.key_id);
+            assert_eq!(message, absent);
+            let (code, message) = refused(describe(&key.arn));
+            let region = &places[other].region;
+            if *region == place.region {
+                // It is there, and another account's.
+                assert_eq!(code, ErrorCode::AccessDenied);
+            } else {
+                assert_eq!(message, format!("Invalid arn {region}"));
+            }
+        }
+    }
+    let own = world.call(ListKeysRequest::default()).unwrap();
+    assert!(own.keys.is_empty());
+}
+
+#[test]
+fn multi_region_keys_have_their_own_kind_of_id() {
+    let world = World::new();
+    let request = CreateKeyRequest {
+        multi_region: Some(true),
+        ..CreateKeyRequest::default()
+    };
+    let made = world.call(request).unwrap().key_metadata;
+    assert!(made.key_id.starts_with("mrk-") && made.key_id.len() == 36);
+    let configuration = made.multi_region_configuration.unwrap();
+    assert_eq!(configuration.multi_region_key_type, "PRIMARY");
+    assert_eq!(configuration.primary_key.arn, made.arn);
+    let sealed = world.encrypt(&made.key_id).unwrap();
+    assert_eq!(world.decrypt(&sealed).unwrap().key_id, made.arn);
+}

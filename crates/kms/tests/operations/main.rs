@@ -1,0 +1,13 @@
+//! What the engine and its operations promise, through its one public way in.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed expectation is the point"
+)]
+
+mod access;
+mod cryptography;
+mod engine;
+mod lifetime;
+mod support;
