@@ -606,7 +606,7 @@ mod tests {
             ..Default::default()
         };
         let expected = r#"{"dryRun":false,"encryptionContext":{"a":"b"},"keyId":"k"}"#;
-        let logged: BTreeMap<_, _> = input.logged().into_iter().collect();
+        let logged: BTreeMap<_, _> = Shape::logged(&input).into_iter().collect();
         assert_eq!(serde_json::json!(logged).to_string(), expected);
     }
 
