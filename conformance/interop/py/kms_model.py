@@ -40,7 +40,8 @@ def range_of(shape):
 def compare(path, rule, shape):
     found = difference(f"type of {path}", rule["type"], shape.type_name)
     enum = shape.metadata.get("enum")
-    found += difference(f"values of {path}", rule["enum"], enum or None)
+    # Their order is that of AWS's errors where that is known, and it is not the model's.
+    found += difference(f"values of {path}", sorted(rule["enum"] or []), sorted(enum or []))
     found += difference(f"pattern of {path}", rule["pattern"], shape.metadata.get("pattern"))
     if not enum and shape.type_name not in ("map", "structure"):
         found += difference(f"range of {path}", rule["range"], range_of(shape))

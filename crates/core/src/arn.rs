@@ -56,6 +56,14 @@ impl KeyId {
             })
     }
 
+    /// Whether the id is one that a KMS gives: a UUID, or `mrk-` and 32 hexadecimal digits.
+    pub fn is_well_formed(&self) -> bool {
+        let digits = self.0.strip_prefix("mrk-").map(str::as_bytes);
+        let is_hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        self.is_uuid()
+            || digits.is_some_and(|digits| digits.len() == 32 && digits.iter().all(is_hex))
+    }
+
     /// Whether the id is that of a multi-Region key.
     pub fn is_multi_region(&self) -> bool {
         self.0.starts_with("mrk-")

@@ -11,6 +11,7 @@ pub mod hash;
 pub mod kdf;
 pub mod kem;
 pub mod key_pair;
+pub mod key_wrap;
 pub mod mac;
 pub mod password;
 pub mod pem;

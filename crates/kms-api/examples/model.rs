@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::io::Write as _;
 use waxseal_kms_api::ErrorCode;
 use waxseal_kms_api::model::{Kind, Member, Rule};
-use waxseal_kms_api::op::{OPERATIONS, OPERATIONS_NOT_DONE, shapes};
+use waxseal_kms_api::op::{OPERATIONS, shapes};
 
 fn rule(rule: &Rule) -> Value {
     let kind = match rule.kind {
@@ -45,9 +45,8 @@ fn main() -> std::io::Result<()> {
     let errors: serde_json::Map<_, _> = errors
         .map(|code| (code.name().to_owned(), code.status().into()))
         .collect();
-    let operations = [OPERATIONS, OPERATIONS_NOT_DONE].concat();
     let all = json!({
-        "operations": operations,
+        "operations": OPERATIONS,
         "shapes": shapes,
         "errors": errors,
     });

@@ -33,6 +33,8 @@ error_codes! {
     AlreadyExists => "AlreadyExistsException", 400;
     /// The request met another change of the same thing.
     Conflict => "ConflictException", 400;
+    /// The cluster of a custom key store is not there.
+    CloudHsmClusterNotFound => "CloudHsmClusterNotFoundException", 400;
     /// A custom key store has an id that is not there.
     CustomKeyStoreNotFound => "CustomKeyStoreNotFoundException", 400;
     /// Something the service leans on took too long.
@@ -101,6 +103,8 @@ error_codes! {
     UnsupportedOperation => "UnsupportedOperationException", 400;
     /// A member of the request breaks a constraint of the model.
     Validation => "ValidationException", 400;
+    /// The proxy of an external key store cannot be reached.
+    XksProxyUriUnreachable => "XksProxyUriUnreachableException", 400;
 }
 
 /// An error with its message. Some errors are sent without one, so that they tell nothing apart.

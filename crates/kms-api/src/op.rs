@@ -70,16 +70,22 @@ macro_rules! each_operation {
     ($callback:ident) => {
         $callback! {
             CancelKeyDeletionRequest -> CancelKeyDeletionResponse: "CancelKeyDeletion";
+            ConnectCustomKeyStoreRequest -> Empty: "ConnectCustomKeyStore";
             CreateAliasRequest -> Empty: "CreateAlias";
+            CreateCustomKeyStoreRequest -> CreateCustomKeyStoreResponse: "CreateCustomKeyStore";
             CreateGrantRequest -> CreateGrantResponse: "CreateGrant";
             CreateKeyRequest -> CreateKeyResponse: "CreateKey";
             DecapsulateRequest -> DecapsulateResponse: "Decapsulate";
             DecryptRequest -> DecryptResponse: "Decrypt";
             DeleteAliasRequest -> Empty: "DeleteAlias";
+            DeleteCustomKeyStoreRequest -> Empty: "DeleteCustomKeyStore";
+            DeleteImportedKeyMaterialRequest -> DeleteImportedKeyMaterialResponse: "DeleteImportedKeyMaterial";
             DeriveSharedSecretRequest -> DeriveSharedSecretResponse: "DeriveSharedSecret";
+            DescribeCustomKeyStoresRequest -> DescribeCustomKeyStoresResponse: "DescribeCustomKeyStores";
             DescribeKeyRequest -> DescribeKeyResponse: "DescribeKey";
             DisableKeyRequest -> Empty: "DisableKey";
             DisableKeyRotationRequest -> Empty: "DisableKeyRotation";
+            DisconnectCustomKeyStoreRequest -> Empty: "DisconnectCustomKeyStore";
             EnableKeyRequest -> Empty: "EnableKey";
             EnableKeyRotationRequest -> Empty: "EnableKeyRotation";
             EncapsulateRequest -> EncapsulateResponse: "Encapsulate";
@@ -90,9 +96,12 @@ macro_rules! each_operation {
             GenerateDataKeyWithoutPlaintextRequest -> GenerateDataKeyWithoutPlaintextResponse: "GenerateDataKeyWithoutPlaintext";
             GenerateMacRequest -> GenerateMacResponse: "GenerateMac";
             GenerateRandomRequest -> GenerateRandomResponse: "GenerateRandom";
+            GetKeyLastUsageRequest -> GetKeyLastUsageResponse: "GetKeyLastUsage";
             GetKeyPolicyRequest -> GetKeyPolicyResponse: "GetKeyPolicy";
             GetKeyRotationStatusRequest -> GetKeyRotationStatusResponse: "GetKeyRotationStatus";
+            GetParametersForImportRequest -> GetParametersForImportResponse: "GetParametersForImport";
             GetPublicKeyRequest -> GetPublicKeyResponse: "GetPublicKey";
+            ImportKeyMaterialRequest -> ImportKeyMaterialResponse: "ImportKeyMaterial";
             ListAliasesRequest -> ListAliasesResponse: "ListAliases";
             ListGrantsRequest -> ListGrantsResponse: "ListGrants";
             ListKeyPoliciesRequest -> ListKeyPoliciesResponse: "ListKeyPolicies";
@@ -102,6 +111,7 @@ macro_rules! each_operation {
             ListRetirableGrantsRequest -> ListGrantsResponse: "ListRetirableGrants";
             PutKeyPolicyRequest -> Empty: "PutKeyPolicy";
             ReEncryptRequest -> ReEncryptResponse: "ReEncrypt";
+            ReplicateKeyRequest -> ReplicateKeyResponse: "ReplicateKey";
             RetireGrantRequest -> Empty: "RetireGrant";
             RevokeGrantRequest -> Empty: "RevokeGrant";
             RotateKeyOnDemandRequest -> RotateKeyOnDemandResponse: "RotateKeyOnDemand";
@@ -110,30 +120,11 @@ macro_rules! each_operation {
             TagResourceRequest -> Empty: "TagResource";
             UntagResourceRequest -> Empty: "UntagResource";
             UpdateAliasRequest -> Empty: "UpdateAlias";
+            UpdateCustomKeyStoreRequest -> Empty: "UpdateCustomKeyStore";
             UpdateKeyDescriptionRequest -> Empty: "UpdateKeyDescription";
+            UpdatePrimaryRegionRequest -> Empty: "UpdatePrimaryRegion";
             VerifyRequest -> VerifyResponse: "Verify";
             VerifyMacRequest -> VerifyMacResponse: "VerifyMac";
-        }
-    };
-}
-
-/// As [`each_operation!`], the operations that the engine does not do.
-#[macro_export]
-macro_rules! each_operation_not_done {
-    ($callback:ident) => {
-        $callback! {
-            ConnectCustomKeyStoreRequest -> Empty: "ConnectCustomKeyStore";
-            CreateCustomKeyStoreRequest -> CreateCustomKeyStoreResponse: "CreateCustomKeyStore";
-            DeleteCustomKeyStoreRequest -> Empty: "DeleteCustomKeyStore";
-            DeleteImportedKeyMaterialRequest -> DeleteImportedKeyMaterialResponse: "DeleteImportedKeyMaterial";
-            DescribeCustomKeyStoresRequest -> DescribeCustomKeyStoresResponse: "DescribeCustomKeyStores";
-            DisconnectCustomKeyStoreRequest -> Empty: "DisconnectCustomKeyStore";
-            GetKeyLastUsageRequest -> GetKeyLastUsageResponse: "GetKeyLastUsage";
-            GetParametersForImportRequest -> GetParametersForImportResponse: "GetParametersForImport";
-            ImportKeyMaterialRequest -> ImportKeyMaterialResponse: "ImportKeyMaterial";
-            ReplicateKeyRequest -> ReplicateKeyResponse: "ReplicateKey";
-            UpdateCustomKeyStoreRequest -> Empty: "UpdateCustomKeyStore";
-            UpdatePrimaryRegionRequest -> Empty: "UpdatePrimaryRegion";
         }
     };
 }
@@ -150,7 +141,6 @@ macro_rules! operations {
 }
 
 each_operation!(operations);
-each_operation_not_done!(operations);
 
 macro_rules! names {
     ($( $input:ident -> $output:ident: $name:literal; )*) => {
@@ -160,8 +150,6 @@ macro_rules! names {
 
 /// The names of the operations that the engine does.
 pub const OPERATIONS: &[&str] = each_operation!(names);
-/// The names of the others.
-pub const OPERATIONS_NOT_DONE: &[&str] = each_operation_not_done!(names);
 
 /// A type's name in the service model, and its members.
 pub type ShapeEntry = (&'static str, &'static [Member]);

@@ -46,7 +46,7 @@ mod writer;
 
 pub use event::{Event, EventError, Resource};
 pub use log::{AuditLog, Exclusive, Receipt};
-pub use records::{Record, Records, records};
+pub use records::{Record, Records, records, records_after};
 pub use verify::{BrokenRecord, Reason, TornTail, Verified, VerifyError, verify};
 
 use std::io;

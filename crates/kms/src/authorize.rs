@@ -206,10 +206,14 @@ fn facts(asked: &Asked<'_>, access: &Access) -> Result<Facts, KmsError> {
 fn of_key(facts: &mut Facts, key: &KeyEntry, view: &View<'_>) -> Result<(), KmsError> {
     facts.set("kms:KeySpec", key.record.spec.as_str());
     facts.set("kms:KeyUsage", key.record.usage.as_str());
-    facts.set("kms:KeyOrigin", "AWS_KMS");
+    facts.set("kms:KeyOrigin", key.record.origin.as_str());
     facts.set("kms:MultiRegion", key.record.multi_region.to_string());
     if key.record.multi_region {
-        facts.set("kms:MultiRegionKeyType", "PRIMARY");
+        let is_primary = key.record.is_primary();
+        facts.set(
+            "kms:MultiRegionKeyType",
+            if is_primary { "PRIMARY" } else { "REPLICA" },
+        );
     }
     for (name, value) in &key.record.tags {
         facts.set(&format!("aws:ResourceTag/{name}"), value.as_str());
@@ -222,7 +226,7 @@ fn of_key(facts: &mut Facts, key: &KeyEntry, view: &View<'_>) -> Result<(), KmsE
 }
 
 /// Members of requests, as the audit log names them, and the condition keys they are.
-const MEMBERS: [(&str, &str); 14] = [
+const MEMBERS: [(&str, &str); 20] = [
     ("granteePrincipal", "kms:GranteePrincipal"),
     ("retiringPrincipal", "kms:RetiringPrincipal"),
     ("encryptionAlgorithm", "kms:EncryptionAlgorithm"),
@@ -243,6 +247,12 @@ const MEMBERS: [(&str, &str); 14] = [
     ("keyUsage", "kms:KeyUsage"),
     ("origin", "kms:KeyOrigin"),
     ("multiRegion", "kms:MultiRegion"),
+    ("expirationModel", "kms:ExpirationModel"),
+    ("validTo", "kms:ValidTo"),
+    ("wrappingAlgorithm", "kms:WrappingAlgorithm"),
+    ("wrappingKeySpec", "kms:WrappingKeySpec"),
+    ("primaryRegion", "kms:PrimaryRegion"),
+    ("replicaRegion", "kms:ReplicaRegion"),
 ];
 
 fn of_request(facts: &mut Facts, access: &Access, parameters: &Value) {

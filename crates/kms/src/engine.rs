@@ -4,9 +4,9 @@ use crate::audit::{AuditLog, Event, Exclusive};
 use crate::clock::Clock;
 use crate::model::{
     self, AliasRecord, GrantRecord, KeyRecord, PENDING_PREFIX, alias_document, aliases_prefix,
-    grants_prefix, key_document, material_document, pending_document,
+    grants_prefix, key_document, material_document, pending_document, siblings_prefix,
 };
-use crate::op::Perform;
+use crate::op::{Perform, Uses};
 use crate::policy::{Policy, PolicyKind};
 use crate::request::{Authenticated, Caller, Change, Outcome};
 use crate::seal::RowSealer;
@@ -15,11 +15,12 @@ use crate::tend::{self, Due};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use time::OffsetDateTime;
 use waxseal_core::arn::Home;
 use waxseal_core::crypto::random::{self, Entropy};
 use waxseal_core::{AliasName, KeyArn, KeyId, KeyRef, SecretBytes};
+use waxseal_kms_api::op::KeyLastUsageData;
 use waxseal_kms_api::{ErrorCode, KmsError};
 
 /// What an engine is made of. Everything that touches the world is handed in.
@@ -49,6 +50,7 @@ impl std::fmt::Debug for Parts {
 pub struct Engine {
     parts: Parts,
     cache: RwLock<Cache>,
+    uses: Mutex<Uses>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -67,6 +69,7 @@ impl Engine {
         let engine = Self {
             parts,
             cache: RwLock::default(),
+            uses: Mutex::default(),
         };
         if !engine.scan(PENDING_PREFIX)?.is_empty() {
             let mut log = engine.parts.audit.exclusive().map_err(internal)?;
@@ -414,11 +417,11 @@ impl Engine {
             return Ok(None);
         };
         let home = record.place(self.home());
-        let now = model::seconds(self.parts.clock.now());
-        let id = record.id.parse().map_err(internal)?;
-        Ok(tend::what(&record, now).map(|what| Due {
+        let arn = home.key_arn(record.id.parse().map_err(internal)?);
+        let view = self.view(&home, None);
+        Ok(tend::what(&view, &arn, &record)?.map(|what| Due {
             what,
-            arn: home.key_arn(id),
+            arn,
             record,
             revision,
         }))
@@ -557,6 +560,9 @@ impl View<'_> {
     fn key_entry(&self, id: KeyId, entry: Option<Entry>) -> Option<KeyEntry> {
         match entry {
             Some(Entry::Key(record, policy, revision)) if !self.is_gone(&record) => {
+                // Material whose time is over is not there, whether it was removed yet or not.
+                let lasting = record.without_expired(self.seconds());
+                let record = lasting.map_or(record, |(_, record)| Arc::new(record));
                 Some(KeyEntry {
                     arn: record.place(self.engine.home()).key_arn(id),
                     record,
@@ -613,6 +619,34 @@ impl View<'_> {
         Ok(keys)
     }
 
+    /// The key in the other Regions where a multi-Region key is.
+    pub(crate) fn siblings(&self, key: &KeyArn) -> Result<Vec<KeyEntry>, KmsError> {
+        let mut found = Vec::new();
+        if !key.id.is_multi_region() {
+            return Ok(found);
+        }
+        for document in self.engine.scan(&siblings_prefix(&key.id))? {
+            let entry = self.engine.cached(&document.key, Entry::key)?;
+            found.extend(self.key_entry(key.id.clone(), entry));
+        }
+        found.retain(|sibling| sibling.arn != *key);
+        Ok(found)
+    }
+
+    /// Seals what only this KMS can open again, and only under the same name.
+    pub(crate) fn seal(&self, name: &str, body: &[u8]) -> Result<Vec<u8>, KmsError> {
+        self.engine.sealed(name, Expect::Absent, body)
+    }
+
+    /// Opens what [`View::seal`] gave.
+    pub(crate) fn open(&self, name: &str, sealed: &[u8]) -> Result<SecretBytes, KmsError> {
+        self.engine.parts.rows.open(&Document {
+            key: name.to_owned(),
+            revision: 1,
+            body: sealed.to_owned(),
+        })
+    }
+
     /// The grants of a key, in the order of their ids.
     pub(crate) fn grants(&self, key: &KeyArn) -> Result<Vec<GrantEntry>, KmsError> {
         let documents = self
@@ -626,6 +660,14 @@ impl View<'_> {
             })
         };
         documents.iter().map(entry).collect()
+    }
+
+    /// The last use of the key with this ARN.
+    pub(crate) fn last_use(&self, arn: &str) -> Result<Option<KeyLastUsageData>, KmsError> {
+        let uses = self.engine.uses.lock();
+        let mut uses = uses.unwrap_or_else(PoisonError::into_inner);
+        uses.of(self.engine.parts.audit.dir(), arn)
+            .map_err(internal)
     }
 
     /// A fresh id for a grant: 64 hexadecimal digits.
@@ -661,7 +703,7 @@ impl View<'_> {
             return Err(KmsError::new(ErrorCode::NotFound, message));
         }
         let id = match name {
-            KeyRef::Id(id) if id.is_uuid() || id.is_multi_region() => id,
+            KeyRef::Id(id) if id.is_well_formed() => id,
             KeyRef::Arn(arn) => arn.id,
             KeyRef::Alias(alias) | KeyRef::AliasArn(_, alias) if aliases == Aliases::Allowed => {
                 let there = View {

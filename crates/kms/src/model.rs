@@ -67,10 +67,23 @@ pub(crate) struct KeyRecord {
     pub(crate) deletion: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rotation: Option<RotationRecord>,
+    /// How long the waiting period will be, in days, while the replicas must go first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deletion_days: Option<i64>,
     #[serde(default)]
     pub(crate) multi_region: bool,
+    /// The Region of a multi-Region key's primary, in the records of its replicas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) primary_region: Option<String>,
+    /// `AWS_KMS`, or `EXTERNAL` for material that is imported.
+    #[serde(default = "aws_kms")]
+    pub(crate) origin: String,
+    /// Whether the last material waits for a rotation on demand.
+    #[serde(default)]
+    pub(crate) is_last_pending: bool,
     pub(crate) tags: BTreeMap<String, String>,
-    /// Oldest first; version `n` is at place `n - 1`. The last one encrypts.
+    /// Oldest first; version `n` is at place `n - 1`. The last one encrypts, or the one before it
+    /// while the last is pending.
     pub(crate) materials: Vec<MaterialRecord>,
 }
 
@@ -81,6 +94,15 @@ fn symmetric() -> String {
 fn encrypt_decrypt() -> String {
     crate::spec::ENCRYPT_DECRYPT.to_owned()
 }
+
+fn aws_kms() -> String {
+    AWS_KMS.to_owned()
+}
+
+/// Material that was made here.
+pub(crate) const AWS_KMS: &str = "AWS_KMS";
+/// Material that is imported.
+pub(crate) const EXTERNAL: &str = "EXTERNAL";
 
 /// Seconds of a day.
 pub(crate) const DAY: f64 = 86_400.0;
@@ -99,6 +121,35 @@ pub(crate) struct MaterialRecord {
     pub(crate) material_id: String,
     pub(crate) since: f64,
     pub(crate) kind: MaterialKind,
+    /// Of imported material.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) import: Option<ImportRecord>,
+}
+
+/// What is known of imported material.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ImportRecord {
+    /// Whether its row is there: it was imported, and not removed since.
+    pub(crate) is_here: bool,
+    /// When it expires.
+    pub(crate) valid_to: Option<f64>,
+    pub(crate) description: Option<String>,
+}
+
+impl MaterialRecord {
+    /// Whether it can be used, until it expires.
+    pub(crate) fn is_here(&self) -> bool {
+        self.import.as_ref().is_none_or(|import| import.is_here)
+    }
+
+    pub(crate) fn valid_to(&self) -> Option<f64> {
+        let import = self.import.as_ref().filter(|import| import.is_here)?;
+        import.valid_to
+    }
+
+    fn is_expired(&self, now: f64) -> bool {
+        self.valid_to().is_some_and(|end| end <= now)
+    }
 }
 
 /// How a backing key came to be.
@@ -123,7 +174,7 @@ impl KeyRecord {
     /// When the key is rotated next by itself: an interval after rotation was enabled, or after
     /// the last time it was rotated by itself.
     pub(crate) fn next_rotation(&self) -> Option<f64> {
-        let rotation = self.rotation?;
+        let rotation = self.rotation.filter(|_| self.is_primary())?;
         let automatic = self.materials.iter().rev();
         let last = automatic
             .filter(|material| material.kind == MaterialKind::Automatic)
@@ -133,10 +184,68 @@ impl KeyRecord {
         Some(last.max(rotation.since) + rotation.days as f64 * DAY)
     }
 
-    /// The version that encrypts.
+    /// The version that encrypts; 0 before the first import.
     pub(crate) fn current_version(&self) -> u32 {
-        // A key has one material from its creation on, and at most 2³² by the version's type.
-        self.materials.len() as u32
+        // At most 2³² by the version's type.
+        (self.materials.len() - usize::from(self.is_last_pending)) as u32
+    }
+
+    /// The material that encrypts.
+    pub(crate) fn current(&self) -> Option<&MaterialRecord> {
+        self.material(self.current_version())
+    }
+
+    /// The imported material that waits for a rotation.
+    pub(crate) fn pending(&self) -> Option<&MaterialRecord> {
+        self.materials.last().filter(|_| self.is_last_pending)
+    }
+
+    /// Whether this is the primary of a multi-Region key, or a key of one Region.
+    pub(crate) fn is_primary(&self) -> bool {
+        self.primary_region.is_none()
+    }
+
+    /// Whether all material is there that the key ever had in use.
+    pub(crate) fn is_complete(&self) -> bool {
+        let used = self.materials.iter().take(self.current_version() as usize);
+        self.current_version() > 0 && used.clone().all(MaterialRecord::is_here)
+    }
+
+    /// The versions whose time is over, and the record without their material.
+    pub(crate) fn without_expired(&self, now: f64) -> Option<(Vec<u32>, Self)> {
+        let numbered = (1..).zip(&self.materials);
+        let over = numbered.filter(|(_, material)| material.is_expired(now));
+        let over: Vec<u32> = over.map(|(version, _)| version).collect();
+        if over.is_empty() {
+            return None;
+        }
+        let mut record = self.clone();
+        for version in &over {
+            record.lose(*version);
+        }
+        Some((over, record))
+    }
+
+    /// Takes note that the imported material of a version is gone. A key that lost what it ever
+    /// had in use waits for it.
+    pub(crate) fn lose(&mut self, version: u32) {
+        if version > self.current_version() {
+            self.materials.pop();
+            self.is_last_pending = false;
+            return;
+        }
+        let at = version as usize - 1;
+        if let Some(import) = self
+            .materials
+            .get_mut(at)
+            .and_then(|one| one.import.as_mut())
+        {
+            import.is_here = false;
+            import.valid_to = None;
+        }
+        if matches!(self.state, KeyState::Enabled | KeyState::Disabled) {
+            self.state = KeyState::PendingImport;
+        }
     }
 
     pub(crate) fn material(&self, version: u32) -> Option<&MaterialRecord> {
@@ -190,6 +299,11 @@ fn key_name(region: &str, id: &KeyId) -> String {
 
 pub(crate) fn key_document(region: &str, id: &KeyId) -> String {
     format!("{KEY_PREFIX}{}", key_name(region, id))
+}
+
+/// What the records of a multi-Region key begin with, in all Regions.
+pub(crate) fn siblings_prefix(id: &KeyId) -> String {
+    format!("{KEY_PREFIX}{id}@")
 }
 
 pub(crate) fn material_document(region: &str, id: &KeyId, version: u32) -> String {

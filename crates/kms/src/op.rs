@@ -10,13 +10,20 @@ mod cryptography;
 mod deletion;
 mod grants;
 mod keys;
+mod material;
 mod pairs;
 mod policies;
+mod regions;
 mod rotation;
 mod signing;
+mod stores;
 mod tags;
+mod usage;
 
+pub(crate) use keys::kept;
+pub(crate) use material::unkept;
 pub(crate) use rotation::rotated;
+pub(crate) use usage::Uses;
 
 use crate::authorize::{Access, Resource};
 use crate::engine::{Aliases, KeyEntry, View};
@@ -144,7 +151,7 @@ fn spec(key: &KeyEntry) -> Result<&'static Spec, KmsError> {
 /// Refuses a key whose deletion is pending.
 fn stays(key: &KeyEntry) -> Result<(), KmsError> {
     match key.record.state {
-        KeyState::PendingDeletion => usable(key),
+        KeyState::PendingDeletion | KeyState::PendingReplicaDeletion => usable(key),
         _ => Ok(()),
     }
 }
@@ -228,6 +235,29 @@ fn usable(key: &KeyEntry) -> Result<(), KmsError> {
         KeyState::PendingImport => pending("import"),
         KeyState::PendingReplicaDeletion => pending("replica deletion"),
     }
+}
+
+/// Refuses a key whose material is of another origin.
+fn of_origin(key: &KeyEntry, origin: &str) -> Result<(), KmsError> {
+    if key.record.origin == origin {
+        return Ok(());
+    }
+    let (arn, own) = (&key.arn, &key.record.origin);
+    Err(KmsError::new(
+        ErrorCode::UnsupportedOperation,
+        format!("{arn} origin is {own} which is not valid for this operation."),
+    ))
+}
+
+/// Refuses a replica.
+fn is_primary(key: &KeyEntry) -> Result<(), KmsError> {
+    if key.record.is_primary() {
+        return Ok(());
+    }
+    Err(KmsError::new(
+        ErrorCode::UnsupportedOperation,
+        format!("{} is not a multi-region primary key.", key.arn),
+    ))
 }
 
 /// A change that writes `record` as JSON.

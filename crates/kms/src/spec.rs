@@ -113,6 +113,25 @@ impl Spec {
         found.map(|(_, algorithms)| *algorithms).unwrap_or_default()
     }
 
+    /// Whether material of one's own can be imported.
+    pub(crate) fn imports(&self) -> bool {
+        !matches!(self.material, Material::Kem(_))
+    }
+
+    /// Imported material, as its row has it, if it is one of this spec: as many bytes as made here,
+    /// or a key pair in PKCS#8.
+    pub(crate) fn imported(&self, given: &SecretBytes) -> Option<SecretBytes> {
+        let sized = |bytes| (given.len() == bytes).then(|| SecretBytes::copy_of(given.expose()));
+        match self.material {
+            Material::Symmetric => sized(32),
+            Material::Mac(hash) => sized(hash.bytes()),
+            Material::Pair(pair) => KeyPair::from_pkcs8(pair, given.expose())
+                .and_then(|pair| pair.pkcs8())
+                .ok(),
+            Material::Kem(_) => None,
+        }
+    }
+
     /// New material, as its row has it.
     pub(crate) fn new_material(&self, entropy: &dyn Entropy) -> Result<SecretBytes, KmsError> {
         let random = |bytes| {

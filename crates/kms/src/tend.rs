@@ -1,8 +1,8 @@
-//! What comes due by itself: rotation, and the end of a waiting period.
+//! What comes due by itself: rotation, the end of imported material, and waiting periods.
 
 use crate::audit::{Event, Resource};
 use crate::engine::{KeyEntry, View};
-use crate::model::{KeyRecord, KeyState, MaterialKind, key_document, material_document};
+use crate::model::{DAY, KeyRecord, KeyState, MaterialKind, key_document};
 use crate::op;
 use crate::request::Change;
 use crate::store::Expect;
@@ -18,23 +18,28 @@ const SERVICE: &str = "kms.amazonaws.com";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum What {
     Rotation,
+    /// Imported material is removed.
+    Expiry,
+    /// The last replica is gone: the waiting period of the primary key begins.
+    Waiting,
     Deletion,
 }
 
-/// What is due for a key at `now`, in seconds since 1970. A disabled key is rotated once it is
-/// enabled again.
-pub(crate) fn what(record: &KeyRecord, now: f64) -> Option<What> {
-    match record.state {
-        KeyState::PendingDeletion => {
-            let is_due = record.deletion.is_some_and(|due| due <= now);
-            is_due.then_some(What::Deletion)
-        }
-        KeyState::Enabled => {
-            let is_due = record.next_rotation().is_some_and(|due| due <= now);
-            is_due.then_some(What::Rotation)
-        }
+/// What is due for a key. A disabled key is rotated once it is enabled again.
+pub(crate) fn what(
+    view: &View<'_>,
+    key: &KeyArn,
+    record: &KeyRecord,
+) -> Result<Option<What>, KmsError> {
+    let now = view.seconds();
+    let is_due = |time: Option<f64>| time.is_some_and(|due| due <= now);
+    Ok(match record.state {
+        KeyState::PendingDeletion if is_due(record.deletion) => Some(What::Deletion),
+        _ if record.without_expired(now).is_some() => Some(What::Expiry),
+        KeyState::Enabled if is_due(record.next_rotation()) => Some(What::Rotation),
+        KeyState::PendingReplicaDeletion if view.siblings(key)?.is_empty() => Some(What::Waiting),
         _ => None,
-    }
+    })
 }
 
 /// Something that is due.
@@ -57,6 +62,25 @@ impl Due {
         match self.what {
             What::Rotation => op::rotated(view, &key, MaterialKind::Automatic),
             What::Deletion => self.removal(view),
+            What::Expiry => {
+                let Some((versions, record)) = self.record.without_expired(view.seconds()) else {
+                    return Ok(Vec::new());
+                };
+                let mut changes = vec![op::kept(&key, &record)?];
+                changes.extend(
+                    versions
+                        .into_iter()
+                        .map(|version| op::unkept(&key.arn, version)),
+                );
+                Ok(changes)
+            }
+            What::Waiting => {
+                let mut record = KeyRecord::clone(&self.record);
+                let days = record.deletion_days.take().unwrap_or_default();
+                record.state = KeyState::PendingDeletion;
+                record.deletion = Some(view.seconds() + days as f64 * DAY);
+                Ok(vec![op::kept(&key, &record)?])
+            }
         }
     }
 
@@ -68,9 +92,10 @@ impl Due {
         };
         let (region, id) = (&self.arn.home.region, &self.arn.id);
         let mut changes = vec![remove(key_document(region, id), self.revision)];
-        for version in 1..=self.record.current_version() {
-            // A material is written once.
-            changes.push(remove(material_document(region, id, version), 1));
+        for (version, material) in (1..).zip(&self.record.materials) {
+            if material.is_here() {
+                changes.push(op::unkept(&self.arn, version));
+            }
         }
         for grant in view.grants(&self.arn)? {
             changes.push(remove(grant.document, grant.revision));
@@ -88,6 +113,8 @@ impl Due {
         let (arn, account_id) = (self.arn.to_string(), self.arn.home.account.clone());
         let event_name = match self.what {
             What::Rotation => "RotateKey",
+            What::Expiry => "DeleteExpiredKeyMaterial",
+            What::Waiting => "ScheduleKeyDeletion",
             What::Deletion => "DeleteKey",
         };
         let mut additional = Map::new();

@@ -219,15 +219,14 @@ impl Front {
         if !known {
             return Err(sigv4::unknown_access_key());
         }
-        if verified?.region != *region {
+        let signed_for = verified?.region;
+        if !is_region(&signed_for) {
             return Err(KmsError::new(
                 ErrorCode::InvalidSignature,
-                format!(
-                    "Credential should be scoped to a valid region: this server is '{region}'. "
-                ),
+                "Credential should be scoped to a valid region. ",
             ));
         }
-        Ok(region.clone())
+        Ok(signed_for)
     }
 }
 

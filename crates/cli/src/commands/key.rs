@@ -287,10 +287,15 @@ impl Keys<'_> {
             key_id: key_id.clone(),
             pending_window_in_days: Some(days),
         };
-        let due = date(call(self.engine, request)?.deletion_date);
+        let answer = call(self.engine, request)?;
+        let due = answer.deletion_date.map(date);
+        let when = match &due {
+            Some(due) => format!("on {due}"),
+            None => format!("{days} days after its last replica"),
+        };
         self.tell(
-            &format!("{key_id} will be deleted on {due}; waxseal key cancel-deletion keeps it"),
-            || json!({ "keyId": key_id, "state": "PendingDeletion", "deletion": due }),
+            &format!("{key_id} will be deleted {when}; waxseal key cancel-deletion keeps it"),
+            || json!({ "keyId": key_id, "state": answer.key_state, "deletion": due }),
         )
     }
 

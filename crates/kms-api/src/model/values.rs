@@ -188,10 +188,11 @@ pub const KEY_USAGE_TYPE: &[&str] = &[
     "ENCAPSULATE_DECAPSULATE",
 ];
 /// `MacAlgorithmSpec`.
+/// In the order of AWS's errors.
 pub const MAC_ALGORITHM_SPEC: &[&str] = &[
-    "HMAC_SHA_224",
-    "HMAC_SHA_256",
     "HMAC_SHA_384",
+    "HMAC_SHA_256",
+    "HMAC_SHA_224",
     "HMAC_SHA_512",
 ];
 /// `MessageType`.

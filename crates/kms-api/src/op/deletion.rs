@@ -20,7 +20,8 @@ shapes! {
         /// The key.
         key_id: String => "KeyId", Rule::text(1, 2048);
         /// When the key goes.
-        deletion_date: Timestamp => "DeletionDate", Rule::time();
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deletion_date: Option<Timestamp> => "DeletionDate", Rule::time();
         /// The state.
         key_state: String => "KeyState", Rule::one_of(values::KEY_STATE);
         /// The waiting period, 7 to 30 days; 30 when absent.

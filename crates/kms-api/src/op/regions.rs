@@ -33,7 +33,7 @@ shapes! {
         /// The policy of the replica.
         replica_policy: String => "ReplicaPolicy", Rule::text(1, 131072).matching(&patterns::POLICY);
         /// The tags of the replica.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         replica_tags: Vec<Tag> => "ReplicaTags", Rule::list_of(Tag::MEMBERS);
     }
 

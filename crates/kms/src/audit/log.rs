@@ -3,13 +3,14 @@
 use super::AuditError;
 use super::event::{Encoded, Event};
 use super::writer::Writer;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// An audit log that is open for appending. Any number of threads may share it, and any number of
 /// processes may have the same folder open.
 #[derive(Debug)]
 pub struct AuditLog {
+    dir: PathBuf,
     queue: Mutex<Queue>,
     writer: Mutex<Writer>,
 }
@@ -45,9 +46,15 @@ impl AuditLog {
     pub fn open(dir: &Path) -> Result<Self, AuditError> {
         let writer = Writer::open(dir)?;
         Ok(Self {
+            dir: dir.to_owned(),
             queue: Mutex::default(),
             writer: Mutex::new(writer),
         })
+    }
+
+    /// Its folder.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Ends segments at another length than [`super::SEGMENT_BYTES_MAX`]. Processes may differ.

@@ -22,8 +22,14 @@ pub struct Record {
 ///
 /// Needs no lock: records that are appended meanwhile may or may not be seen.
 pub fn records(dir: &Path) -> Records {
+    records_after(dir, 0)
+}
+
+/// As [`records`], from the one after `sequence` on. Segments before it are not read.
+pub fn records_after(dir: &Path, sequence: u64) -> Records {
     Records {
         dir: dir.to_owned(),
+        after: sequence,
         state: State::New,
     }
 }
@@ -32,6 +38,7 @@ pub fn records(dir: &Path) -> Records {
 #[derive(Debug)]
 pub struct Records {
     dir: PathBuf,
+    after: u64,
     state: State,
 }
 
@@ -64,7 +71,9 @@ impl Records {
             match &mut self.state {
                 State::Done => return Ok(None),
                 State::New => {
-                    let segments = segment::list(&self.dir)?.segments;
+                    let mut segments = segment::list(&self.dir)?.segments;
+                    let before = segments.partition_point(|first| *first <= self.after + 1);
+                    segments.drain(..before.saturating_sub(1));
                     self.begin(segments.into())?;
                 }
                 State::Reading {
@@ -77,7 +86,10 @@ impl Records {
                         AuditError::io("read", &segment::path(&self.dir, first), &error)
                     })?;
                     match next {
-                        Next::Line(line) => return parse(first, line).map(Some),
+                        Next::Line(line) => match parse(first, line, self.after)? {
+                            Some(record) => return Ok(Some(record)),
+                            None => continue,
+                        },
                         Next::TooLong => {
                             return Err(AuditError::corrupt(first, segment::TOO_LONG));
                         }
@@ -111,15 +123,19 @@ impl Records {
     }
 }
 
-fn parse(first: u64, line: Vec<u8>) -> Result<Record, AuditError> {
+/// The record in a line, unless it is not after `after`.
+fn parse(first: u64, line: Vec<u8>, after: u64) -> Result<Option<Record>, AuditError> {
     let corrupt = |reason| AuditError::corrupt(first, reason);
     let sequence = Link::parse(&line).map_err(corrupt)?.sequence();
+    if sequence <= after {
+        return Ok(None);
+    }
     let event = serde_json::from_slice(&line).map_err(|error| corrupt(error.to_string()))?;
     debug_assert!(line.len() <= RECORD_BYTES_MAX);
     let line = String::from_utf8(line).map_err(|error| corrupt(error.to_string()))?;
-    Ok(Record {
+    Ok(Some(Record {
         sequence,
         line,
         event,
-    })
+    }))
 }

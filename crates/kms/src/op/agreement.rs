@@ -2,14 +2,14 @@
 
 use super::cryptography::no_recipient;
 use super::signing::{kem_key, pair};
-use super::{Perform, invalid, one_key, used_by};
+use super::{Perform, one_key, used_by};
 use crate::engine::{KeyEntry, View, internal};
 use crate::request::Done;
 use crate::spec::{ENCAPSULATE_DECAPSULATE, KEY_AGREEMENT};
 use waxseal_core::crypto::kem::KemKey;
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::shape::{Blob, SecretBlob};
-use waxseal_kms_api::{KmsError, Operation};
+use waxseal_kms_api::{ErrorCode, KmsError, Operation};
 
 impl Perform for DeriveSharedSecretRequest {
     one_key!(used);
@@ -22,16 +22,16 @@ impl Perform for DeriveSharedSecretRequest {
         no_recipient(self.recipient.as_ref())?;
         used_by::<Self>(&key, KEY_AGREEMENT, &self.key_agreement_algorithm)?;
         let own = pair(view, &key)?;
-        let secret = own.agree(&self.public_key.0).map_err(|_| {
-            let spec = &key.record.spec;
-            invalid(format!("The public key is not a valid {spec} public key."))
+        let secret = own.agree(&self.public_key.0).map_err(|_| KmsError {
+            code: ErrorCode::Validation,
+            message: None,
         })?;
         Ok(Done::read(DeriveSharedSecretResponse {
             key_id: key.arn.to_string(),
             shared_secret: SecretBlob(secret),
             ciphertext_for_recipient: None,
             key_agreement_algorithm: self.key_agreement_algorithm,
-            key_origin: "AWS_KMS".to_owned(),
+            key_origin: key.record.origin.clone(),
         }))
     }
 }

@@ -30,20 +30,27 @@ impl Perform for ScheduleKeyDeletionRequest {
             )));
         }
         stays(&key)?;
-        let due = view.seconds() + days as f64 * DAY;
+        // A primary key outlives its replicas: its own waiting period begins when they are gone.
+        let is_first = key.record.is_primary() && !view.siblings(&key.arn)?.is_empty();
+        let due = (!is_first).then_some(view.seconds() + days as f64 * DAY);
+        let state = match is_first {
+            true => KeyState::PendingReplicaDeletion,
+            false => KeyState::PendingDeletion,
+        };
         let Done { changes, .. } = changed(&key, |record| {
-            record.state = KeyState::PendingDeletion;
-            record.deletion = Some(due);
+            record.state = state;
+            record.deletion = due;
+            record.deletion_days = is_first.then_some(days);
         })?;
         let mut done = Done::read(ScheduleKeyDeletionResponse {
             key_id: key.arn.to_string(),
-            deletion_date: Timestamp(due),
-            key_state: KeyState::PendingDeletion.name().to_owned(),
+            deletion_date: due.map(Timestamp),
+            key_state: state.name().to_owned(),
             pending_window_in_days: Some(days),
         });
         done.response_elements = Some(json!({
             "keyId": key.arn.to_string(),
-            "keyState": KeyState::PendingDeletion.name(),
+            "keyState": state.name(),
             "pendingWindowInDays": days,
         }));
         done.changes = changes;
@@ -55,13 +62,18 @@ impl Perform for CancelKeyDeletionRequest {
     one_key!(changed);
 
     fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<CancelKeyDeletionResponse>, KmsError> {
-        if key.record.state != KeyState::PendingDeletion {
+        let pending = [KeyState::PendingDeletion, KeyState::PendingReplicaDeletion];
+        if !pending.contains(&key.record.state) {
             let message = format!("{} is not pending deletion.", key.arn);
             return Err(KmsError::new(ErrorCode::InvalidState, message));
         }
         let Done { changes, .. } = changed(&key, |record| {
-            record.state = KeyState::Disabled;
+            record.state = match record.is_complete() {
+                true => KeyState::Disabled,
+                false => KeyState::PendingImport,
+            };
             record.deletion = None;
+            record.deletion_days = None;
         })?;
         let mut done = Done::read(CancelKeyDeletionResponse {
             key_id: key.arn.to_string(),

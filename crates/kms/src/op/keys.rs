@@ -2,19 +2,22 @@
 
 use super::{Needs, Perform, invalid, one_key, paginate, put, stays, unsupported, usable};
 use crate::engine::{KeyEntry, View};
-use crate::model::{KeyRecord, KeyState, MaterialKind, key_document};
+use crate::model::{
+    AWS_KMS, EXTERNAL, KeyRecord, KeyState, MaterialKind, MaterialRecord, key_document,
+};
 use crate::op::policies::acceptable;
-use crate::op::rotation::new_material;
+use crate::op::rotation::{expiration, material_row, new_material};
+use crate::op::stores::no_store;
 use crate::op::tags;
-use crate::request::Done;
+use crate::request::{Change, Done};
 use crate::spec::{self, Spec};
 use crate::store::Expect;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use waxseal_core::KeyArn;
+use waxseal_kms_api::KmsError;
 use waxseal_kms_api::model::Shape as _;
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::shape::Timestamp;
-use waxseal_kms_api::{ErrorCode, KmsError};
 
 impl Perform for CreateKeyRequest {
     type Target = ();
@@ -27,44 +30,51 @@ impl Perform for CreateKeyRequest {
     fn run(self, (): (), view: &View<'_>) -> Result<Done<CreateKeyResponse>, KmsError> {
         let (spec, usage) = spec_and_usage(&self)?;
         let is_multi_region = self.multi_region.unwrap_or(false);
-        refuse_what_is_not_here(&self)?;
+        let origin = origin(&self, spec)?;
         let id = view.new_key_id(is_multi_region)?;
         let arn = view.home().key_arn(id.clone());
         if let Some(policy) = &self.policy {
             let bypass = self.bypass_policy_lockout_safety_check;
             acceptable(view, &arn, policy, bypass.unwrap_or(false))?;
         }
-        let material = new_material(view, spec, &arn, 1, MaterialKind::Created)?;
+        let made = match origin {
+            EXTERNAL => None,
+            _ => Some(new_material(view, spec, &arn, MaterialKind::Created)?),
+        };
+        let (materials, bytes) = made.map(|made| (made.record, made.bytes)).unzip();
         let record = KeyRecord {
             id: id.to_string(),
             region: view.home().region.clone(),
             account: view.home().account.clone(),
             created: view.seconds(),
             description: self.description.unwrap_or_default(),
-            state: KeyState::Enabled,
+            state: match origin {
+                EXTERNAL => KeyState::PendingImport,
+                _ => KeyState::Enabled,
+            },
             spec: spec.name.to_owned(),
             usage: usage.to_owned(),
             policy: self.policy,
             deletion: None,
+            deletion_days: None,
             rotation: None,
             multi_region: is_multi_region,
+            primary_region: None,
+            origin: origin.to_owned(),
+            is_last_pending: false,
             tags: tags::added(Default::default(), self.tags)?,
-            materials: vec![material.record],
+            materials: materials.into_iter().collect(),
         };
-        let metadata = metadata(&arn, &record);
+        let metadata = metadata(view, &arn, &record)?;
         let mut done = Done::read(CreateKeyResponse {
             key_metadata: metadata.clone(),
         });
-        done.response_elements = Some(response_elements(&metadata));
+        done.response_elements = Some(json!({ "keyMetadata": logged(&metadata) }));
+        let document = key_document(&view.home().region, &id);
+        done.changes = vec![put(document, Expect::Absent, &record)?];
+        done.changes
+            .extend(bytes.map(|bytes| material_row(&arn, 1, bytes)));
         done.created = Some(arn);
-        done.changes = vec![
-            put(
-                key_document(&view.home().region, &id),
-                Expect::Absent,
-                &record,
-            )?,
-            material.change,
-        ];
         Ok(done)
     }
 }
@@ -72,9 +82,9 @@ impl Perform for CreateKeyRequest {
 impl Perform for DescribeKeyRequest {
     one_key!(shown);
 
-    fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<DescribeKeyResponse>, KmsError> {
+    fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<DescribeKeyResponse>, KmsError> {
         Ok(Done::read(DescribeKeyResponse {
-            key_metadata: metadata(&key.arn, &key.record),
+            key_metadata: metadata(view, &key.arn, &key.record)?,
         }))
     }
 }
@@ -150,12 +160,27 @@ pub(super) fn changed(
     let mut record = KeyRecord::clone(&key.record);
     edit(&mut record);
     let mut done = Done::read(Empty {});
-    done.changes = vec![put(
-        key_document(&key.arn.home.region, &key.arn.id),
-        Expect::Revision(key.revision),
-        &record,
-    )?];
+    done.changes = vec![kept(key, &record)?];
     Ok(done)
+}
+
+/// The same in every Region where a key is.
+pub(super) fn changed_everywhere(
+    view: &View<'_>,
+    key: &KeyEntry,
+    edit: impl Fn(&mut KeyRecord),
+) -> Result<Done<Empty>, KmsError> {
+    let mut done = changed(key, &edit)?;
+    for sibling in view.siblings(&key.arn)? {
+        done.changes.extend(changed(&sibling, &edit)?.changes);
+    }
+    Ok(done)
+}
+
+/// The change that puts `record` in the place of a key's.
+pub(crate) fn kept(key: &KeyEntry, record: &KeyRecord) -> Result<Change, KmsError> {
+    let document = key_document(&key.arn.home.region, &key.arn.id);
+    put(document, Expect::Revision(key.revision), record)
 }
 
 /// Spec and usage of a new key.
@@ -190,34 +215,41 @@ fn spec_and_usage(request: &CreateKeyRequest) -> Result<(&'static Spec, &'static
     Ok((spec, usage))
 }
 
-/// Key stores and imported material are not here yet.
-fn refuse_what_is_not_here(request: &CreateKeyRequest) -> Result<(), KmsError> {
-    let origin = request.origin.as_deref().unwrap_or("AWS_KMS");
-    if origin != "AWS_KMS" || request.xks_key_id.is_some() {
-        return Err(KmsError::new(
-            ErrorCode::UnsupportedOperation,
-            format!("Keys of origin {origin} are not supported here."),
-        ));
-    }
+/// Where the material of a new key comes from.
+fn origin(request: &CreateKeyRequest, spec: &Spec) -> Result<&'static str, KmsError> {
     if let Some(store) = &request.custom_key_store_id {
-        return Err(KmsError::new(
-            ErrorCode::CustomKeyStoreNotFound,
-            format!("Custom key store {store} is not found."),
-        ));
+        return Err(no_store(store));
     }
-    Ok(())
+    match request.origin.as_deref().unwrap_or(AWS_KMS) {
+        AWS_KMS if request.xks_key_id.is_none() => Ok(AWS_KMS),
+        EXTERNAL if request.xks_key_id.is_none() && spec.imports() => Ok(EXTERNAL),
+        EXTERNAL if request.xks_key_id.is_none() => Err(unsupported()),
+        other => Err(invalid(format!(
+            "Keys of origin {other} need the custom key store that they are to be in, and only \
+             those of origin EXTERNAL_KEY_STORE have an XksKeyId."
+        ))),
+    }
 }
 
 /// What may be told of a key.
-pub(crate) fn metadata(arn: &KeyArn, record: &KeyRecord) -> KeyMetadata {
+pub(crate) fn metadata(
+    view: &View<'_>,
+    arn: &KeyArn,
+    record: &KeyRecord,
+) -> Result<KeyMetadata, KmsError> {
     let algorithms = |usage: &str| -> Vec<String> {
         let spec = Spec::of(&record.spec).filter(|_| record.usage == usage);
         let names = spec.map(|spec| spec.algorithms(usage)).unwrap_or_default();
         names.iter().map(|name| (*name).to_owned()).collect()
     };
     let is_symmetric = record.spec == SYMMETRIC_DEFAULT;
-    let current = record.materials.last().filter(|_| is_symmetric);
-    KeyMetadata {
+    let current = record.current().filter(|_| is_symmetric);
+    let imported = record
+        .current()
+        .and_then(|material| material.import.as_ref());
+    let imported = imported.filter(|_| record.is_complete());
+    let ends = record.materials.iter().filter_map(MaterialRecord::valid_to);
+    Ok(KeyMetadata {
         aws_account_id: arn.home.account.clone(),
         key_id: record.id.clone(),
         arn: arn.to_string(),
@@ -227,7 +259,10 @@ pub(crate) fn metadata(arn: &KeyArn, record: &KeyRecord) -> KeyMetadata {
         key_usage: record.usage.clone(),
         key_state: record.state.name().to_owned(),
         deletion_date: record.deletion.map(Timestamp),
-        origin: "AWS_KMS".to_owned(),
+        pending_deletion_window_in_days: record.deletion_days,
+        origin: record.origin.clone(),
+        valid_to: imported.and_then(|_| ends.reduce(f64::min)).map(Timestamp),
+        expiration_model: imported.map(|import| expiration(import).to_owned()),
         key_manager: "CUSTOMER".to_owned(),
         customer_master_key_spec: record.spec.clone(),
         key_spec: record.spec.clone(),
@@ -237,23 +272,53 @@ pub(crate) fn metadata(arn: &KeyArn, record: &KeyRecord) -> KeyMetadata {
         encapsulation_algorithms: algorithms(spec::ENCAPSULATE_DECAPSULATE),
         mac_algorithms: algorithms(spec::GENERATE_VERIFY_MAC),
         multi_region: record.multi_region,
-        multi_region_configuration: record.multi_region.then(|| MultiRegionConfiguration {
-            multi_region_key_type: "PRIMARY".to_owned(),
-            primary_key: MultiRegionKey {
-                arn: arn.to_string(),
-                region: arn.home.region.clone(),
-            },
-            replica_keys: Vec::new(),
-        }),
+        multi_region_configuration: match record.multi_region {
+            true => Some(configuration(arn, record, view.siblings(arn)?)),
+            false => None,
+        },
         current_key_material_id: current.map(|material| material.material_id.clone()),
         ..KeyMetadata::default()
+    })
+}
+
+/// How a multi-Region key hangs together.
+fn configuration(
+    arn: &KeyArn,
+    record: &KeyRecord,
+    siblings: Vec<KeyEntry>,
+) -> MultiRegionConfiguration {
+    let told = |arn: &KeyArn| MultiRegionKey {
+        arn: arn.to_string(),
+        region: arn.home.region.clone(),
+    };
+    let siblings = siblings
+        .into_iter()
+        .map(|sibling| (sibling.record.is_primary(), told(&sibling.arn)));
+    let all = [(record.is_primary(), told(arn))]
+        .into_iter()
+        .chain(siblings);
+    let (primary, mut replicas): (Vec<_>, Vec<_>) = all.partition(|(is_primary, _)| *is_primary);
+    replicas.sort_unstable_by(|(_, left), (_, right)| left.region.cmp(&right.region));
+    let own_kind = if record.is_primary() {
+        "PRIMARY"
+    } else {
+        "REPLICA"
+    };
+    MultiRegionConfiguration {
+        multi_region_key_type: own_kind.to_owned(),
+        primary_key: primary
+            .into_iter()
+            .map(|(_, key)| key)
+            .next()
+            .unwrap_or_default(),
+        replica_keys: replicas.into_iter().map(|(_, key)| key).collect(),
     }
 }
 
 /// As CloudTrail has it: names in its own spelling.
-fn response_elements(metadata: &KeyMetadata) -> Value {
+pub(super) fn logged(metadata: &KeyMetadata) -> Map<String, Value> {
     let mut named = metadata.logged();
     // CloudTrail dates are texts; this one is the event's own time.
     named.remove("creationDate");
-    json!({ "keyMetadata": named })
+    named
 }

@@ -1,18 +1,19 @@
 //! Rotation: on demand, at intervals, and the list of what there was.
 
-use super::keys::changed;
-use super::{Perform, one_key, paginate, put, spec, unsupported, usable};
+use super::keys::{changed_everywhere, kept};
+use super::{Perform, is_primary, of_origin, one_key, paginate, spec, unsupported, usable};
 use crate::engine::{KeyEntry, View, internal};
 use crate::model::{
-    KeyRecord, KeyState, MaterialKind, MaterialRecord, RotationRecord, key_document,
-    material_document,
+    AWS_KMS, EXTERNAL, ImportRecord, KeyRecord, KeyState, MaterialKind, MaterialRecord,
+    RotationRecord, material_document,
 };
 use crate::request::{Change, Done};
 use crate::spec::Spec;
 use crate::store::Expect;
 use serde_json::json;
-use waxseal_core::KeyArn;
+use std::cmp::Ordering;
 use waxseal_core::crypto::kdf;
+use waxseal_core::{KeyArn, SecretBytes};
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::shape::Timestamp;
 use waxseal_kms_api::{ErrorCode, KmsError};
@@ -33,24 +34,26 @@ impl Perform for RotateKeyOnDemandRequest {
         key: KeyEntry,
         view: &View<'_>,
     ) -> Result<Done<RotateKeyOnDemandResponse>, KmsError> {
-        rotates(&key)?;
         usable(&key)?;
-        let so_far = key
-            .record
-            .materials
-            .iter()
-            .filter(|m| m.kind == MaterialKind::OnDemand)
-            .count();
-        if so_far >= ROTATIONS_ON_DEMAND_MAX {
+        rotates(&key)?;
+        is_primary(&key)?;
+        let materials = key.record.materials.iter();
+        let used = materials.take(key.record.current_version() as usize);
+        let on_demand = used.filter(|material| material.kind == MaterialKind::OnDemand);
+        if on_demand.count() >= ROTATIONS_ON_DEMAND_MAX {
             return Err(KmsError::new(
                 ErrorCode::LimitExceeded,
                 format!(
-                    "{} was rotated on demand {so_far} times; that is the limit.",
+                    "The on-demand rotations limit has been reached for the given keyId. No more \
+                     on-demand rotations can be performed for this key: {}",
                     key.arn
                 ),
             ));
         }
-        let changes = rotated(view, &key, MaterialKind::OnDemand)?;
+        let changes = match key.record.origin.as_str() {
+            EXTERNAL => vec![to_pending(view, &key)?],
+            _ => rotated(view, &key, MaterialKind::OnDemand)?,
+        };
         let mut done = Done::read(RotateKeyOnDemandResponse {
             key_id: key.arn.to_string(),
         });
@@ -66,17 +69,21 @@ impl Perform for ListKeyRotationsRequest {
     fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<ListKeyRotationsResponse>, KmsError> {
         rotates(&key)?;
         let all = self.include_key_material.as_deref() == Some("ALL_KEY_MATERIAL");
-        let current = key.record.materials.len();
+        let current = key.record.current_version() as usize;
         let entries = key
             .record
             .materials
             .iter()
             .enumerate()
             .map(|(at, material)| {
-                let state = match at + 1 == current {
-                    true => "CURRENT",
-                    false => "NON_CURRENT",
+                let state = match (at + 1).cmp(&current) {
+                    Ordering::Equal => "CURRENT",
+                    Ordering::Less => "NON_CURRENT",
+                    Ordering::Greater => "PENDING_ROTATION",
                 };
+                let import = material.import.as_ref();
+                let here = import.filter(|import| import.is_here);
+                let is_in_use = at > 0 && at < current;
                 let kind = match material.kind {
                     MaterialKind::Automatic => "AUTOMATIC",
                     MaterialKind::Created | MaterialKind::OnDemand => "ON_DEMAND",
@@ -85,9 +92,19 @@ impl Perform for ListKeyRotationsRequest {
                     key_id: key.record.id.clone(),
                     key_material_id: material.material_id.clone(),
                     key_material_state: state.to_owned(),
-                    rotation_date: (at > 0).then_some(Timestamp(material.since)),
-                    rotation_type: (at > 0).then(|| kind.to_owned()),
-                    ..RotationsListEntry::default()
+                    key_material_description: import.and_then(|import| import.description.clone()),
+                    import_state: import.map(|import| {
+                        let state = if import.is_here {
+                            "IMPORTED"
+                        } else {
+                            "PENDING_IMPORT"
+                        };
+                        state.to_owned()
+                    }),
+                    expiration_model: here.map(|import| expiration(import).to_owned()),
+                    valid_to: material.valid_to().map(Timestamp),
+                    rotation_date: is_in_use.then_some(Timestamp(material.since)),
+                    rotation_type: is_in_use.then(|| kind.to_owned()),
                 };
                 (format!("{at:08}"), entry)
             });
@@ -106,8 +123,7 @@ impl Perform for EnableKeyRotationRequest {
     one_key!(changed);
 
     fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<Empty>, KmsError> {
-        rotates(&key)?;
-        usable(&key)?;
+        rotates_by_itself(&key)?;
         let so_far = key.record.rotation;
         let days = self.rotation_period_in_days;
         let days = days.or(so_far.map(|rotation| rotation.days));
@@ -116,7 +132,7 @@ impl Perform for EnableKeyRotationRequest {
             return Ok(Done::read(Empty {}));
         }
         let since = view.seconds();
-        changed(&key, |record| {
+        changed_everywhere(view, &key, |record| {
             record.rotation = Some(RotationRecord { days, since });
         })
     }
@@ -125,13 +141,12 @@ impl Perform for EnableKeyRotationRequest {
 impl Perform for DisableKeyRotationRequest {
     one_key!(changed);
 
-    fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<Empty>, KmsError> {
-        rotates(&key)?;
-        usable(&key)?;
+    fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<Empty>, KmsError> {
+        rotates_by_itself(&key)?;
         if key.record.rotation.is_none() {
             return Ok(Done::read(Empty {}));
         }
-        changed(&key, |record| record.rotation = None)
+        changed_everywhere(view, &key, |record| record.rotation = None)
     }
 }
 
@@ -150,7 +165,7 @@ impl Perform for GetKeyRotationStatusRequest {
         let next = key.record.next_rotation().filter(|_| stays);
         Ok(Done::read(GetKeyRotationStatusResponse {
             key_rotation_enabled: rotation.is_some(),
-            key_id: key.record.id.clone(),
+            key_id: key.arn.to_string(),
             rotation_period_in_days: rotation.map(|rotation| rotation.days),
             next_rotation_date: next.map(Timestamp),
             on_demand_rotation_start_date: None,
@@ -166,56 +181,106 @@ fn rotates(key: &KeyEntry) -> Result<(), KmsError> {
     }
 }
 
-/// The changes that give a key new material.
+/// Refuses a key that is not rotated at intervals.
+fn rotates_by_itself(key: &KeyEntry) -> Result<(), KmsError> {
+    usable(key)?;
+    rotates(key)?;
+    of_origin(key, AWS_KMS)?;
+    is_primary(key)
+}
+
+/// The change that takes the imported material into use that waits for it.
+fn to_pending(view: &View<'_>, key: &KeyEntry) -> Result<Change, KmsError> {
+    let mut record = KeyRecord::clone(&key.record);
+    let is_pending = std::mem::take(&mut record.is_last_pending);
+    match record.materials.last_mut().filter(|_| is_pending) {
+        Some(material) => {
+            material.since = view.seconds();
+            material.kind = MaterialKind::OnDemand;
+        }
+        None => {
+            return Err(KmsError::new(
+                ErrorCode::InvalidState,
+                format!(
+                    "No available key material pending rotation for the key: {}.",
+                    key.arn
+                ),
+            ));
+        }
+    }
+    kept(key, &record)
+}
+
+/// The changes that give a key new material, in every Region where it is.
 pub(crate) fn rotated(
     view: &View<'_>,
     key: &KeyEntry,
     kind: MaterialKind,
 ) -> Result<Vec<Change>, KmsError> {
     let version = key.record.current_version() + 1;
-    let material = new_material(view, spec(key)?, &key.arn, version, kind)?;
-    let mut record = KeyRecord::clone(&key.record);
-    record.materials.push(material.record);
-    let expect = Expect::Revision(key.revision);
-    let document = key_document(&key.arn.home.region, &key.arn.id);
-    Ok(vec![put(document, expect, &record)?, material.change])
+    let made = new_material(view, spec(key)?, &key.arn, kind)?;
+    let mut changes = Vec::new();
+    for sibling in view.siblings(&key.arn)? {
+        let copy = SecretBytes::copy_of(made.bytes.expose());
+        changes.push(material_row(&sibling.arn, version, copy));
+        changes.push(with_material(&sibling, made.record.clone())?);
+    }
+    changes.push(with_material(key, made.record)?);
+    changes.push(material_row(&key.arn, version, made.bytes));
+    Ok(changes)
 }
 
-/// A fresh backing key: what is said of it in the key's record, and the row that holds it.
+fn with_material(key: &KeyEntry, material: MaterialRecord) -> Result<Change, KmsError> {
+    let mut record = KeyRecord::clone(&key.record);
+    record.materials.push(material);
+    kept(key, &record)
+}
+
+/// The row of a material. It is written once.
+pub(super) fn material_row(key: &KeyArn, version: u32, material: SecretBytes) -> Change {
+    Change {
+        key: material_document(&key.home.region, &key.id, version),
+        expect: Expect::Absent,
+        body: Some(material),
+    }
+}
+
+/// Whether imported material expires, as the service model says it.
+pub(super) fn expiration(import: &ImportRecord) -> &'static str {
+    match import.valid_to {
+        Some(_) => "KEY_MATERIAL_EXPIRES",
+        None => "KEY_MATERIAL_DOES_NOT_EXPIRE",
+    }
+}
+
+/// A fresh backing key, and what is said of it in the key's record.
 pub(super) struct NewMaterial {
     pub(super) record: MaterialRecord,
-    pub(super) change: Change,
+    pub(super) bytes: SecretBytes,
 }
 
-/// Makes version `version` of a key. The material id is derived from the material, so that
-/// it also tells whether a material is the one it is taken for.
+/// Makes a material for a key.
 pub(super) fn new_material(
     view: &View<'_>,
     spec: &Spec,
     key: &KeyArn,
-    version: u32,
     kind: MaterialKind,
 ) -> Result<NewMaterial, KmsError> {
-    let backing_key = spec.new_material(view.entropy())?;
-    let mut material_id = [0; 32];
-    let context = [key.id.as_str().as_bytes()];
-    kdf::sp800_108(
-        backing_key.expose(),
-        MATERIAL_ID_LABEL,
-        &context,
-        &mut material_id,
-    )
-    .map_err(internal)?;
+    let bytes = spec.new_material(view.entropy())?;
     let record = MaterialRecord {
-        material_id: hex::encode(material_id),
+        material_id: material_id(key, &bytes)?,
         since: view.seconds(),
         kind,
+        import: None,
     };
-    let key = material_document(&key.home.region, &key.id, version);
-    let change = Change {
-        key,
-        expect: Expect::Absent,
-        body: Some(backing_key),
-    };
-    Ok(NewMaterial { record, change })
+    Ok(NewMaterial { record, bytes })
+}
+
+/// The id of a material is derived from it, so that it also tells whether a material is the one it
+/// is taken for.
+pub(super) fn material_id(key: &KeyArn, material: &SecretBytes) -> Result<String, KmsError> {
+    let mut id = [0; 32];
+    let context = [key.id.as_str().as_bytes()];
+    kdf::sp800_108(material.expose(), MATERIAL_ID_LABEL, &context, &mut id).map_err(internal)?;
+    Ok(hex::encode(id))
 }

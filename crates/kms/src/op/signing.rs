@@ -105,7 +105,7 @@ impl Perform for GetPublicKeyRequest {
             key_agreement_algorithms,
             encapsulation_algorithms,
             ..
-        } = metadata(&key.arn, &key.record);
+        } = metadata(view, &key.arn, &key.record)?;
         Ok(Done::read(GetPublicKeyResponse {
             key_id: key.arn.to_string(),
             public_key: Blob(public_key),

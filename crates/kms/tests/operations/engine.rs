@@ -538,7 +538,7 @@ fn tags_and_descriptions_are_kept_within_their_limits() {
     set((0..50).map(tag).collect()).unwrap();
     assert_eq!(
         refusal(set(vec![tag(50)])),
-        (ErrorCode::LimitExceeded, "Too many tags".to_owned())
+        (ErrorCode::Tag, "Too many tags".to_owned())
     );
     let reserved = Tag {
         tag_key: "aws:x".into(),

@@ -30,7 +30,7 @@ fn a_key_that_waits_for_its_deletion_does_nothing_and_then_is_gone() {
     assert_eq!(refused(cancel()), (ErrorCode::InvalidState, message));
     let scheduled = schedule(7).unwrap();
     assert_eq!(scheduled.key_id, arn);
-    assert_eq!(scheduled.deletion_date.0, 1_800_604_800.0);
+    assert_eq!(scheduled.deletion_date.unwrap().0, 1_800_604_800.0);
     let seen = world.describe(&key).unwrap();
     assert_eq!(seen.key_state, "PendingDeletion");
     assert!(!seen.enabled);

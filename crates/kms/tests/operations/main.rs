@@ -10,4 +10,6 @@ mod access;
 mod cryptography;
 mod engine;
 mod lifetime;
+mod material;
+mod regions;
 mod support;
