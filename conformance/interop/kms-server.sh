@@ -66,6 +66,72 @@ check "aws CLI: round trip by alias" aws_cli_round_trip
 check "aws CLI: another context is refused" aws_cli_wrong_context
 check "aws CLI: a disabled key is refused" aws_cli_disabled
 
+# --- users and roles ---
+
+# as FILE PROFILE ARG…: the aws CLI with the credentials in FILE and the config beside it.
+as() {
+    local file=$1 profile=$2
+    shift 2
+    AWS_SHARED_CREDENTIALS_FILE=$file AWS_CONFIG_FILE=$T/config AWS_PROFILE=$profile aws "$@"
+}
+allow() {
+    printf '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"%s","Resource":"*"}]}' "$1"
+}
+users_are_let_in() {
+    allow kms:Encrypt >"$T/encrypt.json"
+    wax user create ann --policy "$T/encrypt.json" >"$T/ann"
+    test "$(as "$T/ann" default sts get-caller-identity --query Arn)" = \
+        arn:aws:iam::000000000000:user/ann
+    as "$T/ann" default kms encrypt --key-id alias/interop --plaintext fileb://"$T/encrypt.json" \
+        --query CiphertextBlob | base64 -d >"$T/by-ann"
+    fails as "$T/ann" default kms decrypt --ciphertext-blob "fileb://$T/by-ann" 2>"$T/why"
+    grep -q 'AccessDeniedException.*user/ann is not authorized to perform: kms:Decrypt' "$T/why"
+    allow 'kms:*' | wax user policy ann -
+    as "$T/ann" default kms decrypt --ciphertext-blob "fileb://$T/by-ann" --query Plaintext |
+        base64 -d | cmp - "$T/encrypt.json"
+}
+profiles_assume_roles() {
+    cat >"$T/trust.json" <<'END'
+{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole",
+ "Principal":{"AWS":"arn:aws:iam::000000000000:user/ann"},
+ "Condition":{"StringEquals":{"sts:ExternalId":"e-1"}}}]}
+END
+    wax role create app --trust "$T/trust.json"
+    allow kms:Decrypt | wax role policy app -
+    cat >"$T/config" <<'END'
+[profile app]
+role_arn = arn:aws:iam::000000000000:role/app
+source_profile = default
+role_session_name = interop
+external_id = e-1
+[profile stranger]
+role_arn = arn:aws:iam::000000000000:role/app
+source_profile = default
+END
+    test "$(as "$T/ann" app sts get-caller-identity --query Arn)" = \
+        arn:aws:sts::000000000000:assumed-role/app/interop
+    as "$T/ann" app kms decrypt --ciphertext-blob "fileb://$T/by-ann" --query Plaintext |
+        base64 -d | cmp - "$T/encrypt.json"
+    fails as "$T/ann" app kms encrypt --key-id alias/interop --plaintext fileb://"$T/ann" 2>"$T/why"
+    grep -q AccessDeniedException "$T/why"
+    fails as "$T/ann" stranger sts get-caller-identity 2>"$T/why"
+    grep -q 'AccessDenied.*AssumeRole' "$T/why"
+}
+users_are_let_in_no_more() {
+    wax user disable ann
+    fails as "$T/ann" default kms list-keys 2>"$T/why"
+    grep -q UnrecognizedClientException "$T/why"
+    fails as "$T/ann" default sts get-caller-identity 2>"$T/why"
+    grep -q InvalidClientTokenId "$T/why"
+    wax user enable ann
+    wax user rotate-key ann >"$T/ann-anew"
+    fails as "$T/ann" default kms list-keys 2>"$T/why"
+    as "$T/ann-anew" default kms list-keys
+}
+check "aws CLI: users are let in as far as their policies say" users_are_let_in
+check "aws CLI: profiles assume roles" profiles_assume_roles
+check "aws CLI: a disabled user and an old access key are refused" users_are_let_in_no_more
+
 # --- aws-encryption-cli ---
 
 encryption_cli() {

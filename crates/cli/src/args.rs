@@ -121,6 +121,12 @@ pub(crate) enum Command {
     /// Manage branch keys in a folder, for -k hierarchy:DIR?branch=ID
     #[command(subcommand)]
     BranchKey(BranchKey),
+    /// Manage the users of the server: who may call besides the owner
+    #[command(subcommand)]
+    User(User),
+    /// Manage the roles that users and sessions may assume
+    #[command(subcommand)]
+    Role(Role),
     /// Read the log of all key usage of the embedded KMS
     #[command(subcommand)]
     Audit(Audit),
@@ -720,5 +726,133 @@ mod tests {
         assert_eq!(pair("a="), Ok(("a".into(), String::new())));
         assert!(pair("a").is_err());
         assert!(pair("=b").is_err());
+    }
+}
+
+/// `waxseal user`
+#[derive(Debug, Subcommand)]
+pub(crate) enum User {
+    /// Make a user; the secret access key is printed once, and kept sealed
+    Create {
+        /// Its name
+        name: String,
+        /// Identity policy: a file with JSON, or - for stdin
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+        #[command(flatten)]
+        account: Account,
+    },
+    /// List users, their access keys and policies
+    List {
+        #[command(flatten)]
+        account: Account,
+    },
+    /// Let a user in no more
+    Disable {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        account: Account,
+    },
+    /// Let a user in again
+    Enable {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        account: Account,
+    },
+    /// Make a new access key in the place of those there are
+    RotateKey {
+        /// The user's name
+        name: String,
+        /// Let the access key there is stay valid; a user has at most two
+        #[arg(long)]
+        keep: bool,
+        #[command(flatten)]
+        account: Account,
+    },
+    /// Put an identity policy, or remove it
+    Policy {
+        /// The user's name
+        name: String,
+        #[command(flatten)]
+        policy: PolicyChange,
+        #[command(flatten)]
+        account: Account,
+    },
+    /// Remove a user
+    Delete {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        account: Account,
+    },
+}
+
+/// `waxseal role`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Role {
+    /// Make a role, or give one another trust policy
+    Create {
+        /// Its name
+        name: String,
+        /// Trust policy, who may assume it: a file with JSON, or - for stdin
+        #[arg(long, value_name = "FILE")]
+        trust: PathBuf,
+        /// The longest session, in seconds: 3600 to 43200 [default: 3600]
+        #[arg(long, value_name = "SECONDS")]
+        max_session: Option<i64>,
+        #[command(flatten)]
+        account: Account,
+    },
+    /// List roles and their policies
+    List {
+        #[command(flatten)]
+        account: Account,
+    },
+    /// Put an identity policy, or remove it
+    Policy {
+        /// The role's name
+        name: String,
+        #[command(flatten)]
+        policy: PolicyChange,
+        #[command(flatten)]
+        account: Account,
+    },
+    /// Remove a role; its sessions end
+    Delete {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        account: Account,
+    },
+}
+
+/// Which account principals are in.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Account {
+    /// Account of the user or role: 12 digits [default: that of the embedded KMS]
+    #[arg(long, value_name = "ID", value_parser = account)]
+    pub(crate) account: Option<String>,
+}
+
+/// What is done to a policy.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PolicyChange {
+    /// JSON, or - for stdin
+    #[arg(required_unless_present = "remove")]
+    pub(crate) file: Option<PathBuf>,
+    /// Which of several policies
+    #[arg(long, value_name = "NAME", default_value = "policy")]
+    pub(crate) policy_name: String,
+    /// Remove it
+    #[arg(long, conflicts_with = "file")]
+    pub(crate) remove: bool,
+}
+
+fn account(text: &str) -> Result<String, String> {
+    match text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => Ok(text.to_owned()),
+        false => Err("an account is 12 digits".to_owned()),
     }
 }

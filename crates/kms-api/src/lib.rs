@@ -7,15 +7,18 @@
 //! * [`error`]: [`KmsError`] with the names, HTTP statuses and JSON body that clients match on.
 //! * [`sigv4`]: who signed a request, and whether the signature is right.
 //! * [`wire`]: from the bytes of a body to an input, and back.
+//! * [`iam`], [`sts`]: principals and sessions, which requests are made by.
 //! * [`shape`]: base64 blobs, secret blobs and timestamps in epoch seconds.
 //!
 //! There are no sockets here, and no clock.
 
 pub mod error;
+pub mod iam;
 pub mod model;
 pub mod op;
 pub mod shape;
 pub mod sigv4;
+pub mod sts;
 pub mod wire;
 
 pub use error::{ErrorCode, KmsError};

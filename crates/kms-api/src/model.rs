@@ -542,6 +542,7 @@ macro_rules! shapes {
                     $( $crate::model::Member { name: $wire, rule: $rule }, )*
                 ];
 
+                #[allow(unused_variables, reason = "some shapes have no members")]
                 fn check(
                     &self,
                     path: &$crate::model::Path<'_>,
@@ -554,6 +555,7 @@ macro_rules! shapes {
                     })*
                 }
 
+                #[allow(unused_mut, reason = "some shapes have no members")]
                 fn logged(&self) -> serde_json::Map<String, serde_json::Value> {
                     let mut named = serde_json::Map::new();
                     $({
@@ -583,6 +585,7 @@ macro_rules! shapes {
         )*
 
         /// The types of this module and their members.
+        #[allow(dead_code, reason = "those of the service model are compared with it")]
         pub(crate) const SHAPES: &[(&str, &[$crate::model::Member])] = &[
             $( (stringify!($name), <$name as $crate::model::Shape>::MEMBERS), )*
         ];

@@ -48,6 +48,8 @@ pub type ContextMap = BTreeMap<String, String>;
 pub trait Operation: DeserializeOwned + Serialize + Shape + Send {
     /// The name in `X-Amz-Target: TrentService.NAME` and in the audit log.
     const NAME: &'static str;
+    /// The service, as actions name it.
+    const SERVICE: &'static str = "kms";
     /// The answer.
     type Output: Serialize + DeserializeOwned + Send;
 
@@ -180,23 +182,38 @@ pub fn shapes() -> impl Iterator<Item = &'static ShapeEntry> {
 /// What a caller must be allowed to do: the `kms:` actions of policies. Most operations need the
 /// action of their own name; `ReEncrypt` needs two others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Action(pub &'static str);
+pub struct Action {
+    /// `kms`, for instance.
+    pub service: &'static str,
+    /// Without the service.
+    pub name: &'static str,
+}
 
 impl Action {
-    /// The action named like operation `O`.
-    pub const fn of<O: Operation>() -> Self {
-        Self(O::NAME)
+    /// The action that is named like an operation.
+    pub fn of<O: Operation>() -> Self {
+        Self {
+            service: O::SERVICE,
+            name: O::NAME,
+        }
+    }
+
+    const fn kms(name: &'static str) -> Self {
+        Self {
+            service: "kms",
+            name,
+        }
     }
 
     /// Reading side of `ReEncrypt`.
-    pub const RE_ENCRYPT_FROM: Self = Self("ReEncryptFrom");
+    pub const RE_ENCRYPT_FROM: Self = Self::kms("ReEncryptFrom");
     /// Writing side of `ReEncrypt`.
-    pub const RE_ENCRYPT_TO: Self = Self("ReEncryptTo");
+    pub const RE_ENCRYPT_TO: Self = Self::kms("ReEncryptTo");
 }
 
 impl std::fmt::Display for Action {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "kms:{}", self.0)
+        write!(f, "{}:{}", self.service, self.name)
     }
 }
 

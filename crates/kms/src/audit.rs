@@ -44,6 +44,7 @@ mod segment;
 mod verify;
 mod writer;
 
+pub(crate) use event::timestamp;
 pub use event::{Event, EventError, Resource};
 pub use log::{AuditLog, Exclusive, Receipt};
 pub use records::{Record, Records, records, records_after};

@@ -3,14 +3,16 @@
 //! Default deny. A key has the policy it was given, or the default one, which leaves everything to
 //! its account. See [`policy`](crate::policy) for the evaluation.
 
+use crate::caller::{Caller, Who};
 use crate::engine::{KeyEntry, View};
 use crate::model::GrantTerms;
 use crate::policy::{
     Decision, Facts, Policy, PolicyKind, Question, decide as decided, default_key_policy,
 };
-use crate::request::Caller;
+use crate::principals::PrincipalEntry;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use time::format_description::well_known::Rfc3339;
 use waxseal_core::arn::Home;
 use waxseal_kms_api::{Action, ErrorCode, KmsError};
@@ -20,7 +22,11 @@ use waxseal_kms_api::{Action, ErrorCode, KmsError};
 pub(crate) enum Resource {
     /// A key.
     Key(Box<KeyEntry>),
-    /// The account as a whole: listing, creating, random bytes; aliases too.
+    /// An alias.
+    Alias(String, Home),
+    /// A role.
+    Role(Arc<PrincipalEntry>),
+    /// The account as a whole: listing, creating, random bytes.
     Account(Home),
 }
 
@@ -29,11 +35,12 @@ impl Resource {
         Self::Key(Box::new(entry.clone()))
     }
 
-    /// The key's ARN, for audit records.
-    pub(crate) fn key_arn(&self) -> Option<String> {
+    /// The ARN of a key or role, for audit records.
+    pub(crate) fn arn(&self) -> Option<String> {
         match self {
             Self::Key(key) => Some(key.arn.to_string()),
-            Self::Account(_) => None,
+            Self::Role(role) => Some(role.arn.clone()),
+            Self::Alias(..) | Self::Account(_) => None,
         }
     }
 
@@ -41,12 +48,16 @@ impl Resource {
     pub(crate) fn account(&self) -> &str {
         match self {
             Self::Key(key) => &key.arn.home.account,
-            Self::Account(home) => &home.account,
+            Self::Role(role) => &role.account,
+            Self::Alias(_, home) | Self::Account(home) => &home.account,
         }
     }
 
     fn name(&self) -> String {
-        self.key_arn().unwrap_or_else(|| "*".to_owned())
+        match self {
+            Self::Alias(arn, _) => arn.clone(),
+            _ => self.arn().unwrap_or_else(|| "*".to_owned()),
+        }
     }
 }
 
@@ -71,7 +82,8 @@ pub(crate) fn decide(asked: &Asked<'_>, access: &Access) -> Result<(), KmsError>
     let is_own = caller.account() == access.resource.account();
     let has_default_policy = match &access.resource {
         Resource::Key(key) => key.policy.is_none(),
-        Resource::Account(_) => true,
+        Resource::Role(_) => false,
+        Resource::Alias(..) | Resource::Account(_) => true,
     };
     // What the evaluation below comes to for whoever owns the account.
     if is_own && has_default_policy && caller.is_root() {
@@ -81,23 +93,32 @@ pub(crate) fn decide(asked: &Asked<'_>, access: &Access) -> Result<(), KmsError>
     if decision.allowed {
         return Ok(());
     }
-    let action = access.action.to_string();
-    Err(KmsError::new(
+    let because = decision.because(&access.action.to_string());
+    Err(refused(
+        caller,
+        access.action,
+        &access.resource.name(),
+        &because,
+    ))
+}
+
+/// `AccessDeniedException`, as AWS says it.
+pub(crate) fn refused(caller: &Caller, action: Action, resource: &str, because: &str) -> KmsError {
+    let who = caller.arn();
+    KmsError::new(
         ErrorCode::AccessDenied,
         format!(
-            "User: {} is not authorized to perform: {action} on resource: {} {}",
-            caller.arn(),
-            access.resource.name(),
-            decision.because(&action)
+            "User: {who} is not authorized to perform: {action} on resource: {resource} {because}"
         ),
-    ))
+    )
 }
 
 fn evaluate(asked: &Asked<'_>, access: &Access) -> Result<Decision, KmsError> {
     let facts = facts(asked, access)?;
     let default;
     let key_policy = match &access.resource {
-        Resource::Account(_) => None,
+        Resource::Alias(..) | Resource::Account(_) => None,
+        Resource::Role(role) => role.trust.as_deref(),
         Resource::Key(key) => Some(match &key.policy {
             Some(policy) => policy.as_ref(),
             None => {
@@ -116,8 +137,8 @@ fn evaluate(asked: &Asked<'_>, access: &Access) -> Result<Decision, KmsError> {
         account: access.resource.account(),
         facts: &facts,
         key_policy,
-        identity: &[],
-        session: &[],
+        identity: asked.caller.identity_policies(),
+        session: asked.caller.session_policies(),
         has_grant: has_grant(asked, access)?,
     }))
 }
@@ -138,7 +159,7 @@ fn has_grant(asked: &Asked<'_>, access: &Access) -> Result<bool, KmsError> {
             grantee.is_some() && (grantee == Some(principal.arn) || grantee == principal.role_arn);
         let mut operations = terms.operations.iter();
         is_grantee
-            && operations.any(|operation| operation == access.action.0)
+            && operations.any(|operation| operation == access.action.name)
             && constraints_hold(terms, access.action, context)
     }))
 }
@@ -151,7 +172,7 @@ fn constraints_hold(
     context: Option<&serde_json::Map<String, Value>>,
 ) -> bool {
     if matches!(
-        action.0,
+        action.name,
         "DescribeKey" | "GetPublicKey" | "CreateGrant" | "RetireGrant"
     ) {
         return true;
@@ -185,10 +206,26 @@ fn facts(asked: &Asked<'_>, access: &Access) -> Result<Facts, KmsError> {
         view,
     } = asked;
     let mut facts = Facts::default();
-    facts.set("aws:PrincipalArn", caller.arn());
+    let principal = caller.principal();
+    facts.set(
+        "aws:PrincipalArn",
+        principal.role_arn.unwrap_or(principal.arn),
+    );
     facts.set("aws:PrincipalAccount", caller.account());
-    facts.set("aws:PrincipalType", "Account");
-    facts.set("aws:userid", caller.account());
+    facts.set("aws:PrincipalIsAWSService", "false");
+    facts.set("aws:userid", caller.id());
+    facts.set("aws:SecureTransport", caller.is_secure().to_string());
+    match caller.who() {
+        Who::Root => facts.set("aws:PrincipalType", "Account"),
+        Who::User { name, .. } => {
+            facts.set("aws:PrincipalType", "User");
+            facts.set("aws:username", name.as_str());
+        }
+        Who::Session { since, .. } => {
+            facts.set("aws:PrincipalType", "AssumedRole");
+            facts.set("aws:TokenIssueTime", since.to_string());
+        }
+    }
     facts.set("kms:CallerAccount", caller.account());
     facts.set("aws:SourceIp", caller.source_ip_address());
     facts.set("aws:UserAgent", caller.user_agent());
@@ -226,7 +263,7 @@ fn of_key(facts: &mut Facts, key: &KeyEntry, view: &View<'_>) -> Result<(), KmsE
 }
 
 /// Members of requests, as the audit log names them, and the condition keys they are.
-const MEMBERS: [(&str, &str); 20] = [
+const MEMBERS: [(&str, &str); 22] = [
     ("granteePrincipal", "kms:GranteePrincipal"),
     ("retiringPrincipal", "kms:RetiringPrincipal"),
     ("encryptionAlgorithm", "kms:EncryptionAlgorithm"),
@@ -253,6 +290,8 @@ const MEMBERS: [(&str, &str); 20] = [
     ("wrappingKeySpec", "kms:WrappingKeySpec"),
     ("primaryRegion", "kms:PrimaryRegion"),
     ("replicaRegion", "kms:ReplicaRegion"),
+    ("externalId", "sts:ExternalId"),
+    ("roleSessionName", "sts:RoleSessionName"),
 ];
 
 fn of_request(facts: &mut Facts, access: &Access, parameters: &Value) {

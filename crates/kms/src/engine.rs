@@ -8,7 +8,8 @@ use crate::model::{
 };
 use crate::op::{Perform, Uses};
 use crate::policy::{Policy, PolicyKind};
-use crate::request::{Authenticated, Caller, Change, Outcome};
+use crate::principals::{AccessKeyRecord, PrincipalEntry, Session, Sort};
+use crate::request::{Asking, Authenticated, Caller, Change, Outcome};
 use crate::seal::RowSealer;
 use crate::store::{Batch, Document, Expect, Store, StoreError};
 use crate::tend::{self, Due};
@@ -175,10 +176,10 @@ impl Engine {
     /// A request that changes nothing.
     fn consult<O: Perform>(&self, request: Authenticated<O>) -> Result<O::Output, KmsError> {
         self.refresh()?;
-        let (place, caller) = (request.place().clone(), request.caller().clone());
-        let view = self.view(&place, Some(&caller));
-        let outcome = perform(request, &view);
-        let event = outcome.event(&view, self.uuid()?);
+        let (origin, asking) = request.apart();
+        let view = self.view(&origin.place, Some(&origin.caller));
+        let outcome = perform(asking, &view);
+        let event = outcome.event(&origin.caller, &view, self.uuid()?);
         self.parts.audit.append(&event).map_err(internal)?;
         outcome.recorded().answer()
     }
@@ -192,20 +193,20 @@ impl Engine {
         let mut log = self.parts.audit.exclusive().map_err(internal)?;
         self.settle(&mut log)?;
         self.refresh()?;
-        let (place, caller) = (request.place().clone(), request.caller().clone());
-        let view = self.view(&place, Some(&caller));
-        let mut outcome = perform(request, &view);
+        let (origin, asking) = request.apart();
+        let view = self.view(&origin.place, Some(&origin.caller));
+        let mut outcome = perform(asking, &view);
         let changes = outcome.take_changes();
         let event_id = self.uuid()?;
         if changes.is_empty() {
-            let event = outcome.event(&view, event_id);
+            let event = outcome.event(&origin.caller, &view, event_id);
             log.append(&event).map_err(internal)?;
             return outcome.recorded().answer();
         }
-        let event = outcome.event(&view, event_id);
+        let event = outcome.event(&origin.caller, &view, event_id);
         if let Err(refused) = self.commit_recorded(&mut log, &changes, &event)? {
             outcome.fail(refused);
-            let event = outcome.event(&view, self.uuid()?);
+            let event = outcome.event(&origin.caller, &view, self.uuid()?);
             log.append(&event).map_err(internal)?;
         }
         outcome.recorded().answer()
@@ -295,6 +296,24 @@ impl Engine {
         self.parts.rows.seal(key, revision, body, self.entropy())
     }
 
+    /// Seals what only this KMS can open again, and only under the same name.
+    pub(crate) fn seal_for_later(&self, name: &str, body: &[u8]) -> Result<Vec<u8>, KmsError> {
+        self.sealed(name, Expect::Absent, body)
+    }
+
+    /// Opens what [`Engine::seal_for_later`] gave.
+    pub(crate) fn open_sealed(&self, name: &str, sealed: &[u8]) -> Result<SecretBytes, KmsError> {
+        self.parts.rows.open(&Document {
+            key: name.to_owned(),
+            revision: 1,
+            body: sealed.to_owned(),
+        })
+    }
+
+    pub(crate) fn now(&self) -> OffsetDateTime {
+        self.parts.clock.now()
+    }
+
     fn entropy(&self) -> &dyn Entropy {
         self.parts.entropy.as_ref()
     }
@@ -304,7 +323,7 @@ impl Engine {
             engine: self,
             place,
             caller,
-            now: self.parts.clock.now(),
+            now: self.now(),
         }
     }
 
@@ -319,7 +338,7 @@ impl Engine {
 
     /// Drops from memory what was changed since it was read, by whatever process. After this, a
     /// change that was answered before this request came is seen by it.
-    fn refresh(&self) -> Result<(), KmsError> {
+    pub(crate) fn refresh(&self) -> Result<(), KmsError> {
         let head = self
             .cache
             .read()
@@ -338,7 +357,7 @@ impl Engine {
     }
 
     /// The cached record of a document, read and opened when it is not there.
-    fn cached(
+    pub(crate) fn cached(
         &self,
         key: &str,
         read: fn(&Self, &Document) -> Result<Entry, KmsError>,
@@ -361,17 +380,20 @@ impl Engine {
         Ok(Some(entry))
     }
 
-    fn scan(&self, prefix: &str) -> Result<Vec<Document>, KmsError> {
+    pub(crate) fn scan(&self, prefix: &str) -> Result<Vec<Document>, KmsError> {
         self.parts.store.scan(prefix).map_err(internal)
     }
 
-    fn open_json<T: DeserializeOwned>(&self, document: &Document) -> Result<T, KmsError> {
+    pub(crate) fn open_json<T: DeserializeOwned>(
+        &self,
+        document: &Document,
+    ) -> Result<T, KmsError> {
         let body = self.parts.rows.open(document)?;
         serde_json::from_slice(body.expose()).map_err(internal)
     }
 }
 
-fn perform<O: Perform>(request: Authenticated<O>, view: &View<'_>) -> Outcome<O> {
+fn perform<O: Perform>(request: Asking<O>, view: &View<'_>) -> Outcome<O> {
     match request.authorize(view) {
         Ok(authorized) => authorized.run(view),
         Err(refused) => *refused,
@@ -448,11 +470,14 @@ struct Cache {
     entries: HashMap<String, Entry>,
 }
 
+/// A record that was read and opened.
 #[derive(Clone)]
-enum Entry {
+pub(crate) enum Entry {
     Key(Arc<KeyRecord>, Option<Arc<Policy>>, u64),
     Alias(Arc<AliasRecord>, u64),
     Material(Arc<SecretBytes>),
+    Principal(Arc<PrincipalEntry>),
+    AccessKey(Arc<AccessKeyRecord>),
 }
 
 impl Entry {
@@ -633,18 +658,47 @@ impl View<'_> {
         Ok(found)
     }
 
-    /// Seals what only this KMS can open again, and only under the same name.
+    /// As [`Engine::seal_for_later`].
     pub(crate) fn seal(&self, name: &str, body: &[u8]) -> Result<Vec<u8>, KmsError> {
-        self.engine.sealed(name, Expect::Absent, body)
+        self.engine.seal_for_later(name, body)
     }
 
-    /// Opens what [`View::seal`] gave.
+    /// As [`Engine::open_sealed`].
     pub(crate) fn open(&self, name: &str, sealed: &[u8]) -> Result<SecretBytes, KmsError> {
-        self.engine.parts.rows.open(&Document {
-            key: name.to_owned(),
-            revision: 1,
-            body: sealed.to_owned(),
-        })
+        self.engine.open_sealed(name, sealed)
+    }
+
+    /// A user or role of the caller's account.
+    pub(crate) fn principal(
+        &self,
+        sort: Sort,
+        name: &str,
+    ) -> Result<Option<Arc<PrincipalEntry>>, KmsError> {
+        self.principal_of(sort, &self.place.account, name)
+    }
+
+    /// A user or role of any account.
+    pub(crate) fn principal_of(
+        &self,
+        sort: Sort,
+        account: &str,
+        name: &str,
+    ) -> Result<Option<Arc<PrincipalEntry>>, KmsError> {
+        self.engine.principal(sort, account, name)
+    }
+
+    /// All users or roles of the caller's account, in the order of their names.
+    pub(crate) fn principals(&self, sort: Sort) -> Result<Vec<Arc<PrincipalEntry>>, KmsError> {
+        self.engine.principals(sort, &self.place.account)
+    }
+
+    /// As [`Engine::session_token`].
+    pub(crate) fn session_token(
+        &self,
+        id: &str,
+        session: &Session,
+    ) -> Result<SecretBytes, KmsError> {
+        self.engine.session_token(id, session)
     }
 
     /// The grants of a key, in the order of their ids.

@@ -7,7 +7,7 @@
 //! Authenticated ─ who calls ─▶ Authorized ─ what they may ─▶ Outcome ─ done or refused ─▶ Recorded ─▶ answer
 //! ```
 //!
-//! * [`request`]: those types, and [`Caller`](request::Caller).
+//! * [`request`]: those types. [`caller`]: who calls. [`principals`]: whom a credential stands for.
 //! * [`authorize`]: who may do what; default deny.
 //! * [`engine`]: [`Engine`], which runs requests one after the other on a snapshot of the state.
 //! * [`op`]: one function for each operation. [`policy`]: policies, evaluated as AWS does.
@@ -22,6 +22,7 @@
 pub mod audit;
 pub mod authorize;
 pub mod blob;
+pub mod caller;
 pub mod clock;
 pub mod dispatch;
 pub mod engine;
@@ -30,6 +31,7 @@ pub mod keyring;
 mod model;
 pub mod op;
 pub mod policy;
+pub mod principals;
 pub mod request;
 pub mod root;
 pub mod seal;

@@ -11,96 +11,36 @@
 //! A refusal at any step is an outcome too: it is recorded before it is answered. Each type
 //! is made only by the step before it, so a request cannot skip one.
 
+pub use crate::caller::Caller;
+
 use crate::audit::{Event, EventError, Resource as EventResource};
 use crate::authorize::{self, Access, Asked};
 use crate::engine::View;
 use crate::op::Perform;
-use crate::policy::{self, Principal};
 use crate::store::Expect;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use waxseal_core::arn::Home;
 use waxseal_core::{KeyArn, SecretBytes};
 use waxseal_kms_api::{ErrorCode, KmsError};
 
-/// Who calls, and from where.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    arn: String,
-    account: String,
-    source_ip_address: String,
-    user_agent: String,
-}
-
-impl Caller {
-    /// The owner of the account that `home` names: whoever can open an embedded KMS.
-    ///
-    /// `user_agent` describes the program, for the audit log.
-    pub fn owner(home: &Home, user_agent: impl Into<String>) -> Self {
-        Self {
-            arn: format!("arn:{}:iam::{}:root", home.partition, home.account),
-            account: home.account.clone(),
-            source_ip_address: "127.0.0.1".to_owned(),
-            user_agent: user_agent.into(),
-        }
-    }
-
-    /// The same caller, calling from `source_ip_address`.
-    #[must_use]
-    pub fn from_address(mut self, source_ip_address: impl Into<String>) -> Self {
-        self.source_ip_address = source_ip_address.into();
-        self
-    }
-
-    /// The principal's ARN.
-    pub fn arn(&self) -> &str {
-        &self.arn
-    }
-
-    /// Whether it is the account itself that calls.
-    pub(crate) fn is_root(&self) -> bool {
-        self.principal().kind == policy::Kind::Root
-    }
-
-    /// From where.
-    pub(crate) fn source_ip_address(&self) -> &str {
-        &self.source_ip_address
-    }
-
-    /// With which program, as it says itself.
-    pub(crate) fn user_agent(&self) -> &str {
-        &self.user_agent
-    }
-
-    /// As policies see them.
-    pub(crate) fn principal(&self) -> Principal<'_> {
-        Principal {
-            arn: &self.arn,
-            account: &self.account,
-            kind: policy::Kind::Root,
-            role_arn: None,
-        }
-    }
-
-    /// The principal's account.
-    pub fn account(&self) -> &str {
-        &self.account
-    }
-
-    fn identity(&self) -> Value {
-        json!({
-            "type": "Root",
-            "principalId": self.account,
-            "arn": self.arn,
-            "accountId": self.account,
-        })
-    }
+/// Who asks, and where.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) caller: Caller,
+    /// The Region of the request, and the account of its caller.
+    pub(crate) place: Home,
 }
 
 /// A request whose caller is known.
 #[derive(Debug)]
 pub struct Authenticated<O> {
-    caller: Caller,
-    place: Home,
+    origin: Origin,
+    asking: Asking<O>,
+}
+
+/// What is asked.
+#[derive(Debug)]
+pub(crate) struct Asking<O> {
     request_id: String,
     input: O,
 }
@@ -111,39 +51,28 @@ impl<O: Perform> Authenticated<O> {
     /// `request_id` is a fresh UUID.
     pub(crate) fn new(caller: Caller, place: Home, request_id: String, input: O) -> Self {
         Self {
-            caller,
-            place,
-            request_id,
-            input,
+            origin: Origin { caller, place },
+            asking: Asking { request_id, input },
         }
     }
 
-    /// Who asks.
-    pub(crate) fn caller(&self) -> &Caller {
-        &self.caller
-    }
-
-    /// The Region of the request, and the account of its caller.
-    pub(crate) fn place(&self) -> &Home {
-        &self.place
+    /// Who asks, for the view of the state that the rest is looked at through.
+    pub(crate) fn apart(self) -> (Origin, Asking<O>) {
+        (self.origin, self.asking)
     }
 
     /// A fresh UUID, as in the audit log.
     pub fn request_id(&self) -> &str {
-        &self.request_id
+        &self.asking.request_id
     }
+}
 
-    /// Resolves what the request names and asks whether the caller may do it.
+impl<O: Perform> Asking<O> {
+    /// Resolves what the request names and asks whether the caller, who is the view's, may do it.
     pub(crate) fn authorize(self, view: &View<'_>) -> Result<Authorized<O>, Box<Outcome<O>>> {
-        let Self {
-            caller,
-            place: _,
-            request_id,
-            input,
-        } = self;
+        let Self { request_id, input } = self;
         let parameters = Value::Object(input.logged());
         let mut about = About {
-            caller,
             request_id,
             parameters,
             accesses: Vec::new(),
@@ -154,12 +83,16 @@ impl<O: Perform> Authenticated<O> {
         };
         about.accesses = needs.accesses;
         let mut accesses = about.accesses.iter();
-        let asked = Asked {
-            caller: &about.caller,
+        let asked = |caller| Asked {
+            caller,
             parameters: &about.parameters,
             view,
         };
-        match accesses.try_for_each(|access| authorize::decide(&asked, access)) {
+        let allowed = view
+            .caller()
+            .map(asked)
+            .and_then(|asked| accesses.try_for_each(|access| authorize::decide(&asked, access)));
+        match allowed {
             Ok(()) => Ok(Authorized {
                 about,
                 input,
@@ -172,7 +105,6 @@ impl<O: Perform> Authenticated<O> {
 
 /// What is known of a request before its outcome.
 struct About {
-    caller: Caller,
     request_id: String,
     parameters: Value,
     accesses: Vec<Access>,
@@ -272,10 +204,9 @@ impl<O: Perform> Outcome<O> {
         self.result = Err(error);
     }
 
-    /// The audit record.
-    pub(crate) fn event(&self, view: &View<'_>, event_id: String) -> Event {
+    /// The audit record of a request of `caller`.
+    pub(crate) fn event(&self, caller: &Caller, view: &View<'_>, event_id: String) -> Event {
         let About {
-            caller,
             request_id,
             parameters,
             accesses,
@@ -307,7 +238,7 @@ impl<O: Perform> Outcome<O> {
             });
         }
         for access in accesses {
-            if let Some(arn) = access.resource.key_arn()
+            if let Some(arn) = access.resource.arn()
                 && !resources.iter().any(|resource| resource.arn == arn)
             {
                 let account_id = access.resource.account().to_owned();
@@ -317,12 +248,16 @@ impl<O: Perform> Outcome<O> {
         Event {
             event_id,
             event_time: view.now,
+            event_source: match O::SERVICE {
+                "kms" => "kms.amazonaws.com".into(),
+                service => format!("{service}.amazonaws.com").into(),
+            },
             event_name: O::NAME.into(),
             aws_region: view.home().region.clone(),
             account_id: view.home().account.clone(),
             user_identity: caller.identity(),
-            source_ip_address: caller.source_ip_address.clone(),
-            user_agent: caller.user_agent.clone(),
+            source_ip_address: caller.source_ip_address().to_owned(),
+            user_agent: caller.user_agent().to_owned(),
             request_id: request_id.clone(),
             request_parameters: Some(parameters.clone()),
             response_elements,

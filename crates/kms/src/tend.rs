@@ -124,6 +124,7 @@ impl Due {
         Event {
             event_id,
             event_time: view.now,
+            event_source: "kms.amazonaws.com".into(),
             event_name: event_name.into(),
             aws_region: self.arn.home.region.clone(),
             account_id: account_id.clone(),

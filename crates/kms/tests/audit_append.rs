@@ -489,6 +489,7 @@ fn event(id: &str) -> Event {
     Event {
         event_id: id.to_owned(),
         event_time: OffsetDateTime::from_unix_timestamp(1_420_070_400).unwrap(),
+        event_source: "kms.amazonaws.com".into(),
         event_name: "GenerateDataKey".into(),
         aws_region: "eu-west-1".into(),
         account_id: "111122223333".into(),

@@ -386,6 +386,7 @@ fn event(number: u64) -> Event {
     Event {
         event_id: id(number),
         event_time: OffsetDateTime::from_unix_timestamp(1_420_070_400).unwrap(),
+        event_source: "kms.amazonaws.com".into(),
         event_name: "Decrypt".into(),
         aws_region: "eu-west-1".into(),
         account_id: "111122223333".into(),

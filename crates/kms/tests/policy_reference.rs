@@ -10,6 +10,7 @@
 )]
 
 use serde_json::{Value, json};
+use std::sync::Arc;
 use waxseal_kms::policy::{Facts, Kind, Policy, PolicyKind, Principal, Question, decide};
 
 /// A small generator: the same questions in every run.
@@ -347,9 +348,10 @@ fn two_evaluators_agree() {
             facts.set_all("KMS:Many", many.collect());
         }
         let parse = |document: &Value, kind| Policy::parse(&document.to_string(), kind).unwrap();
-        let read = |documents: &[Value]| -> Vec<Policy> {
+        let read = |documents: &[Value]| -> Vec<Arc<Policy>> {
             let each = documents.iter();
-            each.map(|one| parse(one, PolicyKind::Identity)).collect()
+            each.map(|one| Arc::new(parse(one, PolicyKind::Identity)))
+                .collect()
         };
         let (own, limits) = (read(&identity), read(&session));
         let seen = decide(&Question {

@@ -16,16 +16,11 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use waxseal_core::SecretBytes;
 use waxseal_core::crypto::random::Entropy;
+use waxseal_kms::principals;
 
 /// The longest file that is read.
 const FILE_BYTES_MAX: u64 = 16 * 1024;
-/// RFC 4648 base32: what access key ids are written in.
-const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-/// 64 characters for secrets, 6 bits each.
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const ID_PREFIX: &str = "AKIA";
-const ID_RANDOM_CHARS: usize = 16;
-const SECRET_CHARS: usize = 40;
 
 /// An access key id and its secret.
 #[derive(Debug)]
@@ -149,15 +144,10 @@ impl AccessKey {
     }
 
     fn random(entropy: &dyn Entropy) -> Result<Self, AccessKeyError> {
-        let mut bytes = SecretBytes::zeroed(ID_RANDOM_CHARS + SECRET_CHARS);
-        let filled = entropy.fill(bytes.expose_mut());
-        filled.map_err(|_| AccessKeyError::NoEntropy)?;
-        let (id, secret) = bytes.expose().split_at(ID_RANDOM_CHARS);
-        let letter = |byte: &u8| char::from(BASE32[usize::from(byte % 32)]);
-        let sign = |byte: &u8| BASE64[usize::from(byte % 64)];
+        let failed = |_| AccessKeyError::NoEntropy;
         Ok(Self {
-            id: ID_PREFIX.chars().chain(id.iter().map(letter)).collect(),
-            secret: SecretBytes::new(secret.iter().map(sign).collect()),
+            id: principals::new_id(ID_PREFIX, entropy).map_err(failed)?,
+            secret: principals::new_secret(entropy).map_err(failed)?,
         })
     }
 

@@ -8,11 +8,13 @@ use std::time::Instant;
 use waxseal_core::SecretBytes;
 use waxseal_core::crypto::random::{self, Entropy};
 use waxseal_kms::Engine;
+use waxseal_kms::caller::Caller;
 use waxseal_kms::clock::Clock;
 use waxseal_kms::dispatch::Answered;
-use waxseal_kms::request::Caller;
+use waxseal_kms::op::Perform;
+use waxseal_kms::principals::Credential;
 use waxseal_kms_api::sigv4::{self, Claim, Paths, SignedRequest, SigningKeys};
-use waxseal_kms_api::{ErrorCode, KmsError, wire};
+use waxseal_kms_api::{ErrorCode, KmsError, sts, wire};
 
 /// The service that requests are signed for.
 const SERVICE: &str = "kms";
@@ -20,9 +22,9 @@ const SERVICE: &str = "kms";
 /// Who may call.
 #[derive(Debug)]
 pub enum Callers {
-    /// Whoever signs with this key is the owner.
+    /// Whoever signs with this key is the owner; users and sessions are those that the engine knows.
     Owner(AccessKey),
-    /// Everyone is the owner, signature or not: for development.
+    /// Everyone else is the owner, signature or not: for development.
     Anyone(Anew),
 }
 
@@ -41,6 +43,8 @@ pub struct Front {
     callers: Callers,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
+    /// Whether requests come over TLS.
+    is_secure: bool,
     keys: SigningKeys,
     /// Compared in place of the secret of an access key id that nobody has, so that the answer
     /// takes as long.
@@ -84,9 +88,17 @@ impl Front {
             callers,
             metrics: Arc::default(),
             clock,
+            is_secure: false,
             keys: SigningKeys::default(),
             decoy: SecretBytes::copy_of(&decoy),
         })
+    }
+
+    /// The same, behind TLS or not.
+    #[must_use]
+    pub fn over_tls(mut self, is_secure: bool) -> Self {
+        self.is_secure = is_secure;
+        self
     }
 
     /// Whether everyone is let in.
@@ -153,10 +165,11 @@ impl Front {
     /// Answers a request. Blocks until the request is recorded.
     pub fn reply(&self, request: SignedRequest<'_>, from: IpAddr) -> Reply {
         let begin = Instant::now();
-        let target = request.headers.iter();
-        let target = target
-            .filter(|(name, _)| name.eq_ignore_ascii_case("x-amz-target"))
-            .find_map(|(_, value)| value.strip_prefix("TrentService."));
+        if request.path == "/" && header(request, "content-type").is_some_and(is_form) {
+            return self.sts_reply(request, from, begin);
+        }
+        let target = header(request, "x-amz-target");
+        let target = target.and_then(|value| value.strip_prefix("TrentService."));
         let answered = self.answered(request, from);
         let error = match &answered {
             Ok(answered) => answered.result.as_ref().err(),
@@ -168,6 +181,36 @@ impl Front {
         match answered {
             Ok(Answered { request_id, result }) => reply(request_id, result),
             Err(error) => self.refusal(error),
+        }
+    }
+
+    /// Answers a request to STS.
+    fn sts_reply(&self, request: SignedRequest<'_>, from: IpAddr, begin: Instant) -> Reply {
+        let call = sts::Call::parse(request.body);
+        let name = call.as_ref().map(sts::Call::name).unwrap_or_default();
+        let answered = call.and_then(|call| {
+            let engine = self.engine();
+            let (caller, region) = self.admit(&engine, request, from, sts::SERVICE)?;
+            match call {
+                sts::Call::GetCallerIdentity(input) => sts_answer(&engine, caller, &region, input),
+                sts::Call::AssumeRole(input) => sts_answer(&engine, caller, &region, input),
+            }
+        });
+        let code = answered.as_ref().err().map(|error| error.code);
+        self.metrics.request(name, code, begin.elapsed());
+        let (status, request_id, body) = match answered {
+            Ok((request_id, body)) => (200, request_id, body),
+            Err(error) => {
+                let request_id = self.engine().request_id().unwrap_or_default();
+                let (status, body) = sts::error(&error, &request_id);
+                (status, request_id, body)
+            }
+        };
+        Reply {
+            status,
+            request_id,
+            content_type: sts::CONTENT_TYPE,
+            body,
         }
     }
 
@@ -188,46 +231,117 @@ impl Front {
             return Err(wire::unknown_operation());
         }
         let engine = self.engine();
-        let region = self.admit(&engine, request)?;
-        let header = |name: &str| {
-            let mut headers = request.headers.iter();
-            let found = headers.find(|(other, _)| other.eq_ignore_ascii_case(name));
-            found.map(|(_, value)| *value)
-        };
-        let operation = wire::operation(header("x-amz-target"))?;
-        let user_agent = header("user-agent").unwrap_or_default();
-        let caller = Caller::owner(engine.home(), user_agent).from_address(from.to_string());
+        let (caller, region) = self.admit(&engine, request, from, SERVICE)?;
+        let operation = wire::operation(header(request, "x-amz-target"))?;
         engine.answer(caller, &region, operation, request.body)
     }
 
-    /// Lets the owner in, and tells which Region the request is for.
-    fn admit(&self, engine: &Engine, request: SignedRequest<'_>) -> Result<String, KmsError> {
-        let region = &engine.home().region;
-        let Callers::Owner(owner) = &self.callers else {
-            // Whatever Region the request was signed for; the signature is not looked at.
-            let claim = Claim::parse(request).ok();
-            let signed_for = claim.map(|claim| claim.scope().region.to_owned());
-            let signed_for = signed_for.filter(|region| is_region(region));
-            return Ok(signed_for.unwrap_or_else(|| region.clone()));
+    /// Who calls, by the signature, and which Region the request is for.
+    fn admit(
+        &self,
+        engine: &Engine,
+        request: SignedRequest<'_>,
+        from: IpAddr,
+        service: &str,
+    ) -> Result<(Caller, String), KmsError> {
+        let (caller, region) = match &self.callers {
+            Callers::Owner(owner) => self.signer(engine, request, Some(owner), service)?,
+            Callers::Anyone(_) => self.anyone(engine, request, service)?,
         };
+        let user_agent = header(request, "user-agent").unwrap_or_default();
+        let caller = caller
+            .by_program(user_agent)
+            .from_address(from.to_string())
+            .over_tls(self.is_secure);
+        Ok((caller, region))
+    }
+
+    /// Who signed a request.
+    fn signer(
+        &self,
+        engine: &Engine,
+        request: SignedRequest<'_>,
+        owner: Option<&AccessKey>,
+        service: &str,
+    ) -> Result<(Caller, String), KmsError> {
         let claim = Claim::parse(request)?;
-        claim.check(&[SERVICE], self.clock.now().unix_timestamp())?;
-        let known = claim.scope().access_key_id == owner.id && claim.session_token().is_none();
-        let secret = if known { &owner.secret } else { &self.decoy };
+        claim.check(&[service], self.clock.now().unix_timestamp())?;
+        let id = claim.scope().access_key_id;
+        let owner = owner.filter(|owner| owner.id == id && claim.session_token().is_none());
+        let known = match owner {
+            Some(owner) => Some(Credential {
+                secret: SecretBytes::copy_of(owner.secret.expose()),
+                caller: Caller::owner(engine.home(), "").with_access_key(id),
+            }),
+            None => engine.credential(id, claim.session_token())?,
+        };
+        let secret = known.as_ref().map_or(&self.decoy, |known| &known.secret);
         let key = self.keys.key(secret, claim.scope());
         let verified = claim.verify(request, &key, Paths::Normalized);
-        if !known {
+        let Some(known) = known else {
             return Err(sigv4::unknown_access_key());
-        }
-        let signed_for = verified?.region;
-        if !is_region(&signed_for) {
+        };
+        let region = verified?.region;
+        if !is_region(&region) {
             return Err(KmsError::new(
                 ErrorCode::InvalidSignature,
                 "Credential should be scoped to a valid region. ",
             ));
         }
-        Ok(signed_for)
+        Ok((known.caller, region))
     }
+
+    /// For development: users and sessions that are known are who they are, if they sign as they
+    /// should; everyone else is an owner. An access key id of 12 digits names the account.
+    fn anyone(
+        &self,
+        engine: &Engine,
+        request: SignedRequest<'_>,
+        service: &str,
+    ) -> Result<(Caller, String), KmsError> {
+        let home = engine.home();
+        let Ok(claim) = Claim::parse(request) else {
+            return Ok((Caller::owner(home, ""), home.region.clone()));
+        };
+        let scope = claim.scope();
+        let id = scope.access_key_id;
+        if engine.credential(id, claim.session_token())?.is_some() {
+            return self.signer(engine, request, None, service);
+        }
+        let region = Some(scope.region).filter(|region| is_region(region));
+        let region = region.unwrap_or(&home.region).to_owned();
+        let is_account = id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_digit());
+        let account = if is_account { id } else { &home.account };
+        Ok((engine.owner_of(account, ""), region))
+    }
+}
+
+fn sts_answer<O: Perform>(
+    engine: &Engine,
+    caller: Caller,
+    region: &str,
+    input: O,
+) -> Result<(String, SecretBytes), KmsError>
+where
+    O::Output: sts::Answer,
+{
+    let request = engine.by_caller(caller, region, input)?;
+    let request_id = request.request_id().to_owned();
+    let answer = engine.call(request)?;
+    let body = sts::output(O::NAME, &request_id, &answer);
+    Ok((request_id, body))
+}
+
+fn header<'a>(request: SignedRequest<'a>, name: &str) -> Option<&'a str> {
+    let mut headers = request.headers.iter();
+    let found = headers.find(|(other, _)| other.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| *value)
+}
+
+/// Whether a media type is that of the Query protocol.
+fn is_form(media: &str) -> bool {
+    let kind = media.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
 /// Whether a text can be a Region's name: it becomes a part of ARNs and of document keys.

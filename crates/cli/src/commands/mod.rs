@@ -14,6 +14,7 @@ mod files;
 mod inspect;
 mod key;
 mod man;
+mod principals;
 mod range;
 mod reencrypt;
 mod serve;
@@ -45,6 +46,8 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(&args, session),
         Command::Key(args) => key::run(args, session),
         Command::BranchKey(args) => branch_key::run(args, session),
+        Command::User(args) => principals::user(args, session),
+        Command::Role(args) => principals::role(args, session),
         Command::Audit(args) => audit::run(args, session),
         Command::Serve(args) => serve::run(&args, session),
         Command::Completion(args) => completion::run(&args),

@@ -42,7 +42,8 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
         callers,
         clock,
         session.world.entropy.as_ref(),
-    )?;
+    )?
+    .over_tls(tls.is_some());
     let scheme = if tls.is_some() { "https" } else { "http" };
     let door = Door {
         address: args.listen,
@@ -256,7 +257,7 @@ fn unusable(error: &AccessKeyError) -> Failure {
 /// What clients need, on stdout, for scripts to read.
 fn told(url: &str, place: &Home, credentials: Option<&Path>, session: &Session) {
     let mut lines = format!(
-        "AWS_ENDPOINT_URL_KMS={url}\nAWS_REGION={0}\nAWS_DEFAULT_REGION={0}\n",
+        "AWS_ENDPOINT_URL_KMS={url}\nAWS_ENDPOINT_URL_STS={url}\nAWS_REGION={0}\nAWS_DEFAULT_REGION={0}\n",
         place.region
     );
     if let Some(path) = credentials {

@@ -12,6 +12,10 @@ pub(crate) static LOWER_HEX: Pattern = Pattern::new(r"^[a-f0-9]+$");
 pub(crate) static MARKER: Pattern = Pattern::new(r"[\u0020-\u00FF]*");
 pub(crate) static NAME: Pattern = Pattern::new(r"^[a-zA-Z0-9:/_-]+$");
 pub(crate) static POLICY: Pattern = Pattern::new(r"[\u0009\u000A\u000D\u0020-\u00FF]+");
+pub(crate) static ANY_ARN: Pattern =
+    Pattern::new(r"[\u0009\u000A\u000D\u0020-\u007E\u0085\u00A0-\u{D7FF}]+");
+pub(crate) static EXTERNAL_ID: Pattern = Pattern::new(r"[\w+=,.@:/-]*");
+pub(crate) static PRINCIPAL_NAME: Pattern = Pattern::new(r"[\w+=,.@-]*");
 pub(crate) static PRINCIPAL: Pattern = Pattern::new(r"^[\w+=,.@:/-]+$");
 pub(crate) static REGION: Pattern = Pattern::new(r"^([a-z]+-){2,3}\d+$");
 pub(crate) static SERVICE_PRINCIPAL: Pattern =
@@ -28,15 +32,18 @@ pub(crate) static XKS_SECRET: Pattern = Pattern::new(r"^[a-zA-Z0-9\/+=]+$");
 #[cfg(test)]
 pub(crate) static ALL: &[&Pattern] = &[
     &ACCOUNT,
+    &ANY_ARN,
     &CLUSTER_ID,
     &DESCRIPTION,
     &ENDPOINT_SERVICE,
+    &EXTERNAL_ID,
     &HTTPS_ENDPOINT,
     &LOWER_HEX,
     &MARKER,
     &NAME,
     &POLICY,
     &PRINCIPAL,
+    &PRINCIPAL_NAME,
     &REGION,
     &SERVICE_PRINCIPAL,
     &SOURCE_ARN,

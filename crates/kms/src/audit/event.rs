@@ -21,6 +21,9 @@ pub struct Event {
     /// `eventTime`: written in UTC, to the second.
     #[serde(with = "time::serde::timestamp")]
     pub event_time: OffsetDateTime,
+    /// `eventSource`: the service, as in `kms.amazonaws.com`.
+    #[serde(default = "kms")]
+    pub event_source: Cow<'static, str>,
     /// `eventName`: the operation, as in `GenerateDataKey`.
     pub event_name: Cow<'static, str>,
     /// `awsRegion`.
@@ -50,6 +53,10 @@ pub struct Event {
     pub error: Option<EventError>,
 }
 
+fn kms() -> Cow<'static, str> {
+    "kms.amazonaws.com".into()
+}
+
 /// A key that an event is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resource {
@@ -57,6 +64,15 @@ pub struct Resource {
     pub arn: String,
     /// The account that owns it.
     pub account_id: String,
+}
+
+impl Resource {
+    fn kind(&self) -> &'static str {
+        match self.arn.split(':').nth(2) {
+            Some("iam") => "AWS::IAM::Role",
+            _ => "AWS::KMS::Key",
+        }
+    }
 }
 
 /// Why a call was refused or failed.
@@ -124,7 +140,7 @@ struct Opening<'a> {
     event_version: &'static str,
     user_identity: &'a Value,
     event_time: String,
-    event_source: &'static str,
+    event_source: &'a str,
     event_name: &'a str,
     aws_region: &'a str,
     #[serde(rename = "sourceIPAddress")]
@@ -144,7 +160,7 @@ impl<'a> Opening<'a> {
             event_version: "1.11",
             user_identity: &event.user_identity,
             event_time: timestamp(event.event_time),
-            event_source: "kms.amazonaws.com",
+            event_source: &event.event_source,
             event_name: &event.event_name,
             aws_region: &event.aws_region,
             source_ip_address: &event.source_ip_address,
@@ -186,7 +202,7 @@ impl<'a> Closing<'a> {
     fn of(event: &'a Event) -> Self {
         let resources = event.resources.iter().map(|resource| KeyResource {
             account_id: &resource.account_id,
-            r#type: "AWS::KMS::Key",
+            r#type: resource.kind(),
             arn: &resource.arn,
         });
         Self {
@@ -202,7 +218,8 @@ impl<'a> Closing<'a> {
     }
 }
 
-fn timestamp(time: OffsetDateTime) -> String {
+/// `2026-01-31T23:59:59Z`
+pub(crate) fn timestamp(time: OffsetDateTime) -> String {
     let time = time.to_offset(UtcOffset::UTC);
     let (year, month, day) = time.to_calendar_date();
     let (hour, minute, second) = time.to_hms();
@@ -251,6 +268,7 @@ mod tests {
         Event {
             event_id: "f3b5e7a4-0000-4000-8000-000000000001".into(),
             event_time: OffsetDateTime::from_unix_timestamp(1_420_070_400).unwrap(),
+            event_source: kms(),
             event_name: "Decrypt".into(),
             aws_region: "eu-west-1".into(),
             account_id: "111122223333".into(),

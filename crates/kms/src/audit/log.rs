@@ -202,6 +202,7 @@ mod tests {
         Event {
             event_id: id.into(),
             event_time: OffsetDateTime::UNIX_EPOCH,
+            event_source: "kms.amazonaws.com".into(),
             event_name: "Encrypt".into(),
             aws_region: String::new(),
             account_id: String::new(),

@@ -2,7 +2,7 @@
 
 use super::{Needs, Perform, invalid as invalid_member, paginate, put, stays};
 use crate::authorize::{Access, Resource};
-use crate::engine::{AliasEntry, Aliases, KeyEntry, View};
+use crate::engine::{AliasEntry, Aliases, KeyEntry, View, internal};
 use crate::model::AliasRecord;
 use crate::request::{Change, Done};
 use crate::store::Expect;
@@ -18,7 +18,12 @@ impl Perform for CreateAliasRequest {
     fn needs(&self, view: &View<'_>) -> Result<Needs<(AliasName, KeyEntry)>, KmsError> {
         let name = name(&self.alias_name)?;
         let key = view.resolve(&self.target_key_id, Aliases::Refused)?;
-        Ok(both::<Self, _>(view, &key.clone(), (name, key)))
+        Ok(both::<Self, _>(
+            view,
+            &name.clone(),
+            &key.clone(),
+            (name, key),
+        ))
     }
 
     fn run(
@@ -52,7 +57,7 @@ impl Perform for UpdateAliasRequest {
         let name = name(&self.alias_name)?;
         let alias = view.alias(&name)?.ok_or_else(|| view.no_alias(&name))?;
         let key = view.resolve(&self.target_key_id, Aliases::Refused)?;
-        Ok(both::<Self, _>(view, &key.clone(), (alias, key)))
+        Ok(both::<Self, _>(view, &name, &key.clone(), (alias, key)))
     }
 
     fn run(
@@ -80,10 +85,17 @@ impl Perform for DeleteAliasRequest {
     fn needs(&self, view: &View<'_>) -> Result<Needs<AliasEntry>, KmsError> {
         let name = name(&self.alias_name)?;
         let alias = view.alias(&name)?.ok_or_else(|| view.no_alias(&name))?;
-        let Needs { accesses, .. } = Needs::account::<Self>(view);
-        Ok(Needs {
-            target: alias,
-            accesses,
+        let id = alias.record.target.parse().map_err(internal)?;
+        Ok(match view.key(&id)? {
+            Some(key) => both::<Self, _>(view, &name, &key, alias),
+            // Its key is gone already.
+            None => Needs {
+                accesses: vec![Access {
+                    action: Action::of::<Self>(),
+                    resource: Resource::Alias(view.home().alias_arn(&name), view.home().clone()),
+                }],
+                target: alias,
+            },
         })
     }
 
@@ -141,10 +153,10 @@ impl Perform for ListAliasesRequest {
 }
 
 /// Changing an alias needs the action on the alias and on the key.
-fn both<O: Perform, T>(view: &View<'_>, key: &KeyEntry, target: T) -> Needs<T> {
+fn both<O: Perform, T>(view: &View<'_>, name: &AliasName, key: &KeyEntry, target: T) -> Needs<T> {
     let action = Action::of::<O>();
-    let account = Resource::Account(view.home().clone());
-    let accesses = [account, Resource::key(key)]
+    let alias = Resource::Alias(view.home().alias_arn(name), view.home().clone());
+    let accesses = [alias, Resource::key(key)]
         .map(|resource| Access { action, resource })
         .to_vec();
     Needs { target, accesses }

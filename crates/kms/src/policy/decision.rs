@@ -17,6 +17,7 @@
 
 use super::condition::Facts;
 use super::document::{Named, Policy, Principals, Statement};
+use std::sync::Arc;
 
 /// What kind of principal calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +62,9 @@ pub struct Question<'a> {
     /// The key's policy, where the action is on a key.
     pub key_policy: Option<&'a Policy>,
     /// The policies of the user or role.
-    pub identity: &'a [Policy],
+    pub identity: &'a [Arc<Policy>],
     /// The policies of the session; none, where it was begun without.
-    pub session: &'a [Policy],
+    pub session: &'a [Arc<Policy>],
     /// Whether a grant allows it.
     pub has_grant: bool,
 }
@@ -224,8 +225,8 @@ impl Found {
 
 /// Whether it is allowed.
 pub fn decide(question: &Question<'_>) -> Decision {
-    let of = |policies: &[Policy]| {
-        let policies: Vec<&Policy> = policies.iter().collect();
+    let of = |policies: &[Arc<Policy>]| {
+        let policies: Vec<&Policy> = policies.iter().map(Arc::as_ref).collect();
         Found::of(&policies, question)
     };
     let key: Vec<&Policy> = question.key_policy.into_iter().collect();

@@ -19,6 +19,9 @@ pub enum PolicyKind {
     Key,
     /// With a user, a role or a session: its statements name none.
     Identity,
+    /// With a role, and says who may be it: its statements name principals, and no resource, which
+    /// is the role.
+    Trust,
 }
 
 /// Why a text is no policy, in one sentence.
@@ -74,6 +77,13 @@ struct Matching {
 }
 
 impl Matching {
+    fn everything() -> Self {
+        Self {
+            is_negated: false,
+            patterns: vec![Pattern::new("*", false)],
+        }
+    }
+
     fn holds(&self, text: &str, facts: &Facts) -> bool {
         let mut patterns = self.patterns.iter();
         patterns.any(|pattern| pattern.matches(text, facts)) != self.is_negated
@@ -100,7 +110,7 @@ impl Policy {
     pub fn parse(text: &str, kind: PolicyKind) -> Result<Self, PolicyError> {
         let most = match kind {
             PolicyKind::Key => KEY_POLICY_BYTES_MAX,
-            PolicyKind::Identity => POLICY_BYTES_MAX,
+            PolicyKind::Identity | PolicyKind::Trust => POLICY_BYTES_MAX,
         };
         if text.len() > most {
             return wrong(format!("The policy is longer than {most} bytes."));
@@ -192,13 +202,21 @@ fn statement_of(
     let Some(actions) = actions else {
         return wrong("A statement must have an Action or NotAction.");
     };
-    let Some(resources) = resources else {
-        return wrong("A statement must have a Resource or NotResource.");
+    let resources = match (kind, resources) {
+        (PolicyKind::Trust, None) => Matching::everything(),
+        (PolicyKind::Trust, Some(_)) => {
+            return wrong("A statement of a trust policy must not have a Resource.");
+        }
+        (_, Some(resources)) => resources,
+        (_, None) => return wrong("A statement must have a Resource or NotResource."),
     };
     let principals = match (kind, principals) {
-        (PolicyKind::Key, Some(principals)) => principals,
+        (PolicyKind::Key | PolicyKind::Trust, Some(principals)) => principals,
         (PolicyKind::Key, None) => {
             return wrong("A statement of a key policy must have a Principal.");
+        }
+        (PolicyKind::Trust, None) => {
+            return wrong("A statement of a trust policy must have a Principal.");
         }
         (PolicyKind::Identity, None) => Principals::Unnamed,
         (PolicyKind::Identity, Some(_)) => {

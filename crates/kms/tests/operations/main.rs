@@ -11,5 +11,6 @@ mod cryptography;
 mod engine;
 mod lifetime;
 mod material;
+mod principals;
 mod regions;
 mod support;
