@@ -2,8 +2,8 @@
 //!
 //! | document key | record |
 //! |---|---|
-//! | `user/ACCOUNT/NAME`, `role/ACCOUNT/NAME` | [`PrincipalRecord`] |
-//! | `access-key/ID` | [`AccessKeyRecord`], with the secret |
+//! | `user/ACCOUNT/NAME`, `role/ACCOUNT/NAME` | `PrincipalRecord` |
+//! | `access-key/ID` | `AccessKeyRecord`, with the secret |
 //!
 //! Nothing is kept of a session: its token is sealed by the KMS as the row `session/ID` and holds
 //! the secret, the role and the end. The role is looked up at each request, so that what changes

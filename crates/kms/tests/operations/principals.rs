@@ -243,7 +243,7 @@ fn sessions_are_their_role_as_long_as_they_last() {
     let key = world.symmetric();
     let made = world.user(OWNER, "ann");
     let ann = || world.caller(&made.access_key_id, None).unwrap();
-    let role = world.role("app", trust(&ann().arn().to_owned(), serde_json::json!({})));
+    let role = world.role("app", trust(ann().arn(), serde_json::json!({})));
     let put = PutRolePolicyRequest {
         role_name: "app".to_owned(),
         policy_name: "p".to_owned(),
