@@ -46,7 +46,7 @@ mod writer;
 
 pub(crate) use event::timestamp;
 pub use event::{Event, EventError, Resource};
-pub use log::{AuditLog, Exclusive, Receipt};
+pub use log::{AuditLog, Exclusive, Receipt, Ticket};
 pub use records::{Record, Records, records, records_after};
 pub use verify::{BrokenRecord, Reason, TornTail, Verified, VerifyError, verify};
 

@@ -1,6 +1,7 @@
 //! A request as a name and bytes: what a server has.
 
-use crate::engine::Engine;
+use crate::audit::Ticket;
+use crate::engine::{Engine, internal};
 use crate::op::Perform;
 use crate::request::Caller;
 use waxseal_core::SecretBytes;
@@ -14,6 +15,24 @@ pub struct Answered {
     pub request_id: String,
     /// The body of the answer, or the error.
     pub result: Result<SecretBytes, KmsError>,
+}
+
+/// A request that is done, and whose record is not durable yet.
+#[derive(Debug)]
+pub struct Waiting {
+    ticket: Ticket,
+    answered: Answered,
+}
+
+impl Waiting {
+    /// The answer, once its record is durable.
+    ///
+    /// # Errors
+    /// `KMSInternalException` when it cannot be recorded.
+    pub async fn recorded(self) -> Result<Answered, KmsError> {
+        self.ticket.await.map_err(internal)?;
+        Ok(self.answered)
+    }
 }
 
 macro_rules! dispatch {
@@ -41,11 +60,46 @@ macro_rules! dispatch {
                     _ => self.refused(wire::unknown_operation()),
                 }
             }
+
+            /// As [`Engine::answer`], without waiting for the record, and for operations that
+            /// [`is_quick`] says yes to.
+            ///
+            /// # Errors
+            /// As the answer's; also for operations that are not quick.
+            pub fn begin_answer(
+                &self,
+                caller: Caller,
+                region: &str,
+                operation: &str,
+                body: &[u8],
+            ) -> Result<Waiting, KmsError> {
+                match operation {
+                    $( $name if <$input as Perform>::IS_QUICK => {
+                        self.begin_one::<$input>(caller, region, body)
+                    } )*
+                    _ => Err(wire::unknown_operation()),
+                }
+            }
         }
     };
 }
 
 each_operation!(dispatch);
+
+macro_rules! quick {
+    ($( $input:ident -> $output:ident: $name:literal; )*) => {
+        /// Whether the operation of this name takes microseconds and changes nothing: a server
+        /// does it without a thread of its own.
+        pub fn is_quick(operation: &str) -> bool {
+            match operation {
+                $( $name => <$input as Perform>::IS_QUICK, )*
+                _ => false,
+            }
+        }
+    };
+}
+
+each_operation!(quick);
 
 impl Engine {
     fn answer_one<O: Perform>(
@@ -62,6 +116,22 @@ impl Engine {
         let request_id = request.request_id().to_owned();
         let result = self.call(request).and_then(|output| wire::output(&output));
         Ok(Answered { request_id, result })
+    }
+
+    fn begin_one<O: Perform>(
+        &self,
+        caller: Caller,
+        region: &str,
+        body: &[u8],
+    ) -> Result<Waiting, KmsError> {
+        let request = self.by_caller(caller, region, wire::input::<O>(body)?)?;
+        let request_id = request.request_id().to_owned();
+        let (outcome, ticket) = self.begin(request)?;
+        // It goes nowhere before the ticket is honoured.
+        let result = outcome.recorded().answer();
+        let result = result.and_then(|output| wire::output(&output));
+        let answered = Answered { request_id, result };
+        Ok(Waiting { ticket, answered })
     }
 
     fn refused(&self, error: KmsError) -> Result<Answered, KmsError> {

@@ -1,6 +1,6 @@
 //! The engine: state, clock, randomness and audit log, and the one way through them.
 
-use crate::audit::{AuditLog, Event, Exclusive};
+use crate::audit::{AuditLog, Event, Exclusive, Ticket};
 use crate::clock::Clock;
 use crate::model::{
     self, AliasRecord, GrantRecord, KeyRecord, PENDING_PREFIX, alias_document, aliases_prefix,
@@ -175,13 +175,32 @@ impl Engine {
 
     /// A request that changes nothing.
     fn consult<O: Perform>(&self, request: Authenticated<O>) -> Result<O::Output, KmsError> {
+        let (outcome, event) = self.outcome(request)?;
+        self.parts.audit.append(&event).map_err(internal)?;
+        outcome.recorded().answer()
+    }
+
+    /// The same, without waiting for its record.
+    pub(crate) fn begin<O: Perform>(
+        &self,
+        request: Authenticated<O>,
+    ) -> Result<(Outcome<O>, Ticket), KmsError> {
+        let (outcome, event) = self.outcome(request)?;
+        let ticket = self.parts.audit.submit(&event).map_err(internal)?;
+        Ok((outcome, ticket))
+    }
+
+    /// What comes of a request that changes nothing, and what is to be recorded of it.
+    fn outcome<O: Perform>(
+        &self,
+        request: Authenticated<O>,
+    ) -> Result<(Outcome<O>, Event), KmsError> {
         self.refresh()?;
         let (origin, asking) = request.apart();
         let view = self.view(&origin.place, Some(&origin.caller));
         let outcome = perform(asking, &view);
         let event = outcome.event(&origin.caller, &view, self.uuid()?);
-        self.parts.audit.append(&event).map_err(internal)?;
-        outcome.recorded().answer()
+        Ok((outcome, event))
     }
 
     /// A request that may change state. Change and record cannot be separated by a crash: the

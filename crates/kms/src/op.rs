@@ -45,6 +45,9 @@ pub trait Perform: Operation {
     type Target: Send;
     /// Whether it may change state.
     const MUTATES: bool;
+    /// Whether it takes microseconds, and changes nothing: a server does it without a thread of its
+    /// own.
+    const IS_QUICK: bool = false;
 
     /// Whether nothing is to be done but the checks.
     fn is_dry_run(&self) -> bool {

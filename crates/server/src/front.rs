@@ -10,7 +10,7 @@ use waxseal_core::crypto::random::{self, Entropy};
 use waxseal_kms::Engine;
 use waxseal_kms::caller::Caller;
 use waxseal_kms::clock::Clock;
-use waxseal_kms::dispatch::Answered;
+use waxseal_kms::dispatch::{Answered, Waiting, is_quick};
 use waxseal_kms::op::Perform;
 use waxseal_kms::principals::Credential;
 use waxseal_kms_api::sigv4::{self, Claim, Paths, SignedRequest, SigningKeys};
@@ -55,6 +55,14 @@ impl std::fmt::Debug for Front {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Front({})", self.engine().home())
     }
+}
+
+/// A request that is under way.
+#[derive(Debug)]
+pub struct Begun {
+    operation: String,
+    begin: Instant,
+    waiting: Result<Waiting, KmsError>,
 }
 
 /// What is sent back.
@@ -171,13 +179,57 @@ impl Front {
         let target = header(request, "x-amz-target");
         let target = target.and_then(|value| value.strip_prefix("TrentService."));
         let answered = self.answered(request, from);
+        self.counted(target.unwrap_or_default(), begin, answered)
+    }
+
+    /// Begins a request that needs no thread of its own, if it is one; the others are for
+    /// [`Front::reply`].
+    pub fn begin(&self, request: SignedRequest<'_>, from: IpAddr) -> Option<Begun> {
+        let target = header(request, "x-amz-target")?;
+        let operation = target.strip_prefix("TrentService.")?;
+        let is_plain = request.method == "POST" && request.path == "/";
+        if !is_plain || !is_quick(operation) {
+            return None;
+        }
+        let begin = Instant::now();
+        let engine = self.engine();
+        let admitted = self.admit(&engine, request, from, SERVICE);
+        let waiting = admitted.and_then(|(caller, region)| {
+            engine.begin_answer(caller, &region, operation, request.body)
+        });
+        Some(Begun {
+            operation: operation.to_owned(),
+            begin,
+            waiting,
+        })
+    }
+
+    /// The reply to what was begun, once it is recorded.
+    pub async fn finish(&self, begun: Begun) -> Reply {
+        let Begun {
+            operation,
+            begin,
+            waiting,
+        } = begun;
+        let answered = match waiting {
+            Ok(waiting) => waiting.recorded().await,
+            Err(error) => Err(error),
+        };
+        self.counted(&operation, begin, answered)
+    }
+
+    fn counted(
+        &self,
+        operation: &str,
+        begin: Instant,
+        answered: Result<Answered, KmsError>,
+    ) -> Reply {
         let error = match &answered {
             Ok(answered) => answered.result.as_ref().err(),
             Err(error) => Some(error),
         };
         let code = error.map(|error| error.code);
-        self.metrics
-            .request(target.unwrap_or_default(), code, begin.elapsed());
+        self.metrics.request(operation, code, begin.elapsed());
         match answered {
             Ok(Answered { request_id, result }) => reply(request_id, result),
             Err(error) => self.refusal(error),

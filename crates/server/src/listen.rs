@@ -332,19 +332,13 @@ impl Service {
             return self.front.refusal(throttled());
         };
         let front = self.front.clone();
+        if let Some(begun) = head.with(&body, |request| front.begin(request, from)) {
+            drop(body);
+            return front.finish(begun).await;
+        }
         let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let headers = head.headers.iter();
-            let headers: Vec<(&str, &str)> =
-                headers.map(|(n, v)| (n.as_str(), v.as_str())).collect();
-            let request = SignedRequest {
-                method: &head.method,
-                path: &head.path,
-                query: &head.query,
-                headers: &headers,
-                body: body.expose(),
-            };
-            front.reply(request, from)
+            head.with(&body, |request| front.reply(request, from))
         });
         match done.await {
             Ok(reply) => reply,
@@ -382,6 +376,21 @@ struct Head {
     path: String,
     query: String,
     headers: Vec<(String, String)>,
+}
+
+impl Head {
+    /// Hands the request to `then`.
+    fn with<T>(&self, body: &SecretBytes, then: impl FnOnce(SignedRequest<'_>) -> T) -> T {
+        let headers = self.headers.iter();
+        let headers: Vec<(&str, &str)> = headers.map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        then(SignedRequest {
+            method: &self.method,
+            path: &self.path,
+            query: &self.query,
+            headers: &headers,
+            body: body.expose(),
+        })
+    }
 }
 
 /// An answer's bytes, zeroed when the last of those who send them lets go.

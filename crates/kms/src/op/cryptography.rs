@@ -16,6 +16,7 @@ use waxseal_kms_api::{Action, ErrorCode, KmsError, Operation};
 
 impl Perform for EncryptRequest {
     one_key!(used);
+    const IS_QUICK: bool = true;
 
     fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<EncryptResponse>, KmsError> {
         let algorithm = algorithm(self.encryption_algorithm.as_deref());
@@ -36,6 +37,7 @@ impl Perform for EncryptRequest {
 impl Perform for DecryptRequest {
     type Target = Source;
     const MUTATES: bool = false;
+    const IS_QUICK: bool = true;
 
     fn is_dry_run(&self) -> bool {
         self.dry_run.unwrap_or(false)
@@ -78,6 +80,7 @@ impl Perform for DecryptRequest {
 impl Perform for ReEncryptRequest {
     type Target = (Source, KeyEntry);
     const MUTATES: bool = false;
+    const IS_QUICK: bool = true;
 
     fn is_dry_run(&self) -> bool {
         self.dry_run.unwrap_or(false)
@@ -150,6 +153,7 @@ impl Perform for ReEncryptRequest {
 
 impl Perform for GenerateDataKeyRequest {
     one_key!(used);
+    const IS_QUICK: bool = true;
 
     fn run(
         self,
@@ -175,6 +179,7 @@ impl Perform for GenerateDataKeyRequest {
 
 impl Perform for GenerateDataKeyWithoutPlaintextRequest {
     one_key!(used);
+    const IS_QUICK: bool = true;
 
     fn run(
         self,
@@ -198,6 +203,7 @@ impl Perform for GenerateDataKeyWithoutPlaintextRequest {
 impl Perform for GenerateRandomRequest {
     type Target = ();
     const MUTATES: bool = false;
+    const IS_QUICK: bool = true;
 
     fn needs(&self, view: &View<'_>) -> Result<Needs<()>, KmsError> {
         Ok(Needs::account::<Self>(view))

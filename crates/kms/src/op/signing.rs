@@ -52,6 +52,7 @@ impl Perform for VerifyRequest {
 
 impl Perform for GenerateMacRequest {
     one_key!(used);
+    const IS_QUICK: bool = true;
 
     fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<GenerateMacResponse>, KmsError> {
         let (secret, hash) = mac_key::<Self>(view, &key, &self.mac_algorithm)?;
@@ -66,6 +67,7 @@ impl Perform for GenerateMacRequest {
 
 impl Perform for VerifyMacRequest {
     one_key!(used);
+    const IS_QUICK: bool = true;
 
     fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<VerifyMacResponse>, KmsError> {
         let (secret, hash) = mac_key::<Self>(view, &key, &self.mac_algorithm)?;

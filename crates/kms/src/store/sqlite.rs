@@ -148,7 +148,7 @@ impl Inner {
     fn watch(&mut self, since: u64) -> Result<Changes, StoreError> {
         let data_version = self
             .connection
-            .prepare("PRAGMA data_version")
+            .prepare_cached("PRAGMA data_version")
             .and_then(|mut pragma| pragma.query_row([], |row| row.get(0)))
             .map_err(translate)?;
         let current = matches!(&self.seen, Some(seen) if seen.data_version == data_version);
