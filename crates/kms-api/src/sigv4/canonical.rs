@@ -35,9 +35,11 @@ pub(super) fn request(request: SignedRequest<'_>, names: &[&str], paths: Paths) 
 
 /// Lower-case hexadecimal digits.
 pub(super) fn hex(bytes: &[u8], text: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {
-        // Writing into a string does not fail.
-        let _ = write!(text, "{byte:02x}");
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from(DIGITS[usize::from(digit)]));
+        }
     }
 }
 
