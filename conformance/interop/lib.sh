@@ -98,6 +98,27 @@ refused() {
     fi
 }
 
+# start_serve ARG…: starts waxseal serve and exports what it prints.
+start_serve() {
+    local told=$T/told waited
+    rm -f "$told"
+    "$WAXSEAL" serve --listen 127.0.0.1:0 "$@" </dev/null >"$told" 2>"$told.log" &
+    servers+=($!)
+    for ((waited = 0; waited < 600; waited++)); do
+        if grep -qs '^AWS_DEFAULT_REGION=' "$told"; then
+            sleep 0.1 # for the last line
+            set -a
+            . "$told"
+            set +a
+            return 0
+        fi
+        kill -0 "${servers[-1]}" 2>/dev/null || break
+        sleep 0.05
+    done
+    cat "$told.log" >&2
+    die "waxseal serve does not answer"
+}
+
 finish() {
     printf '%d passed, %d failed\n' "$passed" "$failed"
     ((failed == 0 && passed > 0))

@@ -9,7 +9,10 @@ PY=$INTEROP/venv/bin/python               # boto3, aws-encryption-sdk, PyNaCl, m
 AWSCLI=$INTEROP/venv/bin/aws
 ENCRYPTION_CLI=$INTEROP/venv-cli/bin/aws-encryption-cli
 PAYLOAD=$INTEROP/bin/payload              # go/payload.go
-NODE_PACKAGES=$INTEROP/node               # @aws-crypto/client-node
+NODE_PACKAGES=$INTEROP/node               # @aws-crypto/client-node, @aws-sdk/client-kms
+KMS_PY=$INTEROP/venv-kms/bin/python       # tink
+SOPS=$INTEROP/venv-kms/bin/sops
+GO_KMS=$INTEROP/bin/kms                   # go/kms/kms.go
 
 die() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2
