@@ -131,6 +131,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Audit(Audit),
     Serve(Serve),
+    /// Look at what the server is run with
+    #[command(subcommand)]
+    Config(Config),
     Completion(Completion),
     Man(Man),
 }
@@ -568,38 +571,34 @@ pub(crate) enum Audit {
 /// SIGINT ends it when the requests under way are answered; SIGHUP has certificates read again.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Serve {
-    /// Address and port to listen on; port 0 takes one that is free
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8470")]
-    pub(crate) listen: SocketAddr,
+    /// Configuration file: TOML with these flags under their own names; flags win
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Address and port to listen on; port 0 takes one that is free [default: 127.0.0.1:8470]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
     /// Data directory [default: that of the embedded KMS; with --dev a new one that is removed at
     /// the end]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// Certificate chain in PEM: serve HTTPS
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) tls_cert: Option<PathBuf>,
     /// The certificate's private key in PEM
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) tls_key: Option<PathBuf>,
     /// INSECURE: everyone on this machine is the owner, with any credentials or none
     #[arg(long)]
     pub(crate) dev: bool,
-    /// Region of the keys of a new data directory
-    #[arg(
-        long,
-        value_name = "REGION",
-        requires = "dev",
-        default_value = "us-east-1"
-    )]
-    pub(crate) region: String,
-    /// Account of the keys of a new data directory
-    #[arg(
-        long,
-        value_name = "ID",
-        requires = "dev",
-        default_value = "000000000000"
-    )]
-    pub(crate) account: String,
+    /// With --dev: keys, users and roles to plant where they are not there yet, a file with YAML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) seed: Option<PathBuf>,
+    /// With --dev: Region of the keys of a new data directory [default: us-east-1]
+    #[arg(long, value_name = "REGION")]
+    pub(crate) region: Option<String>,
+    /// With --dev: account of the keys of a new data directory [default: 000000000000]
+    #[arg(long, value_name = "ID")]
+    pub(crate) account: Option<String>,
 }
 
 /// Print a script that completes commands and options in a shell
@@ -855,4 +854,11 @@ fn account(text: &str) -> Result<String, String> {
         true => Ok(text.to_owned()),
         false => Err("an account is 12 digits".to_owned()),
     }
+}
+
+/// `waxseal config`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Print what serve would be run with, given the same flags, and where each value is from
+    Show(Box<Serve>),
 }

@@ -364,6 +364,213 @@ fn many_idle_connections_from_one_address_leave_room_for_another() {
     server.end();
 }
 
+const SEED: &str = r#"
+keys:
+  - id: bc436485-5092-42b8-92a3-0aa8b93536dc
+    description: chosen
+    aliases: [alias/testing]
+    material:
+      - 5cdaead27fe7da2de47945d73cd6d79e36494e73802f3cd3869f1d2cb0b5d7a9
+      - 0101010101010101010101010101010101010101010101010101010101010101
+    tags: {team: blue}
+  - id: 11111111-2222-4333-8444-555555555555
+    region: us-west-2
+    account: "111122223333"
+    spec: HMAC_256
+    material: [MATERIAL]
+    aliases: [alias/mac]
+  - id: mrk-0123456789abcdef0123456789abcdef
+    spec: ECC_NIST_P256
+    usage: SIGN_VERIFY
+    private-key: |
+PEM
+  - id: 99999999-2222-4333-8444-555555555555
+    enabled: false
+users:
+  - name: ann
+    access-key-id: AKIAANNANNANNANNANNA
+    secret-access-key: the secret of ann
+    policies:
+      encrypt: {Version: "2012-10-17", Statement: {Effect: Allow, Action: "kms:Encrypt", Resource: "*"}}
+roles:
+  - name: deploy
+    trust: {Version: "2012-10-17", Statement: {Effect: Allow, Action: "sts:AssumeRole", Principal: {AWS: "*"}}}
+    policies: {all: '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*"}]}'}
+"#;
+
+#[test]
+fn seeds_are_planted_and_after_a_reset_again() {
+    let place = Place::new();
+    let made = Command::new("openssl")
+        .args(["ecparam", "-name", "prime256v1", "-genkey"])
+        .output()
+        .unwrap();
+    // Parameters and the key, in SEC 1.
+    let pem = String::from_utf8(made.stdout).unwrap();
+    let pem: Vec<String> = pem.lines().map(|line| format!("      {line}")).collect();
+    let seed = SEED.replace("MATERIAL", &"03".repeat(32));
+    let seed = seed.replace("PEM", &pem.join("\n"));
+    place.write("seed.yaml", seed.as_bytes());
+    let server = Server::start(&place, &["--dev", "--seed", "seed.yaml"]);
+    let check = |server: &Server| {
+        let answer = server.request(&unsigned("DescribeKey", r#"{"KeyId":"alias/testing"}"#));
+        assert!(
+            answer.contains("bc436485-5092-42b8-92a3-0aa8b93536dc"),
+            "{answer}"
+        );
+        let body = r#"{"KeyId":"mrk-0123456789abcdef0123456789abcdef"}"#;
+        let answer = server.request(&unsigned("GetPublicKey", body));
+        assert!(answer.contains("ECDSA_SHA_256"), "{answer}");
+        let body = r#"{"KeyId":"99999999-2222-4333-8444-555555555555","Plaintext":"YQ=="}"#;
+        let answer = server.request(&unsigned("Encrypt", body));
+        assert!(answer.contains("DisabledException"), "{answer}");
+    };
+    check(&server);
+    // Another Region and account, by an access key id that names the account.
+    let body = r#"{"KeyId":"alias/mac","Message":"bWVzc2FnZQ==","MacAlgorithm":"HMAC_SHA_256"}"#;
+    let signed = unsigned("GenerateMac", body).replace(
+        "Host:",
+        "Authorization: AWS4-HMAC-SHA256 Credential=111122223333/20260101/us-west-2/kms/aws4_request, \
+         SignedHeaders=host;x-amz-date;x-amz-target, Signature=00\r\nX-Amz-Date: 20260101T000000Z\r\nHost:",
+    );
+    let answer = server.request(&signed);
+    assert!(
+        answer.contains("JxG2UedNZI3079udJFYoP7fnvkn5IqHKJHVGMr/fTBw="),
+        "{answer}"
+    );
+
+    let reset = "POST /reset HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assert!(server.request(reset).starts_with("HTTP/1.1 200 "));
+    check(&server);
+
+    // Those who are known are who they are, and nothing more.
+    let client = |secret: &str, arguments: &[&str], stdin: &[u8]| {
+        let mut command = place.waxseal();
+        command.envs(server.told.iter().cloned());
+        command.env("AWS_ACCESS_KEY_ID", "AKIAANNANNANNANNANNA");
+        command.env("AWS_SECRET_ACCESS_KEY", secret);
+        command.args(arguments);
+        let key = ["-k", "alias/testing", "--kms", "aws", "-f", "direct"];
+        outcome(command.args(key), stdin)
+    };
+    let sealed = client("the secret of ann", &["encrypt"], b"secret").ok();
+    let mut command = place.waxseal();
+    command.envs(server.told.iter().cloned());
+    command.env("AWS_ACCESS_KEY_ID", "AKIAANNANNANNANNANNA");
+    command.env("AWS_SECRET_ACCESS_KEY", "the secret of ann");
+    outcome(command.args(["decrypt", "--kms", "aws"]), sealed.stdout()).exits(4);
+    client("another", &["encrypt"], b"secret").exits(4);
+    server.end();
+}
+
+#[test]
+fn seeds_that_are_none_are_refused_by_name() {
+    let place = Place::new();
+    for (seed, word) in [
+        ("keys: [{id: x, colour: red}]", "colour"),
+        ("keys: [{id: x}]", "UUID"),
+        ("tents: []", "tents"),
+        ("keys: [", "seed.yaml"),
+        (
+            "keys: [{id: bc436485-5092-42b8-92a3-0aa8b93536dc, material: [00]}]",
+            "spec",
+        ),
+        (
+            "keys: [{id: bc436485-5092-42b8-92a3-0aa8b93536dc, spec: SM3}]",
+            "SM3",
+        ),
+        (
+            "keys: [{id: bc436485-5092-42b8-92a3-0aa8b93536dc, account: 12}]",
+            "account",
+        ),
+        (
+            "keys: [{id: bc436485-5092-42b8-92a3-0aa8b93536dc, usage: SIGN_VERIFY}]",
+            "SIGN_VERIFY",
+        ),
+        (
+            "users: [{name: a, access-key-id: k, secret-access-key: s}]",
+            "access key id",
+        ),
+        ("roles: [{name: a, trust: {}}]", "Statement"),
+    ] {
+        place.write("seed.yaml", seed.as_bytes());
+        place
+            .run(
+                &[
+                    "serve",
+                    "--dev",
+                    "--seed",
+                    "seed.yaml",
+                    "--listen",
+                    "127.0.0.1:0",
+                ],
+                b"",
+            )
+            .refused(78, word);
+    }
+    place.run(&["serve", "--seed", "seed.yaml"], b"").exits(2);
+}
+
+#[test]
+fn a_configuration_file_says_what_flags_do_not() {
+    let place = Place::new();
+    place.write(
+        "server.toml",
+        "# a server\nlisten = \"127.0.0.1:0\"\ndev = true\nregion = \"eu-west-1\"\n",
+    );
+    let shown = place.run(
+        &[
+            "config",
+            "show",
+            "--config",
+            "server.toml",
+            "--account",
+            "111122223333",
+        ],
+        b"",
+    );
+    let shown = String::from_utf8(shown.ok().stdout().to_vec()).unwrap();
+    assert_eq!(
+        shown,
+        "listen = \"127.0.0.1:0\"  # file\n# data is not set\n# tls-cert is not set\n# tls-key is not \
+         set\ndev = true  # file\n# seed is not set\nregion = \"eu-west-1\"  # file\naccount = \
+         \"111122223333\"  # flag\n"
+    );
+    // What is shown is a file itself.
+    place.write("shown.toml", &shown);
+    let again = place.run(&["config", "show", "--config", "shown.toml"], b"");
+    assert!(again.ok().stdout().len() >= shown.len() - 1);
+    let server = Server::start(&place, &["--config", "server.toml", "--dev"]);
+    let answer = server.request(&unsigned("CreateKey", "{}"));
+    assert!(answer.contains("arn:aws:kms:eu-west-1:"), "{answer}");
+    server.end();
+    for (file, word) in [
+        (
+            "listen = \"127.0.0.1:0\"\ncolour = \"red\"\n",
+            "line 2: unknown field `colour`",
+        ),
+        ("listen = 5\n", "server.toml"),
+        ("listen = \n", "line 1"),
+        ("dev = \"yes\"\n", "boolean"),
+    ] {
+        place.write("server.toml", file);
+        for command in [&["serve"][..], &["config", "show"]] {
+            let arguments = [command, &["--config", "server.toml"]].concat();
+            place.run(&arguments, b"").refused(78, word);
+        }
+    }
+    place.write("server.toml", "region = \"eu-west-1\"\n");
+    place
+        .run(&["serve", "--config", "server.toml"], b"")
+        .refused(2, "--region without --dev");
+    place
+        .run(&["serve", "--config", "absent.toml"], b"")
+        .refused(74, "absent.toml");
+    place
+        .run(&["serve", "--tls-cert", "a.pem"], b"")
+        .refused(2, "certificate");
+}
+
 #[test]
 fn what_would_cross_a_network_in_the_clear_is_refused() {
     let place = Place::new();

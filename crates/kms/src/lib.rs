@@ -14,6 +14,7 @@
 //! * [`dispatch`]: a request as a name and bytes.
 //! * [`blob`]: the ciphertext blob, byte by byte. [`seal`]: rows at rest.
 //! * [`store`]: state as documents under keys. [`audit`]: the hash-chained log.
+//! * [`seed`]: keys and principals that are planted, for development.
 //! * [`root`]: what the hierarchy hangs from. [`home`]: the directory of an embedded KMS.
 //! * [`keyring`]: the engine as a [`Keyring`](waxseal_core::Keyring).
 //!
@@ -35,6 +36,7 @@ pub mod principals;
 pub mod request;
 pub mod root;
 pub mod seal;
+pub mod seed;
 mod spec;
 pub mod store;
 mod tend;

@@ -24,7 +24,7 @@ mod usage;
 
 pub(crate) use keys::kept;
 pub(crate) use material::unkept;
-pub(crate) use rotation::rotated;
+pub(crate) use rotation::{material_id, material_row, rotated};
 pub(crate) use usage::Uses;
 
 use crate::authorize::{Access, Resource};
@@ -212,7 +212,7 @@ impl Needs<KeyEntry> {
 
 impl Needs<()> {
     /// The action named like the operation, on the account.
-    fn account<O: Operation>(view: &View<'_>) -> Self {
+    pub(crate) fn account<O: Operation>(view: &View<'_>) -> Self {
         let resource = Resource::Account(view.home().clone());
         Self {
             target: (),
@@ -266,7 +266,11 @@ fn is_primary(key: &KeyEntry) -> Result<(), KmsError> {
 }
 
 /// A change that writes `record` as JSON.
-fn put<T: Serialize>(key: String, expect: Expect, record: &T) -> Result<Change, KmsError> {
+pub(crate) fn put<T: Serialize>(
+    key: String,
+    expect: Expect,
+    record: &T,
+) -> Result<Change, KmsError> {
     let body = serde_json::to_vec(record).map_err(crate::engine::internal)?;
     Ok(Change {
         key,

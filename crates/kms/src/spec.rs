@@ -107,6 +107,14 @@ impl Spec {
         self.name == SYMMETRIC_DEFAULT
     }
 
+    /// What kind of key pair it is, if it is one.
+    pub(crate) fn pair(&self) -> Option<PairSpec> {
+        match self.material {
+            Material::Pair(pair) => Some(pair),
+            _ => None,
+        }
+    }
+
     /// The algorithms of a key that is used for `usage`.
     pub(crate) fn algorithms(&self, usage: &str) -> &'static [&'static str] {
         let found = self.usages.iter().find(|(name, _)| *name == usage);

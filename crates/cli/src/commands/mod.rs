@@ -6,6 +6,7 @@ mod blob;
 mod branch_key;
 mod caching;
 mod completion;
+mod config;
 mod decrypt;
 mod demo;
 mod done;
@@ -17,6 +18,7 @@ mod man;
 mod principals;
 mod range;
 mod reencrypt;
+mod seed;
 mod serve;
 
 use crate::args::{Command, KmsChoice};
@@ -50,6 +52,7 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Role(args) => principals::role(args, session),
         Command::Audit(args) => audit::run(args, session),
         Command::Serve(args) => serve::run(&args, session),
+        Command::Config(args) => config::run(&args, session),
         Command::Completion(args) => completion::run(&args),
         Command::Man(args) => man::run(&args),
     }

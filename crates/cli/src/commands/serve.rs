@@ -1,6 +1,8 @@
 //! `waxseal serve`: the embedded KMS behind the AWS KMS API.
 
 use super::Session;
+use super::config::Settings;
+use super::seed::Seeds;
 use crate::args::Serve;
 use crate::embedded;
 use crate::failure::Failure;
@@ -28,12 +30,16 @@ const DEV_STATE: [&str; 4] = ["store.db", "store.db-wal", "store.db-shm", "root.
 
 /// Runs the command: until a signal ends it.
 pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
+    let args = &Settings::of(args)?;
     let tls = tls(args)?;
     allow_files();
     let data = Data::of(args, session)?;
     let place = place(args)?;
+    let seeds = args.seed().map(Seeds::read).transpose()?;
+    let seeds = Arc::new(seeds.unwrap_or_default());
     let home = embedded::open_at(&session.world, data.path(), &place)?;
-    let (callers, credentials) = callers(args, &data, &place, session)?;
+    seeds.plant(home.engine())?;
+    let (callers, credentials) = callers(args, &data, &place, &seeds, session)?;
     let engine = home.engine();
     let place = engine.home().clone();
     let clock = Arc::new(SystemClock);
@@ -46,7 +52,7 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
     .over_tls(tls.is_some());
     let scheme = if tls.is_some() { "https" } else { "http" };
     let door = Door {
-        address: args.listen,
+        address: args.listen(),
         tls,
     };
     let told = |notice| match notice {
@@ -63,7 +69,7 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
             .note(&format!("keys wait for their rotation or removal: {error}")),
     };
     listen::run(door, Arc::new(front), told)
-        .map_err(|error| Failure::io("listen on", &args.listen.to_string(), &error))
+        .map_err(|error| Failure::io("listen on", &args.listen().to_string(), &error))
 }
 
 /// As many open files as connections need, as far as the system lets us. With fewer, connections
@@ -79,9 +85,9 @@ fn allow_files() {
 }
 
 /// The certificate, where there is one; without it only loopback addresses are served.
-fn tls(args: &Serve) -> Result<Option<Tls>, Failure> {
-    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
-        if args.dev {
+fn tls(args: &Settings) -> Result<Option<Tls>, Failure> {
+    if let Some((certificate, key)) = args.tls() {
+        if args.dev() {
             return Err(Failure::usage(
                 "--dev with a certificate",
                 "leave one of them out: --dev lets everyone in who reaches the server",
@@ -93,11 +99,11 @@ fn tls(args: &Serve) -> Result<Option<Tls>, Failure> {
             .map(Some)
             .map_err(|error| Failure::configuration(error.to_string(), advice));
     }
-    if !args.listen.ip().is_loopback() {
+    if !args.listen().ip().is_loopback() {
         return Err(Failure::usage(
             format!(
                 "{} is no loopback address, and there is no TLS",
-                args.listen
+                args.listen()
             ),
             "listen on 127.0.0.1 or [::1], or give --tls-cert and --tls-key: what crosses a \
              network in the clear could be read",
@@ -114,11 +120,11 @@ enum Data {
 }
 
 impl Data {
-    fn of(args: &Serve, session: &Session) -> Result<Self, Failure> {
-        match &args.data {
-            Some(path) if args.dev => dev_home(path).map(Self::Kept),
-            Some(path) => Ok(Self::Kept(path.clone())),
-            None if args.dev => {
+    fn of(args: &Settings, session: &Session) -> Result<Self, Failure> {
+        match args.data() {
+            Some(path) if args.dev() => dev_home(path).map(Self::Kept),
+            Some(path) => Ok(Self::Kept(path.to_owned())),
+            None if args.dev() => {
                 let made = tempfile::Builder::new().prefix("waxseal-dev-").tempdir();
                 made.map(Self::New)
                     .map_err(|error| Failure::io("make", "a temporary directory", &error))
@@ -155,40 +161,41 @@ fn dev_home(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Where the keys of a new data directory are.
-fn place(args: &Serve) -> Result<Home, Failure> {
-    if !args.dev {
+fn place(args: &Settings) -> Result<Home, Failure> {
+    if !args.dev() {
         return Ok(embedded::place());
     }
-    if !is_region(&args.region) {
+    if !is_region(args.region()) {
         return Err(Failure::usage(
-            format!("'{}' is no Region", args.region),
+            format!("'{}' is no Region", args.region()),
             "give one such as us-east-1",
         ));
     }
-    if args.account.len() != 12 || !args.account.bytes().all(|byte| byte.is_ascii_digit()) {
+    if args.account().len() != 12 || !args.account().bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Failure::usage(
-            format!("'{}' is no account", args.account),
+            format!("'{}' is no account", args.account()),
             "give 12 digits",
         ));
     }
     Ok(Home {
         partition: "aws".into(),
-        region: args.region.clone(),
-        account: args.account.clone(),
+        region: args.region().to_owned(),
+        account: args.account().to_owned(),
     })
 }
 
 /// Who may call, and the file with the credentials of the one who may.
 fn callers(
-    args: &Serve,
+    args: &Settings,
     data: &Data,
     place: &Home,
+    seeds: &Arc<Seeds>,
     session: &Session,
 ) -> Result<(Callers, Option<PathBuf>), Failure> {
-    if args.dev {
+    if args.dev() {
         let warning = "INSECURE: everyone on this machine is the owner (--dev)";
         session.report.note(warning);
-        let anew = anew(data.path(), place, session);
+        let anew = anew(data.path(), place, seeds, session);
         return Ok((Callers::Anyone(anew), None));
     }
     let path = data.path().join(ACCESS_KEY_FILE);
@@ -205,10 +212,10 @@ fn callers(
     Ok((Callers::Owner(key), Some(path)))
 }
 
-/// Empties the data directory of a server for development, and opens it anew. Requests that are
+/// Empties the data directory of a server for development, opens it anew, and plants the seeds. Requests that are
 /// under way end with what they had.
-fn anew(data: &Path, place: &Home, session: &Session) -> Anew {
-    let (data, place) = (data.to_owned(), place.clone());
+fn anew(data: &Path, place: &Home, seeds: &Arc<Seeds>, session: &Session) -> Anew {
+    let (data, place, seeds) = (data.to_owned(), place.clone(), seeds.clone());
     let entropy = session.world.entropy.clone();
     Anew(Box::new(move || {
         let removed = DEV_STATE.map(|name| std::fs::remove_file(data.join(name)));
@@ -220,7 +227,9 @@ fn anew(data: &Path, place: &Home, session: &Session) -> Anew {
             }
         }
         let home = EmbeddedHome::open(&data, &place, &RootInFile, entropy.clone());
-        Ok(home.map_err(|error| error.to_string())?.engine().clone())
+        let engine = home.map_err(|error| error.to_string())?.engine().clone();
+        seeds.plant(&engine).map_err(|failure| failure.what)?;
+        Ok(engine)
     }))
 }
 

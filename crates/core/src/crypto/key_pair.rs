@@ -4,6 +4,7 @@
 
 use super::Unauthentic;
 use super::ecdh::{EcdhCurve, EcdhPrivateKey, EcdhPublicKey};
+use super::pem::{self, KeyError, Label};
 use super::rsa::{RsaPadding, RsaPrivateKey};
 use crate::secret::SecretBytes;
 use aws_lc_rs::digest::{self, Digest};
@@ -228,6 +229,33 @@ impl KeyPair {
                 .map(Inner::MlDsa),
         };
         let inner = inner.ok_or(Unauthentic)?;
+        Ok(Self { spec, inner })
+    }
+
+    /// Reads the one private key in a PEM text: PKCS#8, PKCS#1 or SEC 1.
+    ///
+    /// # Errors
+    /// [`KeyError`] for text that holds none, or one that is no key of this spec.
+    pub fn from_pem(spec: PairSpec, text: &[u8]) -> Result<Self, KeyError> {
+        let (private, _) = pem::keys(text)?;
+        let section = private.ok_or(KeyError::Missing("private key"))?;
+        let der = section.der.expose();
+        let inner = match (section.label, spec.family()) {
+            (Label::Pkcs1Private, Family::Rsa(_, modulus)) => RsaKeyPair::from_der(der)
+                .ok()
+                .filter(|key| key.public_modulus_len() == modulus)
+                .map(Inner::Rsa),
+            (Label::Sec1Private, Family::Ecdsa(algorithm, _)) => {
+                let key = EcdsaKeyPair::from_private_key_der(algorithm, der);
+                key.ok().map(Inner::Ecdsa)
+            }
+            _ => Self::from_pkcs8(spec, der).ok().map(|pair| pair.inner),
+        };
+        let refused = || KeyError::Refused {
+            kind: "private key",
+            reason: "it is of another kind than the key spec".to_owned(),
+        };
+        let inner = inner.ok_or_else(refused)?;
         Ok(Self { spec, inner })
     }
 

@@ -237,7 +237,7 @@ fn with_material(key: &KeyEntry, material: MaterialRecord) -> Result<Change, Kms
 }
 
 /// The row of a material. It is written once.
-pub(super) fn material_row(key: &KeyArn, version: u32, material: SecretBytes) -> Change {
+pub(crate) fn material_row(key: &KeyArn, version: u32, material: SecretBytes) -> Change {
     Change {
         key: material_document(&key.home.region, &key.id, version),
         expect: Expect::Absent,
@@ -278,7 +278,7 @@ pub(super) fn new_material(
 
 /// The id of a material is derived from it, so that it also tells whether a material is the one it
 /// is taken for.
-pub(super) fn material_id(key: &KeyArn, material: &SecretBytes) -> Result<String, KmsError> {
+pub(crate) fn material_id(key: &KeyArn, material: &SecretBytes) -> Result<String, KmsError> {
     let mut id = [0; 32];
     let context = [key.id.as_str().as_bytes()];
     kdf::sp800_108(material.expose(), MATERIAL_ID_LABEL, &context, &mut id).map_err(internal)?;

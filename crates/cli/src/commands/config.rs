@@ -1,0 +1,223 @@
+//! What the server is run with: flags, then a file, then what nobody said. And `waxseal config show`.
+
+use super::Session;
+use crate::args::{Config, Serve};
+use crate::failure::Failure;
+use serde::Deserialize;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Where the server listens when nobody says where.
+const LISTEN: &str = "127.0.0.1:8470";
+/// Region of a server for development.
+const DEV_REGION: &str = "us-east-1";
+/// Account of a server for development.
+const DEV_ACCOUNT: &str = "000000000000";
+/// The most bytes of a configuration file.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// The file, in TOML: the flags of `serve` under their own names.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct File {
+    listen: Option<SocketAddr>,
+    data: Option<PathBuf>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    dev: Option<bool>,
+    seed: Option<PathBuf>,
+    region: Option<String>,
+    account: Option<String>,
+}
+
+/// A value, and who said it.
+#[derive(Debug)]
+struct Said<T> {
+    value: T,
+    by: &'static str,
+}
+
+/// What the server is run with.
+#[derive(Debug)]
+pub(super) struct Settings {
+    listen: Said<SocketAddr>,
+    data: Said<Option<PathBuf>>,
+    tls_cert: Said<Option<PathBuf>>,
+    tls_key: Said<Option<PathBuf>>,
+    dev: Said<bool>,
+    seed: Said<Option<PathBuf>>,
+    region: Said<String>,
+    account: Said<String>,
+}
+
+fn said<T>(flag: Option<T>, file: Option<T>, default: T) -> Said<T> {
+    match (flag, file) {
+        (Some(value), _) => Said { value, by: "flag" },
+        (None, Some(value)) => Said { value, by: "file" },
+        (None, None) => Said {
+            value: default,
+            by: "default",
+        },
+    }
+}
+
+impl Settings {
+    /// Flags and file together.
+    pub(super) fn of(args: &Serve) -> Result<Self, Failure> {
+        let file = args.config.as_deref().map(File::read).transpose()?;
+        let file = file.unwrap_or_default();
+        let some = |flag: &Option<PathBuf>, file| said(flag.clone().map(Some), Some(file), None);
+        let path = |flag: &Option<PathBuf>, file: Option<PathBuf>| match (flag, &file) {
+            (None, None) => Said {
+                value: None,
+                by: "default",
+            },
+            _ => some(flag, file),
+        };
+        let settings = Self {
+            listen: said(args.listen, file.listen, default_address()?),
+            data: path(&args.data, file.data),
+            tls_cert: path(&args.tls_cert, file.tls_cert),
+            tls_key: path(&args.tls_key, file.tls_key),
+            dev: said(args.dev.then_some(true), file.dev, false),
+            seed: path(&args.seed, file.seed),
+            region: said(args.region.clone(), file.region, DEV_REGION.to_owned()),
+            account: said(args.account.clone(), file.account, DEV_ACCOUNT.to_owned()),
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        if self.tls_cert.value.is_some() != self.tls_key.value.is_some() {
+            return Err(Failure::usage(
+                "a certificate without its key, or the reverse",
+                "give both --tls-cert and --tls-key, or neither",
+            ));
+        }
+        if self.dev.value {
+            return Ok(());
+        }
+        let only_dev = [
+            ("--seed", self.seed.by),
+            ("--region", self.region.by),
+            ("--account", self.account.by),
+        ];
+        match only_dev.iter().find(|(_, by)| *by != "default") {
+            None => Ok(()),
+            Some((name, _)) => Err(Failure::usage(
+                format!("{name} without --dev"),
+                "it is for servers for development: add --dev, or leave it out",
+            )),
+        }
+    }
+
+    pub(super) fn listen(&self) -> SocketAddr {
+        self.listen.value
+    }
+
+    pub(super) fn data(&self) -> Option<&Path> {
+        self.data.value.as_deref()
+    }
+
+    /// The certificate chain and its key.
+    pub(super) fn tls(&self) -> Option<(&Path, &Path)> {
+        self.tls_cert
+            .value
+            .as_deref()
+            .zip(self.tls_key.value.as_deref())
+    }
+
+    pub(super) fn dev(&self) -> bool {
+        self.dev.value
+    }
+
+    pub(super) fn seed(&self) -> Option<&Path> {
+        self.seed.value.as_deref()
+    }
+
+    pub(super) fn region(&self) -> &str {
+        &self.region.value
+    }
+
+    pub(super) fn account(&self) -> &str {
+        &self.account.value
+    }
+
+    /// As a file that says the same, with who said what.
+    fn text(&self) -> String {
+        let quoted = |text: &str| format!("{:?}", text);
+        let path = |path: &Option<PathBuf>| {
+            let path = path.as_ref()?;
+            Some(quoted(&path.to_string_lossy()))
+        };
+        let lines = [
+            (
+                "listen",
+                Some(quoted(&self.listen.value.to_string())),
+                self.listen.by,
+            ),
+            ("data", path(&self.data.value), self.data.by),
+            ("tls-cert", path(&self.tls_cert.value), self.tls_cert.by),
+            ("tls-key", path(&self.tls_key.value), self.tls_key.by),
+            ("dev", Some(self.dev.value.to_string()), self.dev.by),
+            ("seed", path(&self.seed.value), self.seed.by),
+            ("region", Some(quoted(&self.region.value)), self.region.by),
+            (
+                "account",
+                Some(quoted(&self.account.value)),
+                self.account.by,
+            ),
+        ];
+        let shown = lines
+            .into_iter()
+            .filter(|(name, ..)| self.dev.value || !matches!(*name, "region" | "account" | "seed"));
+        let line = |(name, value, by)| match value {
+            Some(value) => format!("{name} = {value}  # {by}\n"),
+            None => format!("# {name} is not set\n"),
+        };
+        shown.map(line).collect()
+    }
+}
+
+fn default_address() -> Result<SocketAddr, Failure> {
+    LISTEN
+        .parse()
+        .map_err(|_| Failure::configuration("no address to listen on", "give --listen"))
+}
+
+impl File {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let name = path.display().to_string();
+        let failed = |error: std::io::Error| Failure::io("read", &name, &error);
+        let advice =
+            "it is TOML with the flags of serve under their own names; docs/server.md has one";
+        if std::fs::metadata(path).map_err(failed)?.len() > FILE_BYTES_MAX {
+            return Err(Failure::configuration(
+                format!("{name} is too long"),
+                advice,
+            ));
+        }
+        let text = std::fs::read_to_string(path).map_err(failed)?;
+        toml::from_str(&text).map_err(|error| {
+            let line = error.span().map(|span| {
+                let before = text.get(..span.start).unwrap_or_default();
+                format!(", line {}", before.matches('\n').count() + 1)
+            });
+            let line = line.unwrap_or_default();
+            let what = error.message().lines().next().unwrap_or_default();
+            Failure::configuration(format!("{name}{line}: {what}"), advice)
+        })
+    }
+}
+
+/// Runs `config show`.
+pub(super) fn run(command: &Config, _: &Session) -> Result<(), Failure> {
+    let Config::Show(args) = command;
+    let text = Settings::of(args)?.text();
+    std::io::stdout()
+        .lock()
+        .write_all(text.as_bytes())
+        .map_err(|error| Failure::io("write", "stdout", &error))
+}
