@@ -12,13 +12,22 @@ start_serve
 
 # --- boto3 ---
 
-"$PY" "$HERE/py/kms_server.py" >"$T/boto3" 2>&1 || true
-while read -r verdict what; do
-    case $verdict in
-        ok) ok "boto3: $what" ;;
-        *) fail "boto3: $verdict $what" ;;
-    esac
-done <"$T/boto3"
+# judged NAME SCRIPT: a check for each line that the script prints.
+judged() {
+    "$PY" "$HERE/py/$2" >"$T/judged" 2>&1 || true
+    local verdict what
+    while read -r verdict what; do
+        case $verdict in
+            ok) ok "$1: $what" ;;
+            *) fail "$1: $verdict $what" ;;
+        esac
+    done <"$T/judged"
+}
+judged boto3 kms_server.py
+
+# --- every member of every operation, at the edges of the service model ---
+
+judged model kms_bounds.py
 
 # --- aws CLI ---
 

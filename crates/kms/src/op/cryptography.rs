@@ -45,12 +45,11 @@ impl Perform for DecryptRequest {
 
     fn needs(&self, view: &View<'_>) -> Result<Needs<Source>, KmsError> {
         let algorithm = algorithm(self.encryption_algorithm.as_deref());
-        let source = Source::of(
-            view,
-            blob(&self.ciphertext_blob)?,
-            self.key_id.as_deref(),
-            algorithm,
-        )?;
+        let given = match self.ignores_ciphertext() {
+            true => None,
+            false => Some(blob(&self.ciphertext_blob)?),
+        };
+        let source = Source::of(view, given, self.key_id.as_deref(), algorithm)?;
         let accesses = vec![source.access(Action::of::<Self>())];
         Ok(Needs {
             target: source,
@@ -63,6 +62,9 @@ impl Perform for DecryptRequest {
         let algorithm = algorithm(self.encryption_algorithm.as_deref());
         encrypting::<Self>(&source.key, algorithm, &self.encryption_context)?;
         let context = context(&self.encryption_context)?;
+        if self.ignores_ciphertext() {
+            return Ok(Done::read(DecryptResponse::default()));
+        }
         let opened = source.open(view, algorithm, blob(&self.ciphertext_blob)?, &context)?;
         Ok(used(
             &opened.material_id,
@@ -88,7 +90,10 @@ impl Perform for ReEncryptRequest {
 
     fn needs(&self, view: &View<'_>) -> Result<Needs<(Source, KeyEntry)>, KmsError> {
         let algorithm = algorithm(self.source_encryption_algorithm.as_deref());
-        let given = blob(&self.ciphertext_blob)?;
+        let given = match self.ignores_ciphertext() {
+            true => None,
+            false => Some(blob(&self.ciphertext_blob)?),
+        };
         let source = Source::of(view, given, self.source_key_id.as_deref(), algorithm)?;
         let destination = view.resolve(&self.destination_key_id, Aliases::Allowed)?;
         let accesses = vec![
@@ -123,6 +128,9 @@ impl Perform for ReEncryptRequest {
         )?;
         let from = context(&self.source_encryption_context)?;
         let to = context(&self.destination_encryption_context)?;
+        if self.ignores_ciphertext() {
+            return Ok(Done::read(ReEncryptResponse::default()));
+        }
         let given = blob(&self.ciphertext_blob)?;
         let opened = source.open(view, source_algorithm, given, &from)?;
         let sealed = encrypted(
@@ -243,12 +251,19 @@ impl Source {
     /// The key that made a blob. That of a symmetric key names it; for other algorithms the key
     /// must be named. A key that is not here is answered like one that may not be used: whoever
     /// sends a foreign blob does not learn which keys exist.
+    ///
+    /// Without a blob it is the key that is named: for a dry run that only asks who may.
     fn of(
         view: &View<'_>,
-        blob: &[u8],
+        blob: Option<&[u8]>,
         named: Option<&str>,
         algorithm: &str,
     ) -> Result<Self, KmsError> {
+        let Some(blob) = blob else {
+            let named = named.ok_or_else(|| invalid("KeyId is required without a ciphertext."))?;
+            let key = view.resolve(named, Aliases::Allowed)?;
+            return Ok(Self { key, version: 1 });
+        };
         if algorithm != SYMMETRIC_DEFAULT {
             let named = named
                 .ok_or_else(|| invalid(format!("KeyId is required for algorithm {algorithm}.")))?;
@@ -321,6 +336,24 @@ impl Source {
         })
     }
 }
+
+macro_rules! ignores_ciphertext {
+    ($($request:ident),*) => {$(
+        impl IgnoresCiphertext for $request {
+            fn ignores_ciphertext(&self) -> bool {
+                let mut modifiers = self.dry_run_modifiers.iter();
+                self.is_dry_run() && modifiers.any(|one| one == "IGNORE_CIPHERTEXT")
+            }
+        }
+    )*};
+}
+
+/// Whether a dry run asks only who may.
+trait IgnoresCiphertext {
+    fn ignores_ciphertext(&self) -> bool;
+}
+
+ignores_ciphertext!(DecryptRequest, ReEncryptRequest);
 
 fn told(key: &KeyEntry, material_id: &str) -> Option<String> {
     (key.record.spec == SYMMETRIC_DEFAULT).then(|| material_id.to_owned())

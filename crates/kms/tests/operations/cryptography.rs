@@ -315,6 +315,39 @@ fn data_key_pairs_come_wrapped() {
 }
 
 #[test]
+fn a_dry_run_without_a_ciphertext_asks_who_may() {
+    let world = World::new();
+    let key = world.symmetric();
+    let ask = |key_id: Option<&str>, dry_run, modifier: Option<&str>| DecryptRequest {
+        key_id: key_id.map(str::to_owned),
+        dry_run: Some(dry_run),
+        dry_run_modifiers: modifier.map(str::to_owned).into_iter().collect(),
+        ..DecryptRequest::default()
+    };
+    let ignoring = Some("IGNORE_CIPHERTEXT");
+    for (request, code) in [
+        (ask(Some(&key), true, ignoring), ErrorCode::DryRun),
+        (ask(None, true, ignoring), ErrorCode::Validation),
+        (ask(Some(&key), false, ignoring), ErrorCode::Validation),
+        (ask(Some(&key), true, None), ErrorCode::Validation),
+    ] {
+        assert_eq!(refused(world.call(request)).0, code);
+    }
+    let request = ReEncryptRequest {
+        source_key_id: Some(key.clone()),
+        destination_key_id: key.clone(),
+        dry_run: Some(true),
+        dry_run_modifiers: vec!["IGNORE_CIPHERTEXT".to_owned()],
+        ..ReEncryptRequest::default()
+    };
+    assert_eq!(refused(world.call(request)).0, ErrorCode::DryRun);
+    let key_id = key.clone();
+    world.call(DisableKeyRequest { key_id }).unwrap();
+    let refusal = refused(world.call(ask(Some(&key), true, ignoring)));
+    assert_eq!(refusal.0, ErrorCode::Disabled);
+}
+
+#[test]
 fn a_dry_run_says_so_and_does_nothing() {
     let world = World::new();
     let key = world.symmetric();
