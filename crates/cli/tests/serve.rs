@@ -572,6 +572,47 @@ fn a_configuration_file_says_what_flags_do_not() {
 }
 
 #[test]
+fn what_never_became_a_request_is_recorded() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    for _ in 0..30 {
+        let answer = server.request(&unsigned("Encrypt", "{}"));
+        assert!(
+            answer.contains("MissingAuthenticationTokenException"),
+            "{answer}"
+        );
+    }
+    let form = "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: \
+                application/x-www-form-urlencoded\r\nContent-Length: 24\r\n\r\nAction=GetCallerIdentity";
+    let answer = server.request(form);
+    assert!(
+        answer.contains("<Code>MissingAuthenticationToken</Code>"),
+        "{answer}"
+    );
+    let metrics = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let metrics = server.request(metrics);
+    server.end();
+    let log = place.run(&["audit", "list", "--json"], b"").ok();
+    let log = String::from_utf8(log.stdout().to_vec()).unwrap();
+    let of = |code: &str| log.lines().filter(|line| line.contains(code)).count();
+    let recorded = of("MissingAuthenticationTokenException");
+    // Two seconds at most, and what follows them.
+    assert!((10..=30).contains(&recorded), "{recorded}");
+    let left = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("waxseal_unrecorded_refusals_total "));
+    assert_eq!(left.unwrap().parse::<usize>().unwrap() + recorded, 31);
+    place.run(&["audit", "verify"], b"").ok();
+
+    let server = Server::start(&place, &["--dev"]);
+    let answer = server.request(&unsigned("Dance", "{}"));
+    assert!(answer.contains("UnknownOperationException"), "{answer}");
+    let answer = server.request(&unsigned("Encrypt", "{"));
+    assert!(answer.contains("SerializationException"), "{answer}");
+    server.end();
+}
+
+#[test]
 fn what_would_cross_a_network_in_the_clear_is_refused() {
     let place = Place::new();
     for address in ["0.0.0.0:0", "192.0.2.1:8470", "[::]:0"] {

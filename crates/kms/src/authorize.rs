@@ -217,6 +217,7 @@ fn facts(asked: &Asked<'_>, access: &Access) -> Result<Facts, KmsError> {
     facts.set("aws:SecureTransport", caller.is_secure().to_string());
     match caller.who() {
         Who::Root => facts.set("aws:PrincipalType", "Account"),
+        Who::Stranger => facts.set("aws:PrincipalType", "Anonymous"),
         Who::User { name, .. } => {
             facts.set("aws:PrincipalType", "User");
             facts.set("aws:username", name.as_str());

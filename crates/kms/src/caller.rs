@@ -25,6 +25,8 @@ pub struct Caller {
 pub(crate) enum Who {
     /// The account itself.
     Root,
+    /// Nobody who is known.
+    Stranger,
     /// A user.
     User { id: String, name: String },
     /// A session of a role.
@@ -47,6 +49,12 @@ impl Caller {
         let mut caller = Self::new(Who::Root, arn, home.account.clone());
         caller.user_agent = user_agent.into();
         caller
+    }
+
+    /// Somebody who did not prove who they are: for the record of their refusal. No policy lets
+    /// them do anything, for they are in no account.
+    pub fn stranger() -> Self {
+        Self::new(Who::Stranger, String::new(), String::new())
     }
 
     pub(crate) fn new(who: Who, arn: String, account: String) -> Self {
@@ -112,7 +120,7 @@ impl Caller {
     /// its root.
     pub(crate) fn id(&self) -> String {
         match &self.who {
-            Who::Root => self.account.clone(),
+            Who::Root | Who::Stranger => self.account.clone(),
             Who::User { id, .. } => id.clone(),
             Who::Session {
                 role_id,
@@ -160,6 +168,7 @@ impl Caller {
     pub(crate) fn principal(&self) -> Principal<'_> {
         let (kind, role_arn) = match &self.who {
             Who::Root => (policy::Kind::Root, None),
+            Who::Stranger => (policy::Kind::Service, None),
             Who::User { .. } => (policy::Kind::User, None),
             Who::Session { role_arn, .. } => (policy::Kind::Session, Some(role_arn.as_str())),
         };
@@ -175,6 +184,13 @@ impl Caller {
     pub(crate) fn identity(&self) -> Value {
         let (kind, id) = match &self.who {
             Who::Root => ("Root", self.account.clone()),
+            Who::Stranger => {
+                return json!({
+                    "type": "Unknown",
+                    "principalId": "",
+                    "accountId": "ANONYMOUS_PRINCIPAL",
+                });
+            }
             Who::User { .. } => ("IAMUser", self.id()),
             Who::Session { .. } => ("AssumedRole", self.id()),
         };
@@ -188,7 +204,7 @@ impl Caller {
             identity["accessKeyId"] = json!(access_key_id);
         }
         match &self.who {
-            Who::Root => {}
+            Who::Root | Who::Stranger => {}
             Who::User { name, .. } => identity["userName"] = json!(name),
             Who::Session {
                 role_id,

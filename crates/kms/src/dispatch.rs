@@ -1,9 +1,9 @@
 //! A request as a name and bytes: what a server has.
 
 use crate::audit::Ticket;
+use crate::caller::Caller;
 use crate::engine::{Engine, internal};
 use crate::op::Perform;
-use crate::request::Caller;
 use waxseal_core::SecretBytes;
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::{KmsError, each_operation, wire};
@@ -41,9 +41,8 @@ macro_rules! dispatch {
             /// Does the operation of this name in `region`, with the input in `body` (AWS JSON
             /// 1.1).
             ///
-            /// Like [`Engine::call`], it answers only what is recorded. A body that is no input,
-            /// and a name that no operation has, are refused before there is a request: these
-            /// refusals are not in the log.
+            /// Like [`Engine::call`], it answers only what is recorded: a body that is no input, and a
+            /// name that no operation has, as well.
             ///
             /// # Errors
             /// `KMSInternalException` when there is no randomness for a request id; every other
@@ -57,7 +56,9 @@ macro_rules! dispatch {
             ) -> Result<Answered, KmsError> {
                 match operation {
                     $( $name => self.answer_one::<$input>(caller, region, body), )*
-                    _ => self.refused(wire::unknown_operation()),
+                    name => {
+                        self.refuse(&caller, ("kms", region), name, wire::unknown_operation())
+                    }
                 }
             }
 
@@ -110,7 +111,7 @@ impl Engine {
     ) -> Result<Answered, KmsError> {
         let input = match wire::input::<O>(body) {
             Ok(input) => input,
-            Err(error) => return self.refused(error),
+            Err(error) => return self.refuse(&caller, ("kms", region), O::NAME, error),
         };
         let request = self.by_caller(caller, region, input)?;
         let request_id = request.request_id().to_owned();
@@ -134,9 +135,22 @@ impl Engine {
         Ok(Waiting { ticket, answered })
     }
 
-    fn refused(&self, error: KmsError) -> Result<Answered, KmsError> {
+    /// Refuses what never became a request, and records it. `service` and `region` are what it was
+    /// for, `operation` is what was asked for, as somebody wrote it.
+    ///
+    /// # Errors
+    /// `KMSInternalException` when it cannot be recorded.
+    pub fn refuse(
+        &self,
+        caller: &Caller,
+        (service, region): (&str, &str),
+        operation: &str,
+        error: KmsError,
+    ) -> Result<Answered, KmsError> {
+        let request_id = self.request_id()?;
+        self.record_refusal(caller, (service, region), operation, &request_id, &error)?;
         Ok(Answered {
-            request_id: self.request_id()?,
+            request_id,
             result: Err(error),
         })
     }

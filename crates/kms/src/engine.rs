@@ -1,6 +1,6 @@
 //! The engine: state, clock, randomness and audit log, and the one way through them.
 
-use crate::audit::{AuditLog, Event, Exclusive, Ticket};
+use crate::audit::{AuditLog, Event, EventError, Exclusive, Ticket};
 use crate::clock::Clock;
 use crate::model::{
     self, AliasRecord, GrantRecord, KeyRecord, PENDING_PREFIX, alias_document, aliases_prefix,
@@ -178,6 +178,50 @@ impl Engine {
         let (outcome, event) = self.outcome(request)?;
         self.parts.audit.append(&event).map_err(internal)?;
         outcome.recorded().answer()
+    }
+
+    /// Records a refusal of what never became a request of an operation: nobody knows who asked,
+    /// there is no such operation, or its input is none. `operation` is what was asked for, as
+    /// somebody wrote it.
+    ///
+    /// # Errors
+    /// `KMSInternalException` when it cannot be recorded.
+    pub(crate) fn record_refusal(
+        &self,
+        caller: &Caller,
+        (service, region): (&str, &str),
+        operation: &str,
+        request_id: &str,
+        error: &KmsError,
+    ) -> Result<(), KmsError> {
+        let is_name = |text: &str| {
+            (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        };
+        let event = Event {
+            event_id: self.uuid()?,
+            event_time: self.now(),
+            event_source: format!("{service}.amazonaws.com").into(),
+            event_name: match is_name(operation) {
+                true => operation.to_owned().into(),
+                false => "Unknown".into(),
+            },
+            aws_region: region.to_owned(),
+            account_id: self.home().account.clone(),
+            user_identity: caller.identity(),
+            source_ip_address: caller.source_ip_address().to_owned(),
+            user_agent: caller.user_agent().chars().take(1024).collect(),
+            request_id: request_id.to_owned(),
+            request_parameters: None,
+            response_elements: None,
+            additional: Default::default(),
+            resources: Vec::new(),
+            read_only: true,
+            error: Some(EventError {
+                code: error.code.name().to_owned(),
+                message: error.message.clone().unwrap_or_default(),
+            }),
+        };
+        self.parts.audit.append(&event).map(drop).map_err(internal)
     }
 
     /// The same, without waiting for its record.

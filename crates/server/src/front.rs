@@ -3,8 +3,9 @@
 use crate::access_key::AccessKey;
 use crate::metrics::{self, Metrics};
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
+use time::OffsetDateTime;
 use waxseal_core::SecretBytes;
 use waxseal_core::crypto::random::{self, Entropy};
 use waxseal_kms::Engine;
@@ -46,6 +47,7 @@ pub struct Front {
     /// Whether requests come over TLS.
     is_secure: bool,
     keys: SigningKeys,
+    strangers: Strangers,
     /// Compared in place of the secret of an access key id that nobody has, so that the answer
     /// takes as long.
     decoy: SecretBytes,
@@ -62,7 +64,7 @@ impl std::fmt::Debug for Front {
 pub struct Begun {
     operation: String,
     begin: Instant,
-    waiting: Result<Waiting, KmsError>,
+    waiting: Waiting,
 }
 
 /// What is sent back.
@@ -98,6 +100,7 @@ impl Front {
             clock,
             is_secure: false,
             keys: SigningKeys::default(),
+            strangers: Strangers::default(),
             decoy: SecretBytes::copy_of(&decoy),
         })
     }
@@ -193,14 +196,13 @@ impl Front {
         }
         let begin = Instant::now();
         let engine = self.engine();
-        let admitted = self.admit(&engine, request, from, SERVICE);
-        let waiting = admitted.and_then(|(caller, region)| {
-            engine.begin_answer(caller, &region, operation, request.body)
-        });
+        // What is refused already takes the other way, and is recorded there.
+        let (caller, region) = self.admit(&engine, request, from, SERVICE).ok()?;
+        let waiting = engine.begin_answer(caller, &region, operation, request.body);
         Some(Begun {
             operation: operation.to_owned(),
             begin,
-            waiting,
+            waiting: waiting.ok()?,
         })
     }
 
@@ -211,11 +213,7 @@ impl Front {
             begin,
             waiting,
         } = begun;
-        let answered = match waiting {
-            Ok(waiting) => waiting.recorded().await,
-            Err(error) => Err(error),
-        };
-        self.counted(&operation, begin, answered)
+        self.counted(&operation, begin, waiting.recorded().await)
     }
 
     fn counted(
@@ -238,25 +236,21 @@ impl Front {
 
     /// Answers a request to STS.
     fn sts_reply(&self, request: SignedRequest<'_>, from: IpAddr, begin: Instant) -> Reply {
-        let call = sts::Call::parse(request.body);
-        let name = call.as_ref().map(sts::Call::name).unwrap_or_default();
-        let answered = call.and_then(|call| {
-            let engine = self.engine();
-            let (caller, region) = self.admit(&engine, request, from, sts::SERVICE)?;
-            match call {
-                sts::Call::GetCallerIdentity(input) => sts_answer(&engine, caller, &region, input),
-                sts::Call::AssumeRole(input) => sts_answer(&engine, caller, &region, input),
-            }
-        });
-        let code = answered.as_ref().err().map(|error| error.code);
+        let (name, answered) = self.sts_answered(request, from);
+        let error = match &answered {
+            Ok(answered) => answered.result.as_ref().err(),
+            Err(error) => Some(error),
+        };
+        let code = error.map(|error| error.code);
         self.metrics.request(name, code, begin.elapsed());
-        let (status, request_id, body) = match answered {
-            Ok((request_id, body)) => (200, request_id, body),
-            Err(error) => {
-                let request_id = self.engine().request_id().unwrap_or_default();
-                let (status, body) = sts::error(&error, &request_id);
-                (status, request_id, body)
-            }
+        let answered = answered.unwrap_or_else(|error| Answered {
+            request_id: self.engine().request_id().unwrap_or_default(),
+            result: Err(error),
+        });
+        let request_id = answered.request_id;
+        let (status, body) = match answered.result {
+            Ok(body) => (200, body),
+            Err(error) => sts::error(&error, &request_id),
         };
         Reply {
             status,
@@ -264,6 +258,28 @@ impl Front {
             content_type: sts::CONTENT_TYPE,
             body,
         }
+    }
+
+    fn sts_answered(
+        &self,
+        request: SignedRequest<'_>,
+        from: IpAddr,
+    ) -> (&'static str, Result<Answered, KmsError>) {
+        let engine = self.engine();
+        let call = sts::Call::parse(request.body);
+        let name = call.as_ref().map(sts::Call::name).unwrap_or_default();
+        let admitted = self.admit(&engine, request, from, sts::SERVICE);
+        let answered = match (admitted, call) {
+            (Err(error), _) => self.stranger(&engine, request, from, (sts::SERVICE, name), error),
+            (Ok((caller, region)), Err(error)) => {
+                engine.refuse(&caller, (sts::SERVICE, &region), name, error)
+            }
+            (Ok((caller, region)), Ok(call)) => match call {
+                sts::Call::GetCallerIdentity(input) => sts_answer(&engine, caller, &region, input),
+                sts::Call::AssumeRole(input) => sts_answer(&engine, caller, &region, input),
+            },
+        };
+        (name, answered)
     }
 
     /// A refusal of what never became a request.
@@ -283,9 +299,42 @@ impl Front {
             return Err(wire::unknown_operation());
         }
         let engine = self.engine();
-        let (caller, region) = self.admit(&engine, request, from, SERVICE)?;
-        let operation = wire::operation(header(request, "x-amz-target"))?;
-        engine.answer(caller, &region, operation, request.body)
+        let target = header(request, "x-amz-target");
+        let (caller, region) = match self.admit(&engine, request, from, SERVICE) {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                let operation = wire::operation(target).unwrap_or_default();
+                return self.stranger(&engine, request, from, (SERVICE, operation), error);
+            }
+        };
+        match wire::operation(target) {
+            Ok(operation) => engine.answer(caller, &region, operation, request.body),
+            Err(error) => engine.refuse(&caller, (SERVICE, &region), "", error),
+        }
+    }
+
+    /// Refuses somebody who is not let in. So many of these are recorded in a second and no more:
+    /// strangers are not to fill the log.
+    fn stranger(
+        &self,
+        engine: &Engine,
+        request: SignedRequest<'_>,
+        from: IpAddr,
+        (service, operation): (&str, &str),
+        error: KmsError,
+    ) -> Result<Answered, KmsError> {
+        if error.code == ErrorCode::Internal || !self.strangers.admit(self.clock.now()) {
+            self.metrics.unrecorded_refusal();
+            return Ok(Answered {
+                request_id: engine.request_id()?,
+                result: Err(error),
+            });
+        }
+        let caller = Caller::stranger()
+            .by_program(header(request, "user-agent").unwrap_or_default())
+            .from_address(from.to_string());
+        let region = engine.home().region.as_str();
+        engine.refuse(&caller, (service, region), operation, error)
     }
 
     /// Who calls, by the signature, and which Region the request is for.
@@ -373,15 +422,34 @@ fn sts_answer<O: Perform>(
     caller: Caller,
     region: &str,
     input: O,
-) -> Result<(String, SecretBytes), KmsError>
+) -> Result<Answered, KmsError>
 where
     O::Output: sts::Answer,
 {
     let request = engine.by_caller(caller, region, input)?;
     let request_id = request.request_id().to_owned();
-    let answer = engine.call(request)?;
-    let body = sts::output(O::NAME, &request_id, &answer);
-    Ok((request_id, body))
+    let answer = engine.call(request);
+    let result = answer.map(|answer| sts::output(O::NAME, &request_id, &answer));
+    Ok(Answered { request_id, result })
+}
+
+/// How many refusals of strangers were recorded in this second.
+#[derive(Debug, Default)]
+struct Strangers(Mutex<(i64, u32)>);
+
+/// The most refusals of strangers that are recorded in a second.
+const STRANGERS_PER_SECOND: u32 = 10;
+
+impl Strangers {
+    fn admit(&self, now: OffsetDateTime) -> bool {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let second = now.unix_timestamp();
+        if seen.0 != second {
+            *seen = (second, 0);
+        }
+        seen.1 = seen.1.saturating_add(1);
+        seen.1 <= STRANGERS_PER_SECOND
+    }
 }
 
 fn header<'a>(request: SignedRequest<'a>, name: &str) -> Option<&'a str> {

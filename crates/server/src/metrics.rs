@@ -26,6 +26,7 @@ pub struct Metrics {
     errors: Mutex<BTreeMap<(usize, &'static str), u64>>,
     connections: AtomicI64,
     refused_connections: AtomicU64,
+    unrecorded_refusals: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +44,7 @@ impl Default for Metrics {
             errors: Mutex::default(),
             connections: AtomicI64::new(0),
             refused_connections: AtomicU64::new(0),
+            unrecorded_refusals: AtomicU64::new(0),
         }
     }
 }
@@ -76,6 +78,11 @@ impl Metrics {
     /// A connection was closed at once, for there are too many.
     pub(crate) fn refused_connection(&self) {
         self.refused_connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A stranger was refused without a record of it.
+    pub(crate) fn unrecorded_refusal(&self) {
+        self.unrecorded_refusals.fetch_add(1, Ordering::Relaxed);
     }
 
     /// All of it.
@@ -148,7 +155,11 @@ impl Metrics {
         writeln!(text, "waxseal_connections {open}")?;
         text.push_str("# HELP waxseal_connections_refused_total Connections beyond the limits.\n");
         text.push_str("# TYPE waxseal_connections_refused_total counter\n");
-        writeln!(text, "waxseal_connections_refused_total {refused}")
+        writeln!(text, "waxseal_connections_refused_total {refused}")?;
+        let unrecorded = self.unrecorded_refusals.load(Ordering::Relaxed);
+        text.push_str("# HELP waxseal_unrecorded_refusals_total Refusals of strangers beyond those in the audit log.\n");
+        text.push_str("# TYPE waxseal_unrecorded_refusals_total counter\n");
+        writeln!(text, "waxseal_unrecorded_refusals_total {unrecorded}")
     }
 }
 
