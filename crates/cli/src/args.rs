@@ -130,6 +130,7 @@ pub(crate) enum Command {
     /// Read the log of all key usage of the embedded KMS
     #[command(subcommand)]
     Audit(Audit),
+    Explain(Explain),
     Serve(Serve),
     /// Look at what the server is run with
     #[command(subcommand)]
@@ -861,4 +862,26 @@ fn account(text: &str) -> Result<String, String> {
 pub(crate) enum Config {
     /// Print what serve would be run with, given the same flags, and where each value is from
     Show(Box<Serve>),
+}
+
+/// Say which statement or grant lets somebody do something, or does not
+///
+/// With REQUEST-ID, what the audit log has of that request, and what the policies say of it now.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Explain {
+    /// As in the header x-amzn-RequestId, and in the audit log
+    #[arg(conflicts_with_all = ["principal", "action", "key", "context"])]
+    pub(crate) request_id: Option<String>,
+    /// ARN of a user, a role, a session or root
+    #[arg(long, value_name = "ARN")]
+    pub(crate) principal: Option<String>,
+    /// Action, such as kms:Decrypt
+    #[arg(long)]
+    pub(crate) action: Option<String>,
+    /// Key: id, alias/NAME or ARN
+    #[arg(short, long)]
+    pub(crate) key: Option<String>,
+    /// Encryption context of the request; repeat for several pairs
+    #[arg(short, long = "context", value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) context: Vec<(String, String)>,
 }

@@ -613,6 +613,113 @@ fn what_never_became_a_request_is_recorded() {
 }
 
 #[test]
+fn what_decides_is_explained() {
+    let place = Place::new();
+    place.run(&["encrypt"], b"makes the key").ok();
+    let policy =
+        |statement: &str| format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#);
+    let allow = r#"{"Sid":"Blue","Effect":"Allow","Action":"kms:Decrypt","Resource":"*",
+        "Condition":{"StringEquals":{"kms:EncryptionContext:team":"blue"}}}"#;
+    place.write("allow.json", policy(allow));
+    place
+        .run(&["user", "create", "ann", "--policy", "allow.json"], b"")
+        .ok();
+    let ann = "arn:aws:iam::000000000000:user/ann";
+    let explain = |principal: &str, more: &[&str]| {
+        let question = [
+            "explain",
+            "--principal",
+            principal,
+            "--key",
+            "alias/default",
+        ];
+        let said = place.run(&[&question[..], more].concat(), b"").ok();
+        String::from_utf8(said.stdout().to_vec()).unwrap()
+    };
+    let said = explain(ann, &["--action", "kms:Decrypt", "-c", "team=blue"]);
+    // Who may is the account's to say, by the default policy; and ann's own policy says it.
+    assert!(said.starts_with("allowed: "), "{said}");
+    assert!(
+        said.contains("of the default key policy allows it"),
+        "{said}"
+    );
+    let said = explain(ann, &["--action", "kms:Decrypt", "-c", "team=red"]);
+    assert!(
+        said.starts_with("denied: ") && said.contains("no identity policy"),
+        "{said}"
+    );
+    let deny = r#"{"Effect":"Deny","Action":"kms:*","Resource":"*"}"#;
+    place.write("deny.json", policy(deny));
+    place
+        .run(
+            &[
+                "user",
+                "policy",
+                "ann",
+                "deny.json",
+                "--policy-name",
+                "never",
+            ],
+            b"",
+        )
+        .ok();
+    let said = explain(ann, &["--action", "Decrypt", "-c", "team=blue"]);
+    assert!(
+        said.contains("statement 1 of policy 'never' of user ann denies it"),
+        "{said}"
+    );
+    let root = "arn:aws:iam::000000000000:root";
+    assert!(explain(root, &["--action", "kms:Encrypt"]).starts_with("allowed: "));
+
+    let log = place.run(&["audit", "list", "--json"], b"").ok();
+    let log = String::from_utf8(log.stdout().to_vec()).unwrap();
+    let of = log
+        .lines()
+        .find(|line| line.contains("GenerateDataKey"))
+        .unwrap();
+    let id = of
+        .split("\"requestID\":\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    let said = place.run(&["explain", id], b"").ok();
+    let said = String::from_utf8(said.stdout().to_vec()).unwrap();
+    assert_eq!(said.lines().count(), 2, "{said}");
+    assert!(
+        said.contains("GenerateDataKey by arn:aws:iam::000000000000:root: done"),
+        "{said}"
+    );
+
+    place
+        .run(&["explain", "no-such-request"], b"")
+        .refused(2, "no-such-request");
+    place.run(&["explain"], b"").refused(2, "question");
+    for (principal, action, key) in [
+        ("ann", "Decrypt", "alias/default"),
+        (
+            "arn:aws:iam::000000000000:user/zoe",
+            "Decrypt",
+            "alias/default",
+        ),
+        (ann, "Dance", "alias/default"),
+        (ann, "Decrypt", "alias/none"),
+    ] {
+        let question = [
+            "explain",
+            "--principal",
+            principal,
+            "--action",
+            action,
+            "--key",
+            key,
+        ];
+        assert_ne!(place.run(&question, b"").0.status.code(), Some(0));
+    }
+}
+
+#[test]
 fn what_would_cross_a_network_in_the_clear_is_refused() {
     let place = Place::new();
     for address in ["0.0.0.0:0", "192.0.2.1:8470", "[::]:0"] {

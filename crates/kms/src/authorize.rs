@@ -113,7 +113,8 @@ pub(crate) fn refused(caller: &Caller, action: Action, resource: &str, because: 
     )
 }
 
-fn evaluate(asked: &Asked<'_>, access: &Access) -> Result<Decision, KmsError> {
+/// What the policies and grants say.
+pub(crate) fn evaluate(asked: &Asked<'_>, access: &Access) -> Result<Decision, KmsError> {
     let facts = facts(asked, access)?;
     let default;
     let key_policy = match &access.resource {
@@ -139,20 +140,20 @@ fn evaluate(asked: &Asked<'_>, access: &Access) -> Result<Decision, KmsError> {
         key_policy,
         identity: asked.caller.identity_policies(),
         session: asked.caller.session_policies(),
-        has_grant: has_grant(asked, access)?,
+        has_grant: grant(asked, access)?.is_some(),
     }))
 }
 
-/// Whether a grant lets the caller do it.
-fn has_grant(asked: &Asked<'_>, access: &Access) -> Result<bool, KmsError> {
+/// The id of a grant that lets the caller do it.
+pub(crate) fn grant(asked: &Asked<'_>, access: &Access) -> Result<Option<String>, KmsError> {
     let Resource::Key(key) = &access.resource else {
-        return Ok(false);
+        return Ok(None);
     };
     let principal = asked.caller.principal();
     let (context, _) = names_of(access.action);
     let context = asked.parameters.get(context).and_then(Value::as_object);
-    let grants = asked.view.grants(&key.arn)?;
-    Ok(grants.iter().any(|grant| {
+    let mut grants = asked.view.grants(&key.arn)?.into_iter();
+    let found = grants.find(|grant| {
         let terms = &grant.record.terms;
         let grantee = terms.grantee.as_deref();
         let is_grantee =
@@ -161,7 +162,8 @@ fn has_grant(asked: &Asked<'_>, access: &Access) -> Result<bool, KmsError> {
         is_grantee
             && operations.any(|operation| operation == access.action.name)
             && constraints_hold(terms, access.action, context)
-    }))
+    });
+    Ok(found.map(|grant| grant.record.id))
 }
 
 /// Whether the encryption context of a request is as a grant wants it. Operations that have none

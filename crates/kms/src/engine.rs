@@ -381,7 +381,7 @@ impl Engine {
         self.parts.entropy.as_ref()
     }
 
-    fn view<'e>(&'e self, place: &'e Home, caller: Option<&'e Caller>) -> View<'e> {
+    pub(crate) fn view<'e>(&'e self, place: &'e Home, caller: Option<&'e Caller>) -> View<'e> {
         View {
             engine: self,
             place,

@@ -9,6 +9,7 @@
 //!
 //! * [`request`]: those types. [`caller`]: who calls. [`principals`]: whom a credential stands for.
 //! * [`authorize`]: who may do what; default deny.
+//! * [`explain`]: why, for whoever asks.
 //! * [`engine`]: [`Engine`], which runs requests one after the other on a snapshot of the state.
 //! * [`op`]: one function for each operation. [`policy`]: policies, evaluated as AWS does.
 //! * [`dispatch`]: a request as a name and bytes.
@@ -27,6 +28,7 @@ pub mod caller;
 pub mod clock;
 pub mod dispatch;
 pub mod engine;
+pub mod explain;
 pub mod home;
 pub mod keyring;
 mod model;

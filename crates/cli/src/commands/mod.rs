@@ -11,6 +11,7 @@ mod decrypt;
 mod demo;
 mod done;
 mod encrypt;
+mod explain;
 mod files;
 mod inspect;
 mod key;
@@ -52,6 +53,7 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Role(args) => principals::role(args, session),
         Command::Audit(args) => audit::run(args, session),
         Command::Serve(args) => serve::run(&args, session),
+        Command::Explain(args) => explain::run(args, session),
         Command::Config(args) => config::run(&args, session),
         Command::Completion(args) => completion::run(&args),
         Command::Man(args) => man::run(&args),
