@@ -309,7 +309,6 @@ impl Perform for DeleteImportedKeyMaterialRequest {
         _: &View<'_>,
     ) -> Result<Done<DeleteImportedKeyMaterialResponse>, KmsError> {
         of_origin(&key, EXTERNAL)?;
-        stays(&key)?;
         let record = &key.record;
         let version = match &self.key_material_id {
             None => record.current_version(),

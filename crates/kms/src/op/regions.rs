@@ -7,7 +7,7 @@
 use super::keys::{changed, logged, metadata};
 use super::policies::acceptable;
 use super::rotation::material_row;
-use super::{Needs, Perform, invalid, is_primary, put, stays, tags, usable};
+use super::{Needs, Perform, invalid, is_primary, put, tags, usable};
 use crate::authorize::{Access, Resource};
 use crate::engine::{Aliases, KeyEntry, View, internal};
 use crate::model::{EXTERNAL, KeyRecord, KeyState, key_document};
@@ -39,7 +39,7 @@ impl Perform for ReplicateKeyRequest {
             return Err(not_multi_region(&key));
         }
         is_primary(&key)?;
-        stays(&key)?;
+        usable(&key)?;
         let home = in_region(&key.arn.home, &self.replica_region);
         let arn = home.key_arn(key.arn.id.clone());
         let mut siblings = view.siblings(&key.arn)?.into_iter();

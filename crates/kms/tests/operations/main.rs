@@ -11,6 +11,7 @@ mod cryptography;
 mod engine;
 mod lifetime;
 mod material;
+mod matrix;
 mod principals;
 mod regions;
 mod support;

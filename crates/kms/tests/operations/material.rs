@@ -34,7 +34,7 @@ impl World {
     }
 
     /// A request that imports `material`, for ever, as what it is by default.
-    fn import(&self, key: &str, material: &[u8]) -> ImportKeyMaterialRequest {
+    pub(crate) fn import(&self, key: &str, material: &[u8]) -> ImportKeyMaterialRequest {
         let given = self.parameters(key, "RSA_AES_KEY_WRAP_SHA_256").unwrap();
         let public = RsaPublicKey::from_spki(&given.public_key.0).unwrap();
         let mut wrapped = public.encrypt(RsaPadding::OaepSha256, &[5; 32]).unwrap();

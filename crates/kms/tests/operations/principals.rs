@@ -33,7 +33,7 @@ fn text(secret: &waxseal_kms_api::shape::SecretBlob) -> String {
 }
 
 impl World {
-    fn user(&self, account: &str, name: &str) -> AccessKey {
+    pub(crate) fn user(&self, account: &str, name: &str) -> AccessKey {
         let user_name = name.to_owned();
         self.call_from(&home("local", account), CreateUserRequest { user_name })
             .unwrap()
