@@ -170,6 +170,9 @@ fn rows() -> Vec<Row> {
     ]
 }
 
+/// Brings a stage into a state.
+type Prepare = fn(&Stage);
+
 struct Stage {
     world: World,
     key: String,
@@ -437,7 +440,7 @@ fn every_cell_of_the_matrix_is_as_it_says() {
                 wrong.push(format!("{} {what}: {seen:?}, not {expected:?}", row.name));
             }
         };
-        let states: [(&str, fn(&Stage)); 3] = [
+        let states: [(&str, Prepare); 3] = [
             ("by the owner", |_| {}),
             ("disabled", Stage::disable),
             ("pending deletion", Stage::delete),
