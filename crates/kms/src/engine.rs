@@ -287,7 +287,7 @@ impl Engine {
             return Ok(Err(refused));
         }
         log.append(event).map_err(internal)?;
-        self.forget(&event.event_id)?;
+        self.forget(pending_document())?;
         Ok(Ok(()))
     }
 
@@ -309,7 +309,7 @@ impl Engine {
                 }
             }
         }
-        let key = pending_document(&event.event_id);
+        let key = pending_document();
         let pending = Pending {
             since_sequence,
             event: event.clone(),
@@ -340,14 +340,14 @@ impl Engine {
             if !written {
                 log.append(&pending.event).map_err(internal)?;
             }
-            self.forget(&pending.event.event_id)?;
+            self.forget(document.key)?;
         }
         Ok(())
     }
 
-    fn forget(&self, event_id: &str) -> Result<(), KmsError> {
+    fn forget(&self, document: String) -> Result<(), KmsError> {
         let mut batch = Batch::new();
-        batch.delete(pending_document(event_id), Expect::Revision(1));
+        batch.delete(document, Expect::Revision(1));
         self.parts.store.commit(&batch).map(drop).map_err(internal)
     }
 

@@ -8,7 +8,7 @@
 //! | `alias/NAME` | [`AliasRecord`] of the engine's own Region and account |
 //! | `alias@REGION/ACCOUNT/alias/NAME` | [`AliasRecord`] of another |
 //! | `grant/KEY/GRANT-ID` | [`GrantRecord`] |
-//! | `pending/EVENT-ID` | an audit event whose change is committed and whose record may not be written yet |
+//! | `pending/1` | the audit event whose change is committed and whose record may not be written yet |
 //!
 //! `KEY` is the id of a key, which is unique over all Regions; the replicas of a multi-Region key
 //! share their id, and are told apart by `ID@REGION`.
@@ -328,8 +328,10 @@ pub(crate) fn alias_document(home: &Home, place: &Home, alias: &AliasName) -> St
     format!("{}{alias}", aliases_prefix(home, place))
 }
 
-pub(crate) fn pending_document(event_id: &str) -> String {
-    format!("{PENDING_PREFIX}{event_id}")
+/// There is one at a time, since changes hold the log's lock. One name for all of them leaves one
+/// row of a deleted document in the store, not one for each change that there ever was.
+pub(crate) fn pending_document() -> String {
+    format!("{PENDING_PREFIX}1")
 }
 
 pub(crate) fn seconds(time: OffsetDateTime) -> f64 {

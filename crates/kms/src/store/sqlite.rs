@@ -104,7 +104,7 @@ struct Seen {
 impl Inner {
     fn read(&self, key: &str) -> Result<Option<Document>, StoreError> {
         self.connection
-            .prepare(GET)
+            .prepare_cached(GET)
             .and_then(|mut get| get.query_row([key], |row| Ok(document(row))).optional())
             .map_err(translate)?
             .transpose()
@@ -113,7 +113,7 @@ impl Inner {
     fn scan(&self, prefix: &str) -> Result<Vec<Document>, StoreError> {
         // Keys are printable: the byte after '~' is above every continuation of the prefix.
         let end = format!("{prefix}\u{7f}");
-        let mut scan = self.connection.prepare(SCAN).map_err(translate)?;
+        let mut scan = self.connection.prepare_cached(SCAN).map_err(translate)?;
         let mut rows = scan.query([prefix, end.as_str()]).map_err(translate)?;
         let mut found = Vec::new();
         while let Some(row) = rows.next().map_err(translate)? {

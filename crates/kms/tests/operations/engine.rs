@@ -802,3 +802,16 @@ fn the_keyring_wraps_with_one_key_and_leaves_the_keys_of_others_alone() {
     assert_eq!(unwrap(&discovery, &amazon), None);
     assert!(pollster::block_on(discovery.generate(32, &context)).is_err());
 }
+
+#[test]
+fn the_outbox_leaves_one_deleted_document() {
+    let (world, engine) = fixture();
+    for _ in 0..20 {
+        create(&engine);
+    }
+    // What was deleted is among what changed, too.
+    let changed = world.store.watch(0).unwrap().keys;
+    let pending = changed.iter().filter(|key| key.starts_with("pending/"));
+    assert_eq!(pending.count(), 1);
+    assert!(world.store.scan("pending/").unwrap().is_empty());
+}
