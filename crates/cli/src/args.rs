@@ -673,6 +673,152 @@ fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "the size is too large".into())
 }
 
+/// `waxseal user`
+#[derive(Debug, Subcommand)]
+pub(crate) enum User {
+    /// Make a user; the secret access key is printed once, and kept sealed
+    Create {
+        /// Its name
+        name: String,
+        /// Identity policy: a file with JSON, or - for stdin
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+        #[command(flatten)]
+        account: Account,
+    },
+    /// List users, their access keys and policies
+    List {
+        #[command(flatten)]
+        account: Account,
+    },
+    /// Let a user in no more
+    Disable(Principal),
+    /// Let a user in again
+    Enable(Principal),
+    /// Make a new access key in the place of those there are
+    RotateKey {
+        /// The user's name
+        name: String,
+        /// Let the access key there is stay valid; a user has at most two
+        #[arg(long)]
+        keep: bool,
+        #[command(flatten)]
+        account: Account,
+    },
+    /// Put an identity policy, or remove it
+    Policy {
+        /// The user's name
+        name: String,
+        #[command(flatten)]
+        policy: PolicyChange,
+        #[command(flatten)]
+        account: Account,
+    },
+    /// Remove a user
+    Delete(Principal),
+}
+
+/// `waxseal role`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Role {
+    /// Make a role, or give one another trust policy
+    Create {
+        /// Its name
+        name: String,
+        /// Trust policy, who may assume it: a file with JSON, or - for stdin
+        #[arg(long, value_name = "FILE")]
+        trust: PathBuf,
+        /// The longest session, in seconds: 3600 to 43200 [default: 3600]
+        #[arg(long, value_name = "SECONDS")]
+        max_session: Option<i64>,
+        #[command(flatten)]
+        account: Account,
+    },
+    /// List roles and their policies
+    List {
+        #[command(flatten)]
+        account: Account,
+    },
+    /// Put an identity policy, or remove it
+    Policy {
+        /// The role's name
+        name: String,
+        #[command(flatten)]
+        policy: PolicyChange,
+        #[command(flatten)]
+        account: Account,
+    },
+    /// Remove a role; its sessions end
+    Delete(Principal),
+}
+
+/// A user or role that is there.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Principal {
+    /// Its name
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) account: Account,
+}
+
+/// Which account principals are in.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Account {
+    /// Account of the user or role: 12 digits [default: that of the embedded KMS]
+    #[arg(long, value_name = "ID", value_parser = account)]
+    pub(crate) account: Option<String>,
+}
+
+/// What is done to a policy.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PolicyChange {
+    /// JSON, or - for stdin
+    #[arg(required_unless_present = "remove")]
+    pub(crate) file: Option<PathBuf>,
+    /// Which of several policies
+    #[arg(long, value_name = "NAME", default_value = "policy")]
+    pub(crate) policy_name: String,
+    /// Remove it
+    #[arg(long, conflicts_with = "file")]
+    pub(crate) remove: bool,
+}
+
+fn account(text: &str) -> Result<String, String> {
+    match waxseal_core::arn::is_account(text) {
+        true => Ok(text.to_owned()),
+        false => Err("an account is 12 digits".to_owned()),
+    }
+}
+
+/// `waxseal config`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Print what serve would be run with, given the same flags, and where each value is from
+    Show(Box<Serve>),
+}
+
+/// Say which statement or grant lets somebody do something, or does not
+///
+/// With REQUEST-ID, what the audit log has of that request, and what the policies say of it now.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Explain {
+    /// As in the header x-amzn-RequestId, and in the audit log
+    #[arg(conflicts_with_all = ["principal", "action", "key", "context"])]
+    pub(crate) request_id: Option<String>,
+    /// ARN of a user, a role, a session or root
+    #[arg(long, value_name = "ARN")]
+    pub(crate) principal: Option<String>,
+    /// Action, such as kms:Decrypt
+    #[arg(long)]
+    pub(crate) action: Option<String>,
+    /// Key: id, alias/NAME or ARN
+    #[arg(short, long)]
+    pub(crate) key: Option<String>,
+    /// Encryption context of the request; repeat for several pairs
+    #[arg(short, long = "context", value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) context: Vec<(String, String)>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -727,161 +873,4 @@ mod tests {
         assert!(pair("a").is_err());
         assert!(pair("=b").is_err());
     }
-}
-
-/// `waxseal user`
-#[derive(Debug, Subcommand)]
-pub(crate) enum User {
-    /// Make a user; the secret access key is printed once, and kept sealed
-    Create {
-        /// Its name
-        name: String,
-        /// Identity policy: a file with JSON, or - for stdin
-        #[arg(long, value_name = "FILE")]
-        policy: Option<PathBuf>,
-        #[command(flatten)]
-        account: Account,
-    },
-    /// List users, their access keys and policies
-    List {
-        #[command(flatten)]
-        account: Account,
-    },
-    /// Let a user in no more
-    Disable {
-        /// Its name
-        name: String,
-        #[command(flatten)]
-        account: Account,
-    },
-    /// Let a user in again
-    Enable {
-        /// Its name
-        name: String,
-        #[command(flatten)]
-        account: Account,
-    },
-    /// Make a new access key in the place of those there are
-    RotateKey {
-        /// The user's name
-        name: String,
-        /// Let the access key there is stay valid; a user has at most two
-        #[arg(long)]
-        keep: bool,
-        #[command(flatten)]
-        account: Account,
-    },
-    /// Put an identity policy, or remove it
-    Policy {
-        /// The user's name
-        name: String,
-        #[command(flatten)]
-        policy: PolicyChange,
-        #[command(flatten)]
-        account: Account,
-    },
-    /// Remove a user
-    Delete {
-        /// Its name
-        name: String,
-        #[command(flatten)]
-        account: Account,
-    },
-}
-
-/// `waxseal role`
-#[derive(Debug, Subcommand)]
-pub(crate) enum Role {
-    /// Make a role, or give one another trust policy
-    Create {
-        /// Its name
-        name: String,
-        /// Trust policy, who may assume it: a file with JSON, or - for stdin
-        #[arg(long, value_name = "FILE")]
-        trust: PathBuf,
-        /// The longest session, in seconds: 3600 to 43200 [default: 3600]
-        #[arg(long, value_name = "SECONDS")]
-        max_session: Option<i64>,
-        #[command(flatten)]
-        account: Account,
-    },
-    /// List roles and their policies
-    List {
-        #[command(flatten)]
-        account: Account,
-    },
-    /// Put an identity policy, or remove it
-    Policy {
-        /// The role's name
-        name: String,
-        #[command(flatten)]
-        policy: PolicyChange,
-        #[command(flatten)]
-        account: Account,
-    },
-    /// Remove a role; its sessions end
-    Delete {
-        /// Its name
-        name: String,
-        #[command(flatten)]
-        account: Account,
-    },
-}
-
-/// Which account principals are in.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct Account {
-    /// Account of the user or role: 12 digits [default: that of the embedded KMS]
-    #[arg(long, value_name = "ID", value_parser = account)]
-    pub(crate) account: Option<String>,
-}
-
-/// What is done to a policy.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct PolicyChange {
-    /// JSON, or - for stdin
-    #[arg(required_unless_present = "remove")]
-    pub(crate) file: Option<PathBuf>,
-    /// Which of several policies
-    #[arg(long, value_name = "NAME", default_value = "policy")]
-    pub(crate) policy_name: String,
-    /// Remove it
-    #[arg(long, conflicts_with = "file")]
-    pub(crate) remove: bool,
-}
-
-fn account(text: &str) -> Result<String, String> {
-    match text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        true => Ok(text.to_owned()),
-        false => Err("an account is 12 digits".to_owned()),
-    }
-}
-
-/// `waxseal config`
-#[derive(Debug, Subcommand)]
-pub(crate) enum Config {
-    /// Print what serve would be run with, given the same flags, and where each value is from
-    Show(Box<Serve>),
-}
-
-/// Say which statement or grant lets somebody do something, or does not
-///
-/// With REQUEST-ID, what the audit log has of that request, and what the policies say of it now.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct Explain {
-    /// As in the header x-amzn-RequestId, and in the audit log
-    #[arg(conflicts_with_all = ["principal", "action", "key", "context"])]
-    pub(crate) request_id: Option<String>,
-    /// ARN of a user, a role, a session or root
-    #[arg(long, value_name = "ARN")]
-    pub(crate) principal: Option<String>,
-    /// Action, such as kms:Decrypt
-    #[arg(long)]
-    pub(crate) action: Option<String>,
-    /// Key: id, alias/NAME or ARN
-    #[arg(short, long)]
-    pub(crate) key: Option<String>,
-    /// Encryption context of the request; repeat for several pairs
-    #[arg(short, long = "context", value_name = "NAME=VALUE", value_parser = pair)]
-    pub(crate) context: Vec<(String, String)>,
 }

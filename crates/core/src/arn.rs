@@ -113,6 +113,11 @@ impl FromStr for AliasName {
     }
 }
 
+/// Whether a text has the form of an account: 12 digits.
+pub fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// Where a key or an alias lives: partition, Region and account of its ARN.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Home {

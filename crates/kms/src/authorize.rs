@@ -155,11 +155,8 @@ pub(crate) fn grant(asked: &Asked<'_>, access: &Access) -> Result<Option<String>
     let mut grants = asked.view.grants(&key.arn)?.into_iter();
     let found = grants.find(|grant| {
         let terms = &grant.record.terms;
-        let grantee = terms.grantee.as_deref();
-        let is_grantee =
-            grantee.is_some() && (grantee == Some(principal.arn) || grantee == principal.role_arn);
         let mut operations = terms.operations.iter();
-        is_grantee
+        principal.is_named(terms.grantee.as_deref())
             && operations.any(|operation| operation == access.action.name)
             && constraints_hold(terms, access.action, context)
     });

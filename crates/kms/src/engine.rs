@@ -676,20 +676,22 @@ impl View<'_> {
         })
     }
 
-    /// The backing key of one version.
+    /// The backing key of one version, which is there.
     pub(crate) fn material(
         &self,
         key: &KeyArn,
         version: u32,
-    ) -> Result<Option<Arc<SecretBytes>>, KmsError> {
+    ) -> Result<Arc<SecretBytes>, KmsError> {
         let name = material_document(&key.home.region, &key.id, version);
         let entry = self.engine.cached(&name, |engine, document| {
             Ok(Entry::Material(Arc::new(engine.parts.rows.open(document)?)))
         })?;
-        Ok(match entry {
-            Some(Entry::Material(key)) => Some(key),
-            _ => None,
-        })
+        match entry {
+            Some(Entry::Material(key)) => Ok(key),
+            _ => Err(internal(
+                "the material of the key is missing from the store",
+            )),
+        }
     }
 
     /// All keys of the request's place, in the order of their ids.

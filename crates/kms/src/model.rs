@@ -161,6 +161,31 @@ pub(crate) enum MaterialKind {
 }
 
 impl KeyRecord {
+    /// A key of one Region with nothing to it yet: enabled, of the default policy, and without
+    /// material.
+    pub(crate) fn new(home: &Home, id: &KeyId, created: f64, spec: &str, usage: &str) -> Self {
+        Self {
+            id: id.to_string(),
+            region: home.region.clone(),
+            account: home.account.clone(),
+            created,
+            description: String::new(),
+            state: KeyState::Enabled,
+            spec: spec.to_owned(),
+            usage: usage.to_owned(),
+            policy: None,
+            deletion: None,
+            rotation: None,
+            deletion_days: None,
+            multi_region: id.is_multi_region(),
+            primary_region: None,
+            origin: aws_kms(),
+            is_last_pending: false,
+            tags: BTreeMap::new(),
+            materials: Vec::new(),
+        }
+    }
+
     /// Where the key is, in an engine whose own place is `home`.
     pub(crate) fn place(&self, home: &Home) -> Home {
         let or = |own: &str, other: &str| if own.is_empty() { other } else { own }.to_owned();

@@ -163,9 +163,7 @@ fn stays(key: &KeyEntry) -> Result<(), KmsError> {
 
 /// The material of a key that has one version.
 fn only_material(view: &View<'_>, key: &KeyEntry) -> Result<Arc<SecretBytes>, KmsError> {
-    let missing = || crate::engine::internal("the material of the key is missing from the store");
-    let version = key.record.current_version();
-    view.material(&key.arn, version)?.ok_or_else(missing)
+    view.material(&key.arn, key.record.current_version())
 }
 
 fn invalid(message: impl Into<String>) -> KmsError {
@@ -256,13 +254,17 @@ fn of_origin(key: &KeyEntry, origin: &str) -> Result<(), KmsError> {
 
 /// Refuses a replica.
 fn is_primary(key: &KeyEntry) -> Result<(), KmsError> {
-    if key.record.is_primary() {
-        return Ok(());
+    match key.record.is_primary() {
+        true => Ok(()),
+        false => Err(not_primary(key)),
     }
-    Err(KmsError::new(
+}
+
+fn not_primary(key: &KeyEntry) -> KmsError {
+    KmsError::new(
         ErrorCode::UnsupportedOperation,
         format!("{} is not a multi-region primary key.", key.arn),
-    ))
+    )
 }
 
 /// A change that writes `record` as JSON.

@@ -5,9 +5,7 @@
 //! and what is there already is left as it is.
 
 use crate::engine::{View, internal};
-use crate::model::{
-    AWS_KMS, AliasRecord, KeyRecord, KeyState, MaterialKind, MaterialRecord, key_document,
-};
+use crate::model::{AliasRecord, KeyRecord, KeyState, MaterialKind, MaterialRecord, key_document};
 use crate::op::{Needs, Perform, material_id, material_row, put};
 use crate::policy::{Policy, PolicyKind};
 use crate::principals::{AccessKeyRecord, PrincipalRecord, Sort, access_key_document, new_id};
@@ -210,27 +208,15 @@ impl Perform for SeedKey {
             done.changes.push(material_row(&arn, version, material));
         }
         let record = KeyRecord {
-            id: id.to_string(),
-            region: home.region.clone(),
-            account: home.account.clone(),
-            created: view.seconds(),
             description: self.description,
             state: match self.enabled {
                 true => KeyState::Enabled,
                 false => KeyState::Disabled,
             },
-            spec: spec.name.to_owned(),
-            usage: usage.to_owned(),
             policy,
-            deletion: None,
-            deletion_days: None,
-            rotation: None,
-            multi_region: id.is_multi_region(),
-            primary_region: None,
-            origin: AWS_KMS.to_owned(),
-            is_last_pending: false,
             tags: self.tags,
             materials: records,
+            ..KeyRecord::new(home, &id, view.seconds(), spec.name, usage)
         };
         let document = key_document(&home.region, &id);
         done.changes.push(put(document, Expect::Absent, &record)?);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 use time::OffsetDateTime;
 use waxseal_core::SecretBytes;
+use waxseal_core::arn::is_account;
 use waxseal_core::crypto::random::{self, Entropy};
 use waxseal_kms::Engine;
 use waxseal_kms::caller::Caller;
@@ -222,12 +223,8 @@ impl Front {
         begin: Instant,
         answered: Result<Answered, KmsError>,
     ) -> Reply {
-        let error = match &answered {
-            Ok(answered) => answered.result.as_ref().err(),
-            Err(error) => Some(error),
-        };
-        let code = error.map(|error| error.code);
-        self.metrics.request(operation, code, begin.elapsed());
+        self.metrics
+            .request(operation, code(&answered), begin.elapsed());
         match answered {
             Ok(Answered { request_id, result }) => reply(request_id, result),
             Err(error) => self.refusal(error),
@@ -237,12 +234,7 @@ impl Front {
     /// Answers a request to STS.
     fn sts_reply(&self, request: SignedRequest<'_>, from: IpAddr, begin: Instant) -> Reply {
         let (name, answered) = self.sts_answered(request, from);
-        let error = match &answered {
-            Ok(answered) => answered.result.as_ref().err(),
-            Err(error) => Some(error),
-        };
-        let code = error.map(|error| error.code);
-        self.metrics.request(name, code, begin.elapsed());
+        self.metrics.request(name, code(&answered), begin.elapsed());
         let answered = answered.unwrap_or_else(|error| Answered {
             request_id: self.engine().request_id().unwrap_or_default(),
             result: Err(error),
@@ -411,8 +403,7 @@ impl Front {
         }
         let region = Some(scope.region).filter(|region| is_region(region));
         let region = region.unwrap_or(&home.region).to_owned();
-        let is_account = id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_digit());
-        let account = if is_account { id } else { &home.account };
+        let account = if is_account(id) { id } else { &home.account };
         Ok((engine.owner_of(account, ""), region))
     }
 }
@@ -450,6 +441,15 @@ impl Strangers {
         seen.1 = seen.1.saturating_add(1);
         seen.1 <= STRANGERS_PER_SECOND
     }
+}
+
+/// Which error was answered, if one was.
+fn code(answered: &Result<Answered, KmsError>) -> Option<ErrorCode> {
+    let error = match answered {
+        Ok(answered) => answered.result.as_ref().err(),
+        Err(error) => Some(error),
+    };
+    error.map(|error| error.code)
 }
 
 fn header<'a>(request: SignedRequest<'a>, name: &str) -> Option<&'a str> {

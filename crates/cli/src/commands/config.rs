@@ -67,13 +67,8 @@ impl Settings {
     pub(super) fn of(args: &Serve) -> Result<Self, Failure> {
         let file = args.config.as_deref().map(File::read).transpose()?;
         let file = file.unwrap_or_default();
-        let some = |flag: &Option<PathBuf>, file| said(flag.clone().map(Some), Some(file), None);
-        let path = |flag: &Option<PathBuf>, file: Option<PathBuf>| match (flag, &file) {
-            (None, None) => Said {
-                value: None,
-                by: "default",
-            },
-            _ => some(flag, file),
+        let path = |flag: &Option<PathBuf>, file: Option<PathBuf>| {
+            said(flag.clone().map(Some), file.map(Some), None)
         };
         let settings = Self {
             listen: said(args.listen, file.listen, default_address()?),

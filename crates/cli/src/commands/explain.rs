@@ -4,10 +4,8 @@ use super::Session;
 use crate::args::Explain;
 use crate::embedded;
 use crate::failure::Failure;
-use crate::terminal::plain;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use waxseal_kms::audit;
 use waxseal_kms::explain::Ask;
 use waxseal_kms::home::EmbeddedHome;
@@ -50,7 +48,7 @@ fn explain(home: &EmbeddedHome, ask: &Ask, session: &Session) -> Result<(), Fail
         "{verdict}: {} {} on {}: {}",
         ask.principal, ask.action, explained.key, explained.because
     );
-    tell(session, &line, || {
+    session.tell(&line, || {
         json!({
             "allowed": explained.allowed,
             "because": explained.because,
@@ -94,7 +92,7 @@ fn tell_event(event: &Value, session: &Session) -> Result<(), Failure> {
         text(event, "/eventName"),
         text(event, "/userIdentity/arn"),
     );
-    tell(session, line.trim_end(), || event.clone())
+    session.tell(line.trim_end(), || event.clone())
 }
 
 /// What the policies are asked about a request, now: one question for each key.
@@ -124,13 +122,4 @@ fn asks(event: &Value) -> Vec<Ask> {
             }
         })
         .collect()
-}
-
-fn tell(session: &Session, line: &str, value: impl FnOnce() -> Value) -> Result<(), Failure> {
-    if session.report.json {
-        session.report.item(&value(), false);
-        return Ok(());
-    }
-    writeln!(std::io::stdout().lock(), "{}", plain(line))
-        .map_err(|error| Failure::io("write", "stdout", &error))
 }

@@ -4,10 +4,8 @@ use super::Session;
 use crate::args::{Key, KmsChoice};
 use crate::embedded::{self, call};
 use crate::failure::Failure;
-use crate::terminal::plain;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use waxseal_core::{AliasName, KeyRef};
@@ -99,7 +97,7 @@ impl Keys<'_> {
             )?;
         }
         let names: Vec<String> = aliases.iter().map(ToString::to_string).collect();
-        self.tell(&key.key_id, || summary(&key, &names))
+        self.session.tell(&key.key_id, || summary(&key, &names))
     }
 
     fn list(&self) -> Result<(), Failure> {
@@ -125,7 +123,8 @@ impl Keys<'_> {
                     names.join(" "),
                     spaced(&key.description),
                 );
-                self.tell(line.trim_end(), || summary(&key, &names))?;
+                self.session
+                    .tell(line.trim_end(), || summary(&key, &names))?;
             }
             marker = page.next_marker;
             if marker.is_none() {
@@ -152,7 +151,7 @@ impl Keys<'_> {
             let mut value = summary(&key, &aliases);
             value["tags"] = Value::Object(tags.collect());
             value["rotations"] = json!(rotations);
-            return self.tell("", || value);
+            return self.session.tell("", || value);
         }
         let tags: Vec<_> = tags
             .iter()
@@ -171,7 +170,8 @@ impl Keys<'_> {
             ("rotations", rotations.to_string()),
             ("material", key.current_key_material_id.unwrap_or_default()),
         ] {
-            self.tell(format!("{name:<12} {value}").trim_end(), || Value::Null)?;
+            self.session
+                .tell(format!("{name:<12} {value}").trim_end(), || Value::Null)?;
         }
         Ok(())
     }
@@ -226,7 +226,7 @@ impl Keys<'_> {
             },
         )?;
         let material = self.describe(&key_id)?.current_key_material_id;
-        self.tell(
+        self.session.tell(
             material.as_deref().unwrap_or_default(),
             || json!({ "keyId": key_id, "material": material }),
         )
@@ -246,7 +246,7 @@ impl Keys<'_> {
                 "{}  {:<20}  {:<9}  {}",
                 entry.key_material_id, when, kind, entry.key_material_state
             );
-            self.tell(&line, || {
+            self.session.tell(&line, || {
                 json!({
                     "keyId": key_id,
                     "material": entry.key_material_id,
@@ -293,7 +293,7 @@ impl Keys<'_> {
             Some(due) => format!("on {due}"),
             None => format!("{days} days after its last replica"),
         };
-        self.tell(
+        self.session.tell(
             &format!("{key_id} will be deleted {when}; waxseal key cancel-deletion keeps it"),
             || json!({ "keyId": key_id, "state": answer.key_state, "deletion": due }),
         )
@@ -356,20 +356,10 @@ impl Keys<'_> {
         }
     }
 
-    /// A line in words, or one of JSON.
-    fn tell(&self, line: &str, value: impl FnOnce() -> Value) -> Result<(), Failure> {
-        if self.session.report.json {
-            self.session.report.item(&value(), false);
-            return Ok(());
-        }
-        writeln!(std::io::stdout().lock(), "{}", plain(line))
-            .map_err(|error| Failure::io("write", "stdout", &error))
-    }
-
     /// Nothing in words: it is done.
     fn done(&self, value: Value) -> Result<(), Failure> {
         match self.session.report.json {
-            true => self.tell("", || value),
+            true => self.session.tell("", || value),
             false => Ok(()),
         }
     }

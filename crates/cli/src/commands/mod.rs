@@ -26,7 +26,10 @@ use crate::args::{Command, KmsChoice};
 use crate::failure::Failure;
 use crate::keys::KeyArgs;
 use crate::report::Report;
+use crate::terminal::plain;
 use crate::world::World;
+use serde_json::Value;
+use std::io::Write as _;
 use waxseal_core::EncryptionContext;
 
 /// What every command is given besides its own arguments.
@@ -67,6 +70,16 @@ impl Session {
             keys: keys.to_vec(),
             kms: self.kms,
         }
+    }
+
+    /// A line in words, or one of JSON.
+    fn tell(&self, line: &str, value: impl FnOnce() -> Value) -> Result<(), Failure> {
+        if self.report.json {
+            self.report.item(&value(), false);
+            return Ok(());
+        }
+        writeln!(std::io::stdout().lock(), "{}", plain(line))
+            .map_err(|error| Failure::io("write", "stdout", &error))
     }
 
     fn shows_progress(&self) -> bool {

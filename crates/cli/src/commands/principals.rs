@@ -1,11 +1,10 @@
 //! `waxseal user` and `waxseal role`: who may call the server besides the owner.
 
 use super::Session;
-use crate::args::{Account, PolicyChange, Role, User};
+use crate::args::{Account, PolicyChange, Principal, Role, User};
 use crate::embedded;
 use crate::failure::Failure;
-use crate::terminal::plain;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use waxseal_core::SecretBytes;
@@ -52,12 +51,12 @@ pub(super) fn user(command: User, session: &Session) -> Result<(), Failure> {
             it.told(&made)
         }
         User::List { account } => it.list(it.call(&account, ListUsersRequest {})?.users),
-        User::Disable { name, account } => {
+        User::Disable(Principal { name, account }) => {
             let user_name = name.clone();
             it.call(&account, DisableUserRequest { user_name })?;
             it.done(&name, "disabled")
         }
-        User::Enable { name, account } => {
+        User::Enable(Principal { name, account }) => {
             let user_name = name.clone();
             it.call(&account, EnableUserRequest { user_name })?;
             it.done(&name, "enabled")
@@ -83,17 +82,15 @@ pub(super) fn user(command: User, session: &Session) -> Result<(), Failure> {
                 policy_document: given(&policy)?,
                 policy_name: policy.policy_name,
             };
+            let changed = if policy.remove {
+                "without it"
+            } else {
+                "with it"
+            };
             it.call(&account, request)?;
-            it.done(
-                &name,
-                if policy.remove {
-                    "without it"
-                } else {
-                    "with it"
-                },
-            )
+            it.done(&name, changed)
         }
-        User::Delete { name, account } => {
+        User::Delete(Principal { name, account }) => {
             let user_name = name.clone();
             it.call(&account, DeleteUserRequest { user_name })?;
             it.done(&name, "deleted")
@@ -121,7 +118,7 @@ pub(super) fn role(command: Role, session: &Session) -> Result<(), Failure> {
                 max_session_duration: max_session,
             };
             let arn = it.call(&account, request)?.arn;
-            it.tell(&arn, || json!({ "arn": arn }))
+            session.tell(&arn, || json!({ "arn": arn }))
         }
         Role::List { account } => it.list(it.call(&account, ListRolesRequest {})?.roles),
         Role::Policy {
@@ -134,17 +131,15 @@ pub(super) fn role(command: Role, session: &Session) -> Result<(), Failure> {
                 policy_document: given(&policy)?,
                 policy_name: policy.policy_name,
             };
+            let changed = if policy.remove {
+                "without it"
+            } else {
+                "with it"
+            };
             it.call(&account, request)?;
-            it.done(
-                &name,
-                if policy.remove {
-                    "without it"
-                } else {
-                    "with it"
-                },
-            )
+            it.done(&name, changed)
         }
-        Role::Delete { name, account } => {
+        Role::Delete(Principal { name, account }) => {
             let role_name = name.clone();
             it.call(&account, DeleteRoleRequest { role_name })?;
             it.done(&name, "deleted")
@@ -171,7 +166,7 @@ impl Principals<'_> {
     fn told(&self, made: &AccessKey) -> Result<(), Failure> {
         let (id, secret) = (&made.access_key_id, &made.secret_access_key.0);
         if self.session.report.json {
-            return self.tell("", || {
+            return self.session.tell("", || {
                 json!({
                     "arn": made.arn,
                     "accessKeyId": id,
@@ -202,7 +197,7 @@ impl Principals<'_> {
                 entry.access_key_ids.join(" "),
                 entry.policy_names.join(" "),
             );
-            self.tell(line.trim_end(), || {
+            self.session.tell(line.trim_end(), || {
                 json!({
                     "name": entry.name,
                     "arn": entry.arn,
@@ -217,18 +212,11 @@ impl Principals<'_> {
 
     fn done(&self, name: &str, what: &str) -> Result<(), Failure> {
         match self.session.report.json {
-            true => self.tell("", || json!({ "name": name, "done": what })),
+            true => self
+                .session
+                .tell("", || json!({ "name": name, "done": what })),
             false => Ok(()),
         }
-    }
-
-    fn tell(&self, line: &str, value: impl FnOnce() -> Value) -> Result<(), Failure> {
-        if self.session.report.json {
-            self.session.report.item(&value(), false);
-            return Ok(());
-        }
-        writeln!(std::io::stdout().lock(), "{}", plain(line))
-            .map_err(|error| Failure::io("write", "stdout", &error))
     }
 }
 

@@ -22,6 +22,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
+use waxseal_core::arn::is_account;
 use waxseal_kms::Engine;
 use waxseal_kms::op::Perform;
 use waxseal_kms::seed::{SeedKey, SeedUser, policy_text};
@@ -111,7 +112,7 @@ fn call<O: Perform>(
     let wrong = |what: &str| malformed(&format!("the seed file, {at}"), &what);
     let home = engine.home();
     let account = account.unwrap_or(&home.account);
-    if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
+    if !is_account(account) {
         return Err(wrong("its account is 12 digits"));
     }
     let region = region.unwrap_or(&home.region);

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 use waxseal_core::SecretBytes;
-use waxseal_core::arn::Home;
+use waxseal_core::arn::{Home, is_account};
 use waxseal_kms::clock::SystemClock;
 use waxseal_kms::home::{EmbeddedHome, Passphrases};
 use waxseal_server::access_key::{AccessKey, AccessKeyError};
@@ -171,7 +171,7 @@ fn place(args: &Settings) -> Result<Home, Failure> {
             "give one such as us-east-1",
         ));
     }
-    if args.account().len() != 12 || !args.account().bytes().all(|byte| byte.is_ascii_digit()) {
+    if !is_account(args.account()) {
         return Err(Failure::usage(
             format!("'{}' is no account", args.account()),
             "give 12 digits",

@@ -45,11 +45,7 @@ impl Perform for DecryptRequest {
 
     fn needs(&self, view: &View<'_>) -> Result<Needs<Source>, KmsError> {
         let algorithm = algorithm(self.encryption_algorithm.as_deref());
-        let given = match self.ignores_ciphertext() {
-            true => None,
-            false => Some(blob(&self.ciphertext_blob)?),
-        };
-        let source = Source::of(view, given, self.key_id.as_deref(), algorithm)?;
+        let source = Source::of(view, self.given()?, self.key_id.as_deref(), algorithm)?;
         let accesses = vec![source.access(Action::of::<Self>())];
         Ok(Needs {
             target: source,
@@ -90,11 +86,12 @@ impl Perform for ReEncryptRequest {
 
     fn needs(&self, view: &View<'_>) -> Result<Needs<(Source, KeyEntry)>, KmsError> {
         let algorithm = algorithm(self.source_encryption_algorithm.as_deref());
-        let given = match self.ignores_ciphertext() {
-            true => None,
-            false => Some(blob(&self.ciphertext_blob)?),
-        };
-        let source = Source::of(view, given, self.source_key_id.as_deref(), algorithm)?;
+        let source = Source::of(
+            view,
+            self.given()?,
+            self.source_key_id.as_deref(),
+            algorithm,
+        )?;
         let destination = view.resolve(&self.destination_key_id, Aliases::Allowed)?;
         let accesses = vec![
             source.access(Action::RE_ENCRYPT_FROM),
@@ -326,9 +323,7 @@ impl Source {
             .record
             .material(self.version)
             .ok_or_else(KmsError::invalid_ciphertext)?;
-        let backing_key = view
-            .material(&self.key.arn, self.version)?
-            .ok_or_else(|| internal("the material of the key is missing from the store"))?;
+        let backing_key = view.material(&self.key.arn, self.version)?;
         let plaintext = blob::open(&backing_key, blob, context)?;
         Ok(Opened {
             plaintext,
@@ -344,6 +339,13 @@ macro_rules! ignores_ciphertext {
                 let mut modifiers = self.dry_run_modifiers.iter();
                 self.is_dry_run() && modifiers.any(|one| one == "IGNORE_CIPHERTEXT")
             }
+
+            fn given(&self) -> Result<Option<&[u8]>, KmsError> {
+                match self.ignores_ciphertext() {
+                    true => Ok(None),
+                    false => blob(&self.ciphertext_blob).map(Some),
+                }
+            }
         }
     )*};
 }
@@ -351,6 +353,9 @@ macro_rules! ignores_ciphertext {
 /// Whether a dry run asks only who may.
 trait IgnoresCiphertext {
     fn ignores_ciphertext(&self) -> bool;
+
+    /// The ciphertext, unless it is ignored.
+    fn given(&self) -> Result<Option<&[u8]>, KmsError>;
 }
 
 ignores_ciphertext!(DecryptRequest, ReEncryptRequest);
@@ -449,10 +454,10 @@ pub(super) fn seal(
     plaintext: &[u8],
     context: &EncryptionContext,
 ) -> Result<Sealed, KmsError> {
-    let missing = || internal("the material of the key is missing from the store");
     let version = key.record.current_version();
+    let missing = || internal("the key has no material");
     let material = key.record.material(version).ok_or_else(missing)?;
-    let backing_key = view.material(&key.arn, version)?.ok_or_else(missing)?;
+    let backing_key = view.material(&key.arn, version)?;
     let context = serialized(context)?;
     let blob = blob::seal(
         &backing_key,

@@ -274,16 +274,12 @@ impl Perform for RetireGrantRequest {
         let grant = found(view, &key.arn, &id)?;
         let caller = view.caller()?;
         let (terms, principal) = (&grant.record.terms, caller.principal());
-        let is = |named: &Option<String>| {
-            let named = named.as_deref();
-            named.is_some() && (named == Some(principal.arn) || named == principal.role_arn)
-        };
         let by_itself = terms
             .operations
             .iter()
             .any(|operation| operation == "RetireGrant");
-        let may = is(&terms.retiring)
-            || (is(&terms.grantee) && by_itself)
+        let may = principal.is_named(terms.retiring.as_deref())
+            || (principal.is_named(terms.grantee.as_deref()) && by_itself)
             || (caller.is_root() && caller.account() == grant.record.issuing_account);
         let access = Access {
             action: Action::of::<Self>(),

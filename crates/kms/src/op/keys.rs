@@ -43,27 +43,16 @@ impl Perform for CreateKeyRequest {
         };
         let (materials, bytes) = made.map(|made| (made.record, made.bytes)).unzip();
         let record = KeyRecord {
-            id: id.to_string(),
-            region: view.home().region.clone(),
-            account: view.home().account.clone(),
-            created: view.seconds(),
             description: self.description.unwrap_or_default(),
             state: match origin {
                 EXTERNAL => KeyState::PendingImport,
                 _ => KeyState::Enabled,
             },
-            spec: spec.name.to_owned(),
-            usage: usage.to_owned(),
             policy: self.policy,
-            deletion: None,
-            deletion_days: None,
-            rotation: None,
-            multi_region: is_multi_region,
-            primary_region: None,
             origin: origin.to_owned(),
-            is_last_pending: false,
             tags: tags::added(Default::default(), self.tags)?,
             materials: materials.into_iter().collect(),
+            ..KeyRecord::new(view.home(), &id, view.seconds(), spec.name, usage)
         };
         let metadata = metadata(view, &arn, &record)?;
         let mut done = Done::read(CreateKeyResponse {

@@ -48,12 +48,7 @@ impl Perform for GetParametersForImportRequest {
         of_origin(&key, EXTERNAL)?;
         stays(&key)?;
         Wrapping::of(&self.wrapping_algorithm).ok_or_else(unsupported)?;
-        let size = match self.wrapping_key_spec.as_str() {
-            "RSA_2048" => PairSpec::Rsa2048,
-            "RSA_3072" => PairSpec::Rsa3072,
-            "RSA_4096" => PairSpec::Rsa4096,
-            _ => return Err(unsupported()),
-        };
+        let (size, _) = wrapping_key(&self.wrapping_key_spec)?;
         let pair = KeyPair::generate(size).map_err(internal)?;
         let token = Token {
             algorithm: self.wrapping_algorithm,
@@ -67,6 +62,16 @@ impl Perform for GetParametersForImportRequest {
             public_key: Blob(pair.spki().map_err(internal)?),
             parameters_valid_to: Timestamp(token.valid_to),
         }))
+    }
+}
+
+/// What a wrapping key of this spec is, and the bytes of its modulus; SM2 is none.
+fn wrapping_key(spec: &str) -> Result<(PairSpec, usize), KmsError> {
+    match spec {
+        "RSA_2048" => Ok((PairSpec::Rsa2048, 256)),
+        "RSA_3072" => Ok((PairSpec::Rsa3072, 384)),
+        "RSA_4096" => Ok((PairSpec::Rsa4096, 512)),
+        _ => Err(unsupported()),
     }
 }
 
@@ -130,11 +135,7 @@ impl Token {
     fn unwrap(&self, wrapped: &[u8]) -> Result<SecretBytes, KmsError> {
         let broken = |_| KmsError::invalid_ciphertext();
         let wrapping = Wrapping::of(&self.algorithm).ok_or_else(unsupported)?;
-        let (size, bytes) = match self.size.as_str() {
-            "RSA_2048" => (PairSpec::Rsa2048, 256),
-            "RSA_3072" => (PairSpec::Rsa3072, 384),
-            _ => (PairSpec::Rsa4096, 512),
-        };
+        let (size, bytes) = wrapping_key(&self.size)?;
         let pair = KeyPair::from_pkcs8(size, self.private_key.0.expose()).map_err(internal)?;
         if !wrapping.has_aes_key {
             return pair.decrypt(wrapping.padding, wrapped).map_err(broken);

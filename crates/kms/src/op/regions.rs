@@ -7,9 +7,9 @@
 use super::keys::{changed, logged, metadata};
 use super::policies::acceptable;
 use super::rotation::material_row;
-use super::{Needs, Perform, invalid, is_primary, put, tags, usable};
+use super::{Needs, Perform, invalid, is_primary, not_primary, put, tags, usable};
 use crate::authorize::{Access, Resource};
-use crate::engine::{Aliases, KeyEntry, View, internal};
+use crate::engine::{Aliases, KeyEntry, View};
 use crate::model::{EXTERNAL, KeyRecord, KeyState, key_document};
 use crate::policy::default_key_policy;
 use crate::request::Done;
@@ -36,7 +36,7 @@ impl Perform for ReplicateKeyRequest {
 
     fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<ReplicateKeyResponse>, KmsError> {
         if !key.record.multi_region {
-            return Err(not_multi_region(&key));
+            return Err(not_primary(&key));
         }
         is_primary(&key)?;
         usable(&key)?;
@@ -75,8 +75,7 @@ impl Perform for ReplicateKeyRequest {
         )?];
         for (version, material) in (1..).zip(&record.materials) {
             if material.is_here() {
-                let missing = || internal("the material of the key is missing from the store");
-                let own = view.material(&key.arn, version)?.ok_or_else(missing)?;
+                let own = view.material(&key.arn, version)?;
                 let copy = SecretBytes::copy_of(own.expose());
                 done.changes.push(material_row(&arn, version, copy));
             }
@@ -164,7 +163,7 @@ impl Perform for UpdatePrimaryRegionRequest {
         view: &View<'_>,
     ) -> Result<Done<Empty>, KmsError> {
         if !primary.record.multi_region {
-            return Err(not_multi_region(&primary));
+            return Err(not_primary(&primary));
         }
         is_primary(&primary)?;
         usable(&primary)?;
@@ -192,11 +191,4 @@ fn in_region(home: &Home, region: &str) -> Home {
         region: region.to_owned(),
         ..home.clone()
     }
-}
-
-fn not_multi_region(key: &KeyEntry) -> KmsError {
-    KmsError::new(
-        ErrorCode::UnsupportedOperation,
-        format!("{} is not a multi-region primary key.", key.arn),
-    )
 }

@@ -46,6 +46,13 @@ pub struct Principal<'a> {
     pub role_arn: Option<&'a str>,
 }
 
+impl Principal<'_> {
+    /// Whether an ARN names them: their own, or that of a session's role.
+    pub fn is_named(&self, arn: Option<&str>) -> bool {
+        arn.is_some() && (arn == Some(self.arn) || arn == self.role_arn)
+    }
+}
+
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {

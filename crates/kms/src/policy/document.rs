@@ -6,6 +6,7 @@
 use super::condition::{Condition, Facts};
 use super::json::Json;
 use super::pattern::Pattern;
+use waxseal_core::arn::is_account;
 
 /// The most bytes of a key policy (KMS quotas).
 pub const KEY_POLICY_BYTES_MAX: usize = 32 * 1024;
@@ -302,8 +303,6 @@ fn principals_of(value: Json) -> Result<Vec<Named>, PolicyError> {
 }
 
 fn aws_principal(text: String) -> Result<Named, PolicyError> {
-    let is_account =
-        |text: &str| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
     if text == "*" {
         return Ok(Named::Anyone);
     }
