@@ -118,6 +118,46 @@ users_are_let_in_no_more() {
 }
 check "aws CLI: users are let in as far as their policies say" users_are_let_in
 check "aws CLI: profiles assume roles" profiles_assume_roles
+web_identities() {
+    local issuer=https://ci.example.com/realms/one algorithm bad
+    mkdir -p "$T/oidc"
+    "$PY" "$HERE/py/oidc.py" "$T/oidc" "$issuer"
+    wax oidc create "$issuer" --keys "$T/oidc/jwks.json" >"$T/out"
+    test "$(cat "$T/out")" = arn:aws:iam::000000000000:oidc-provider/ci.example.com/realms/one
+    cat >"$T/trust.json" <<'END'
+{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRoleWithWebIdentity",
+ "Principal":{"Federated":"arn:aws:iam::000000000000:oidc-provider/ci.example.com/realms/one"},
+ "Condition":{"StringLike":{"ci.example.com/realms/one:sub":
+   ["repo:waxseal:*","system:serviceaccount:prod:*"]}}}]}
+END
+    wax role create ci --trust "$T/trust.json"
+    allow kms:Decrypt | wax role policy ci -
+    for algorithm in RS256 RS384 RS512 PS256 ES256 ES384 EdDSA kubernetes; do
+        test "$(by_token "$algorithm" sts get-caller-identity --query Arn)" = \
+            arn:aws:sts::000000000000:assumed-role/ci/interop
+    done
+    by_token kubernetes kms decrypt --ciphertext-blob "fileb://$T/by-ann" --query Plaintext |
+        base64 -d | cmp - "$T/encrypt.json"
+    fails by_token RS256 kms encrypt --key-id alias/interop --plaintext fileb://"$T/ann" 2>"$T/why"
+    grep -q AccessDeniedException "$T/why"
+    for bad in key audience issuer none shared; do
+        fails by_token "bad-$bad" sts get-caller-identity 2>"$T/why"
+        grep -q 'InvalidIdentityToken' "$T/why"
+    done
+    fails by_token bad-expired sts get-caller-identity 2>"$T/why"
+    grep -q 'ExpiredTokenException' "$T/why"
+}
+# Like a pod or a CI job: no credentials but the token in a file.
+by_token() {
+    local token=$T/oidc/$1
+    shift
+    env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u AWS_PROFILE \
+        AWS_WEB_IDENTITY_TOKEN_FILE="$token" AWS_ROLE_SESSION_NAME=interop \
+        AWS_ROLE_ARN=arn:aws:iam::000000000000:role/ci \
+        AWS_SHARED_CREDENTIALS_FILE=/nonexistent AWS_CONFIG_FILE=/nonexistent \
+        "$AWSCLI" --output text "$@"
+}
+check "aws CLI: tokens of CI jobs and service accounts assume roles" web_identities
 check "aws CLI: a disabled user and an old access key are refused" users_are_let_in_no_more
 
 # --- aws-encryption-cli ---

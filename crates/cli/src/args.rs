@@ -127,6 +127,9 @@ pub(crate) enum Command {
     /// Manage the roles that users and sessions may assume
     #[command(subcommand)]
     Role(Role),
+    /// Manage whose web identities may assume roles: Kubernetes, CI, sign-on services
+    #[command(subcommand)]
+    Oidc(Oidc),
     /// Read the log of all key usage of the embedded KMS
     #[command(subcommand)]
     Audit(Audit),
@@ -716,6 +719,40 @@ pub(crate) enum User {
     },
     /// Remove a user
     Delete(Principal),
+}
+
+/// `waxseal oidc`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Oidc {
+    /// Let an issuer's tokens begin sessions of roles, or give it other keys
+    Create {
+        /// The issuer, as in its tokens: https://…
+        url: String,
+        /// Its public keys: a file with a JWK Set, or - for stdin
+        #[arg(long, value_name = "FILE")]
+        keys: PathBuf,
+        /// Whom tokens must be for: their audience; can be repeated
+        #[arg(
+            long = "client-id",
+            value_name = "ID",
+            default_value = "sts.amazonaws.com"
+        )]
+        client_ids: Vec<String>,
+        #[command(flatten)]
+        account: Account,
+    },
+    /// List issuers
+    List {
+        #[command(flatten)]
+        account: Account,
+    },
+    /// Let an issuer's tokens begin no more sessions
+    Delete {
+        /// The issuer
+        url: String,
+        #[command(flatten)]
+        account: Account,
+    },
 }
 
 /// `waxseal role`

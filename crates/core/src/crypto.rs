@@ -2,7 +2,8 @@
 //!
 //! Every primitive comes from a library; this module gives each one the shape that the formats
 //! need and nothing more. Two libraries serve AES-GCM (see [`aead`]); all else comes from
-//! aws-lc-rs, but for XSalsa20-Poly1305 (dryoc) and Argon2id (argon2).
+//! aws-lc-rs, but for XSalsa20-Poly1305 (dryoc), Argon2id (argon2) and signed tokens
+//! (jsonwebtoken, over aws-lc-rs).
 
 pub mod aead;
 pub mod ecdh;
@@ -18,6 +19,7 @@ pub mod pem;
 pub mod random;
 pub mod rsa;
 pub mod secretbox;
+pub mod token;
 
 /// A ciphertext, tag, commitment or signature does not verify. It says nothing more on purpose:
 /// telling the reasons apart would help only somebody who forges.

@@ -45,6 +45,8 @@ error_codes! {
     DryRun => "DryRunOperationException", 400;
     /// An import token is too old.
     ExpiredImportToken => "ExpiredImportTokenException", 400;
+    /// The token of a web identity is over (STS).
+    ExpiredIdentityToken => "ExpiredIdentityToken", 400;
     /// The token of a session is over.
     ExpiredToken => "ExpiredTokenException", 400;
     /// A part of the signature is missing or malformed.
@@ -67,6 +69,8 @@ error_codes! {
     InvalidGrantToken => "InvalidGrantTokenException", 400;
     /// An import token of another key, or none at all.
     InvalidImportToken => "InvalidImportTokenException", 400;
+    /// The token of a web identity is not one that counts here (STS).
+    InvalidIdentityToken => "InvalidIdentityToken", 400;
     /// The key's usage does not allow this.
     InvalidKeyUsage => "InvalidKeyUsageException", 400;
     /// A message authentication code that is not the message's.

@@ -111,6 +111,49 @@ shapes! {
         roles: Vec<PrincipalEntry> => "Roles", Rule::list_of(<PrincipalEntry as Shape>::MEMBERS);
     }
 
+    /// Lets the tokens of an issuer stand for whom they name, or gives one that is known other keys.
+    CreateOpenIDConnectProviderRequest {
+        /// The issuer, as `iss` of its tokens has it: `https://HOST`, with a path or without.
+        url: String => "Url", Rule::text(9, 255).matching(&patterns::ISSUER).required();
+        /// Whom its tokens must be for: one of these in `aud`.
+        client_ids: Vec<String> => "ClientIDList", Rule::list(&CLIENT_ID).sized(1, 100).required();
+        /// Its public keys: a JWK Set (RFC 7517).
+        keys: String => "Keys", Rule::text(1, 65536).required();
+    }
+
+    /// Answer of CreateOpenIDConnectProvider.
+    CreateOpenIDConnectProviderResponse {
+        /// `arn:aws:iam::ACCOUNT:oidc-provider/HOST/PATH`
+        arn: String => "OpenIDConnectProviderArn", Rule::text(20, 2048);
+    }
+
+    /// Lets the tokens of an issuer stand for nobody. The sessions there are go on.
+    DeleteOpenIDConnectProviderRequest {
+        /// The issuer.
+        url: String => "Url", Rule::text(9, 255).matching(&patterns::ISSUER).required();
+    }
+
+    /// Lists issuers.
+    ListOpenIDConnectProvidersRequest {}
+
+    /// Answer of ListOpenIDConnectProviders.
+    ListOpenIDConnectProvidersResponse {
+        /// In the order of their hosts.
+        providers: Vec<ProviderEntry> => "OpenIDConnectProviderList", Rule::list_of(<ProviderEntry as Shape>::MEMBERS);
+    }
+
+    /// An issuer in a list.
+    ProviderEntry {
+        /// The issuer.
+        url: String => "Url", Rule::text(9, 255);
+        /// Its ARN.
+        arn: String => "Arn", Rule::text(20, 2048);
+        /// When it was made known.
+        create_date: Timestamp => "CreateDate", Rule::time();
+        /// Whom its tokens must be for.
+        client_ids: Vec<String> => "ClientIDList", Rule::list(&ANY_TEXT);
+    }
+
     /// A user or role in a list.
     PrincipalEntry {
         /// Its name.
@@ -129,6 +172,7 @@ shapes! {
 }
 
 const ANY_TEXT: Rule = Rule::any_text();
+const CLIENT_ID: Rule = Rule::text(1, 255);
 
 macro_rules! operations {
     ($( $input:ident -> $output:ident: $name:literal; )*) => {$(
@@ -142,12 +186,15 @@ macro_rules! operations {
 
 operations! {
     CreateAccessKeyRequest -> AccessKey: "CreateAccessKey";
+    CreateOpenIDConnectProviderRequest -> CreateOpenIDConnectProviderResponse: "CreateOpenIDConnectProvider";
     CreateRoleRequest -> CreateRoleResponse: "CreateRole";
     CreateUserRequest -> AccessKey: "CreateUser";
+    DeleteOpenIDConnectProviderRequest -> Empty: "DeleteOpenIDConnectProvider";
     DeleteRoleRequest -> Empty: "DeleteRole";
     DeleteUserRequest -> Empty: "DeleteUser";
     DisableUserRequest -> Empty: "DisableUser";
     EnableUserRequest -> Empty: "EnableUser";
+    ListOpenIDConnectProvidersRequest -> ListOpenIDConnectProvidersResponse: "ListOpenIDConnectProviders";
     ListRolesRequest -> ListRolesResponse: "ListRoles";
     ListUsersRequest -> ListUsersResponse: "ListUsers";
     PutRolePolicyRequest -> Empty: "PutRolePolicy";

@@ -1,4 +1,5 @@
-//! AWS STS (API version 2011-06-15, the Query protocol): who a caller is, and sessions of roles.
+//! AWS STS (API version 2011-06-15, the Query protocol): who a caller is, and sessions of roles, for
+//! principals and for whom the tokens of an OpenID Connect provider name.
 //!
 //! ```text
 //! POST /                                            answer
@@ -7,7 +8,7 @@
 //! ```
 
 use crate::error::{ErrorCode, KmsError};
-use crate::model::{Rule, patterns, shapes};
+use crate::model::{Rule, Shape, patterns, shapes};
 use crate::op::Operation;
 use crate::shape::{SecretBlob, Timestamp};
 use std::fmt::Write as _;
@@ -54,6 +55,35 @@ shapes! {
         external_id: Option<String> => "ExternalId", Rule::text(2, 1224).matching(&patterns::EXTERNAL_ID);
     }
 
+    /// Begins a session of a role for whom a token of an OpenID Connect provider names. Not signed:
+    /// the token is the proof.
+    AssumeRoleWithWebIdentityRequest {
+        /// The role.
+        role_arn: String => "RoleArn", Rule::text(20, 2048).matching(&patterns::ANY_ARN).required();
+        /// A name for the session.
+        role_session_name: String => "RoleSessionName", Rule::text(2, 64).matching(&patterns::PRINCIPAL_NAME).required();
+        /// A JSON Web Token. Secret: whoever has it can be the role.
+        web_identity_token: SecretBlob => "WebIdentityToken", Rule::blob(4, 20000).required();
+        /// How long, in seconds; 3,600 when not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        duration_seconds: Option<i64> => "DurationSeconds", Rule::number(900, 43200);
+        /// A session policy, which allows no more than the role's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        policy: Option<String> => "Policy", Rule::text(1, 2048).matching(&patterns::POLICY);
+    }
+
+    /// Answer of AssumeRoleWithWebIdentity.
+    AssumeRoleWithWebIdentityResponse {
+        /// The session.
+        session: AssumeRoleResponse => "Session", Rule::structure(<AssumeRoleResponse as Shape>::MEMBERS);
+        /// `sub` of the token.
+        subject: String => "SubjectFromWebIdentityToken", Rule::text(6, 255);
+        /// `iss` of the token.
+        provider: String => "Provider", Rule::any_text();
+        /// `aud` of the token, or `azp`.
+        audience: String => "Audience", Rule::any_text();
+    }
+
     /// Answer of AssumeRole.
     AssumeRoleResponse {
         /// `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION`
@@ -83,6 +113,12 @@ impl Operation for AssumeRoleRequest {
     type Output = AssumeRoleResponse;
 }
 
+impl Operation for AssumeRoleWithWebIdentityRequest {
+    const NAME: &'static str = "AssumeRoleWithWebIdentity";
+    const SERVICE: &'static str = SERVICE;
+    type Output = AssumeRoleWithWebIdentityResponse;
+}
+
 /// A request.
 #[derive(Debug)]
 pub enum Call {
@@ -90,6 +126,8 @@ pub enum Call {
     GetCallerIdentity(GetCallerIdentityRequest),
     /// AssumeRole
     AssumeRole(AssumeRoleRequest),
+    /// AssumeRoleWithWebIdentity
+    AssumeRoleWithWebIdentity(AssumeRoleWithWebIdentityRequest),
 }
 
 impl Call {
@@ -112,6 +150,16 @@ impl Call {
                 policy: parameters.take("Policy"),
                 external_id: parameters.take("ExternalId"),
             }),
+            "AssumeRoleWithWebIdentity" => {
+                let token = parameters.needed("WebIdentityToken")?;
+                Self::AssumeRoleWithWebIdentity(AssumeRoleWithWebIdentityRequest {
+                    role_arn: parameters.needed("RoleArn")?,
+                    role_session_name: parameters.needed("RoleSessionName")?,
+                    web_identity_token: SecretBlob(SecretBytes::new(token.into_bytes())),
+                    duration_seconds: parameters.number("DurationSeconds")?,
+                    policy: parameters.take("Policy"),
+                })
+            }
             _ => return Err(crate::wire::unknown_operation()),
         };
         match parameters.0.first() {
@@ -127,6 +175,7 @@ impl Call {
         match self {
             Self::GetCallerIdentity(_) => GetCallerIdentityRequest::NAME,
             Self::AssumeRole(_) => AssumeRoleRequest::NAME,
+            Self::AssumeRoleWithWebIdentity(_) => AssumeRoleWithWebIdentityRequest::NAME,
         }
     }
 }
@@ -261,6 +310,15 @@ impl Answer for AssumeRoleResponse {
     }
 }
 
+impl Answer for AssumeRoleWithWebIdentityResponse {
+    fn write(&self, out: &mut Xml) {
+        self.session.write(out);
+        out.element("SubjectFromWebIdentityToken", &self.subject);
+        out.element("Provider", &self.provider);
+        out.element("Audience", &self.audience);
+    }
+}
+
 /// `2026-01-31T23:59:59Z`
 fn date(Timestamp(seconds): Timestamp) -> String {
     let time = time::OffsetDateTime::from_unix_timestamp(seconds as i64);
@@ -289,6 +347,8 @@ pub fn error(error: &KmsError, request_id: &str) -> (u16, SecretBytes) {
         ErrorCode::UnrecognizedClient => (403, "InvalidClientTokenId"),
         ErrorCode::InvalidSignature => (403, "SignatureDoesNotMatch"),
         ErrorCode::ExpiredToken => (403, "ExpiredToken"),
+        ErrorCode::ExpiredIdentityToken => (400, "ExpiredTokenException"),
+        ErrorCode::InvalidIdentityToken => (400, "InvalidIdentityToken"),
         ErrorCode::MissingAuthenticationToken => (403, "MissingAuthenticationToken"),
         ErrorCode::IncompleteSignature => (400, "IncompleteSignature"),
         ErrorCode::MalformedPolicyDocument => (400, "MalformedPolicyDocument"),

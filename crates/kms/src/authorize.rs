@@ -104,6 +104,12 @@ pub(crate) fn decide(asked: &Asked<'_>, access: &Access) -> Result<(), KmsError>
 
 /// `AccessDeniedException`, as AWS says it.
 pub(crate) fn refused(caller: &Caller, action: Action, resource: &str, because: &str) -> KmsError {
+    if matches!(caller.who(), Who::Web(_)) {
+        return KmsError::new(
+            ErrorCode::AccessDenied,
+            format!("Not authorized to perform {action}"),
+        );
+    }
     let who = caller.arn();
     KmsError::new(
         ErrorCode::AccessDenied,
@@ -205,6 +211,13 @@ fn facts(asked: &Asked<'_>, access: &Access) -> Result<Facts, KmsError> {
         view,
     } = asked;
     let mut facts = Facts::default();
+    // First: what an issuer says is never to stand in the place of what is known.
+    if let Some(federated) = caller.federated() {
+        for (name, values) in &federated.claims {
+            facts.set_all(&format!("{}:{name}", federated.issuer), values.clone());
+        }
+        facts.set("aws:FederatedProvider", federated.provider.as_str());
+    }
     let principal = caller.principal();
     facts.set(
         "aws:PrincipalArn",
@@ -225,6 +238,7 @@ fn facts(asked: &Asked<'_>, access: &Access) -> Result<Facts, KmsError> {
             facts.set("aws:PrincipalType", "AssumedRole");
             facts.set("aws:TokenIssueTime", since.to_string());
         }
+        Who::Web(_) => facts.set("aws:PrincipalType", "FederatedUser"),
     }
     facts.set("kms:CallerAccount", caller.account());
     facts.set("aws:SourceIp", caller.source_ip_address());

@@ -1,5 +1,6 @@
 //! Who calls, and from where.
 
+use crate::federation::Federated;
 use crate::policy::{self, Policy, Principal};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -37,7 +38,11 @@ pub(crate) enum Who {
         session_name: String,
         /// When it began, in seconds since 1970.
         since: i64,
+        /// Whom the token named that it began with, if it was a web identity's.
+        federated: Option<Federated>,
     },
+    /// Whom a token of an OpenID Connect provider names.
+    Web(Federated),
 }
 
 impl Caller {
@@ -127,6 +132,21 @@ impl Caller {
                 session_name,
                 ..
             } => format!("{role_id}:{session_name}"),
+            Who::Web(Federated {
+                provider,
+                subject,
+                audience,
+                ..
+            }) => format!("{provider}:{audience}:{subject}"),
+        }
+    }
+
+    /// Whom a token named, of a web identity or of a session that it began.
+    pub(crate) fn federated(&self) -> Option<&Federated> {
+        match &self.who {
+            Who::Web(federated) => Some(federated),
+            Who::Session { federated, .. } => federated.as_ref(),
+            Who::Root | Who::Stranger | Who::User { .. } => None,
         }
     }
 
@@ -171,6 +191,7 @@ impl Caller {
             Who::Stranger => (policy::Kind::Service, None),
             Who::User { .. } => (policy::Kind::User, None),
             Who::Session { role_arn, .. } => (policy::Kind::Session, Some(role_arn.as_str())),
+            Who::Web(_) => (policy::Kind::Web, None),
         };
         Principal {
             arn: &self.arn,
@@ -191,6 +212,14 @@ impl Caller {
                     "accountId": "ANONYMOUS_PRINCIPAL",
                 });
             }
+            Who::Web(federated) => {
+                return json!({
+                    "type": "WebIdentityUser",
+                    "principalId": self.id(),
+                    "userName": federated.subject,
+                    "identityProvider": federated.provider,
+                });
+            }
             Who::User { .. } => ("IAMUser", self.id()),
             Who::Session { .. } => ("AssumedRole", self.id()),
         };
@@ -204,13 +233,14 @@ impl Caller {
             identity["accessKeyId"] = json!(access_key_id);
         }
         match &self.who {
-            Who::Root | Who::Stranger => {}
+            Who::Root | Who::Stranger | Who::Web(_) => {}
             Who::User { name, .. } => identity["userName"] = json!(name),
             Who::Session {
                 role_id,
                 role_name,
                 role_arn,
                 since,
+                federated,
                 ..
             } => {
                 identity["sessionContext"] = json!({
@@ -226,6 +256,10 @@ impl Caller {
                         "mfaAuthenticated": "false",
                     },
                 });
+                if let Some(Federated { provider, .. }) = federated {
+                    identity["sessionContext"]["webIdFederationData"] =
+                        json!({ "federatedProvider": provider, "attributes": {} });
+                }
             }
         }
         identity

@@ -2,6 +2,7 @@
 
 use crate::audit::{AuditLog, Event, EventError, Exclusive, Ticket};
 use crate::clock::Clock;
+use crate::federation::ProviderEntry;
 use crate::model::{
     self, AliasRecord, GrantRecord, KeyRecord, PENDING_PREFIX, alias_document, aliases_prefix,
     grants_prefix, key_document, material_document, pending_document, siblings_prefix,
@@ -541,6 +542,7 @@ pub(crate) enum Entry {
     Material(Arc<SecretBytes>),
     Principal(Arc<PrincipalEntry>),
     AccessKey(Arc<AccessKeyRecord>),
+    Provider(Arc<ProviderEntry>),
 }
 
 impl Entry {
@@ -755,6 +757,16 @@ impl View<'_> {
     /// All users or roles of the caller's account, in the order of their names.
     pub(crate) fn principals(&self, sort: Sort) -> Result<Vec<Arc<PrincipalEntry>>, KmsError> {
         self.engine.principals(sort, &self.place.account)
+    }
+
+    /// An OpenID Connect provider of the caller's account.
+    pub(crate) fn provider(&self, url: &str) -> Result<Option<Arc<ProviderEntry>>, KmsError> {
+        self.engine.provider(&self.place.account, url)
+    }
+
+    /// All of them, in the order of their names.
+    pub(crate) fn providers(&self) -> Result<Vec<Arc<ProviderEntry>>, KmsError> {
+        self.engine.providers(&self.place.account)
     }
 
     /// As [`Engine::session_token`].

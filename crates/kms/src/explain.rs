@@ -147,6 +147,7 @@ impl Named {
                             role_arn: entry.arn.clone(),
                             session_name: session.clone(),
                             since: engine.now().unix_timestamp(),
+                            federated: None,
                         };
                         let partition = &engine.home().partition;
                         let arn = session_arn(partition, &entry.account, &entry.name, session);

@@ -29,6 +29,7 @@ pub mod clock;
 pub mod dispatch;
 pub mod engine;
 pub mod explain;
+pub mod federation;
 pub mod home;
 pub mod keyring;
 mod model;

@@ -14,6 +14,7 @@ mod material;
 mod pairs;
 mod policies;
 mod principals;
+mod providers;
 mod regions;
 mod rotation;
 mod sessions;
@@ -108,7 +109,23 @@ macro_rules! one_key {
     };
 }
 
-use one_key;
+/// What operations on an account have in common: all of [`Perform`] but `run`. What is there is looked
+/// up when the operation runs.
+macro_rules! of_account {
+    ($mutates:literal) => {
+        type Target = ();
+        const MUTATES: bool = $mutates;
+
+        fn needs(
+            &self,
+            view: &$crate::engine::View<'_>,
+        ) -> Result<$crate::op::Needs<()>, waxseal_kms_api::KmsError> {
+            Ok($crate::op::Needs::account::<Self>(view))
+        }
+    };
+}
+
+use {of_account, one_key};
 
 /// Refuses a key that the operation `O` cannot use by `algorithm`: its state, its usage, its spec.
 fn used_by<O: Operation>(key: &KeyEntry, usage: &str, algorithm: &str) -> Result<(), KmsError> {

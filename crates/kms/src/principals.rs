@@ -11,6 +11,7 @@
 
 use crate::caller::{Caller, Who};
 use crate::engine::{Engine, Entry, internal};
+use crate::federation::Federated;
 use crate::policy::{Policy, PolicyKind};
 use crate::store::Document;
 use base64::Engine as _;
@@ -178,10 +179,38 @@ pub(crate) struct Session {
     pub(crate) end: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) policy: Option<String>,
+    /// Of a session that a web identity began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) federated: Option<Federated>,
 }
 
 fn session_row(id: &str) -> String {
     format!("session/{id}")
+}
+
+/// The account and the name in the ARN of a role.
+///
+/// # Errors
+/// `ValidationException` for an ARN of something else.
+pub(crate) fn role_of(arn: &str) -> Result<RoleName<'_>, KmsError> {
+    let malformed = || KmsError::new(ErrorCode::Validation, format!("{arn} is invalid"));
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let ["arn", partition, "iam", "", account, rest] = parts[..] else {
+        return Err(malformed());
+    };
+    Ok(RoleName {
+        partition,
+        account,
+        name: rest.strip_prefix("role/").ok_or_else(malformed)?,
+    })
+}
+
+/// What the ARN of a role says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RoleName<'a> {
+    pub(crate) partition: &'a str,
+    pub(crate) account: &'a str,
+    pub(crate) name: &'a str,
 }
 
 /// The ARN of a session.
@@ -271,6 +300,7 @@ impl Engine {
             role_arn: role.arn.clone(),
             session_name: session.name,
             since: session.since,
+            federated: session.federated,
         };
         let caller = Caller::new(who, arn, role.account.clone());
         Ok(Some(Credential {

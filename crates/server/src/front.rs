@@ -260,7 +260,15 @@ impl Front {
         let engine = self.engine();
         let call = sts::Call::parse(request.body);
         let name = call.as_ref().map(sts::Call::name).unwrap_or_default();
-        let admitted = self.admit(&engine, request, from, sts::SERVICE);
+        let admitted = match &call {
+            // Not signed: the token is the proof.
+            Ok(sts::Call::AssumeRoleWithWebIdentity(input)) => {
+                let region = engine.home().region.clone();
+                let caller = engine.web_identity(input);
+                caller.map(|caller| (self.seen(caller, request, from), region))
+            }
+            _ => self.admit(&engine, request, from, sts::SERVICE),
+        };
         let answered = match (admitted, call) {
             (Err(error), _) => self.stranger(&engine, request, from, (sts::SERVICE, name), error),
             (Ok((caller, region)), Err(error)) => {
@@ -269,6 +277,9 @@ impl Front {
             (Ok((caller, region)), Ok(call)) => match call {
                 sts::Call::GetCallerIdentity(input) => sts_answer(&engine, caller, &region, input),
                 sts::Call::AssumeRole(input) => sts_answer(&engine, caller, &region, input),
+                sts::Call::AssumeRoleWithWebIdentity(input) => {
+                    sts_answer(&engine, caller, &region, input)
+                }
             },
         };
         (name, answered)
@@ -341,12 +352,15 @@ impl Front {
             Callers::Owner(owner) => self.signer(engine, request, Some(owner), service)?,
             Callers::Anyone(_) => self.anyone(engine, request, service)?,
         };
-        let user_agent = header(request, "user-agent").unwrap_or_default();
-        let caller = caller
-            .by_program(user_agent)
+        Ok((self.seen(caller, request, from), region))
+    }
+
+    /// A caller, with what this request shows of them.
+    fn seen(&self, caller: Caller, request: SignedRequest<'_>, from: IpAddr) -> Caller {
+        caller
+            .by_program(header(request, "user-agent").unwrap_or_default())
             .from_address(from.to_string())
-            .over_tls(self.is_secure);
-        Ok((caller, region))
+            .over_tls(self.is_secure)
     }
 
     /// Who signed a request.

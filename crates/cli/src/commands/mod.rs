@@ -54,6 +54,7 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::BranchKey(args) => branch_key::run(args, session),
         Command::User(args) => principals::user(args, session),
         Command::Role(args) => principals::role(args, session),
+        Command::Oidc(args) => principals::oidc(args, session),
         Command::Audit(args) => audit::run(args, session),
         Command::Serve(args) => serve::run(&args, session),
         Command::Explain(args) => explain::run(args, session),

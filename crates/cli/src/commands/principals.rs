@@ -1,7 +1,7 @@
-//! `waxseal user` and `waxseal role`: who may call the server besides the owner.
+//! `waxseal user`, `waxseal role` and `waxseal oidc`: who may call the server besides the owner.
 
 use super::Session;
-use crate::args::{Account, PolicyChange, Principal, Role, User};
+use crate::args::{Account, Oidc, PolicyChange, Principal, Role, User};
 use crate::embedded;
 use crate::failure::Failure;
 use serde_json::json;
@@ -11,9 +11,10 @@ use waxseal_core::SecretBytes;
 use waxseal_kms::Engine;
 use waxseal_kms::op::Perform;
 use waxseal_kms_api::iam::{
-    AccessKey, CreateAccessKeyRequest, CreateRoleRequest, CreateUserRequest, DeleteRoleRequest,
-    DeleteUserRequest, DisableUserRequest, EnableUserRequest, ListRolesRequest, ListUsersRequest,
-    PrincipalEntry, PutRolePolicyRequest, PutUserPolicyRequest,
+    AccessKey, CreateAccessKeyRequest, CreateOpenIDConnectProviderRequest, CreateRoleRequest,
+    CreateUserRequest, DeleteOpenIDConnectProviderRequest, DeleteRoleRequest, DeleteUserRequest,
+    DisableUserRequest, EnableUserRequest, ListOpenIDConnectProvidersRequest, ListRolesRequest,
+    ListUsersRequest, PrincipalEntry, PutRolePolicyRequest, PutUserPolicyRequest,
 };
 
 /// The most bytes of a policy that are read.
@@ -142,6 +143,50 @@ pub(super) fn role(command: Role, session: &Session) -> Result<(), Failure> {
         Role::Delete(Principal { name, account }) => {
             let role_name = name.clone();
             it.call(&account, DeleteRoleRequest { role_name })?;
+            it.done(&name, "deleted")
+        }
+    }
+}
+
+/// Runs one of the commands on OpenID Connect providers.
+pub(super) fn oidc(command: Oidc, session: &Session) -> Result<(), Failure> {
+    let home = embedded::open(&session.world)?;
+    let it = Principals {
+        engine: home.engine(),
+        session,
+    };
+    match command {
+        Oidc::Create {
+            url,
+            keys,
+            client_ids,
+            account,
+        } => {
+            let request = CreateOpenIDConnectProviderRequest {
+                url,
+                client_ids,
+                keys: document(&keys)?,
+            };
+            let arn = it.call(&account, request)?.arn;
+            session.tell(&arn, || json!({ "arn": arn }))
+        }
+        Oidc::List { account } => {
+            let listed = it.call(&account, ListOpenIDConnectProvidersRequest {})?;
+            for provider in listed.providers {
+                let clients = provider.client_ids.join(" ");
+                session.tell(&format!("{}  {clients}", provider.arn), || {
+                    json!({
+                        "url": provider.url,
+                        "arn": provider.arn,
+                        "clientIds": provider.client_ids,
+                    })
+                })?;
+            }
+            Ok(())
+        }
+        Oidc::Delete { url, account } => {
+            let name = url.clone();
+            it.call(&account, DeleteOpenIDConnectProviderRequest { url })?;
             it.done(&name, "deleted")
         }
     }

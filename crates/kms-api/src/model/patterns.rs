@@ -8,6 +8,8 @@ pub(crate) static DESCRIPTION: Pattern = Pattern::new(r"^[a-zA-Z0-9:/_\s.-]+$");
 pub(crate) static ENDPOINT_SERVICE: Pattern =
     Pattern::new(r"^(com|eu)\.amazonaws\.vpce\.([a-z]+-){2,3}\d+\.vpce-svc-[0-9a-z]+$");
 pub(crate) static HTTPS_ENDPOINT: Pattern = Pattern::new(r"^https://[a-zA-Z0-9.-]+$");
+pub(crate) static ISSUER: Pattern =
+    Pattern::new(r"^https://[a-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._~-]+)*$");
 pub(crate) static LOWER_HEX: Pattern = Pattern::new(r"^[a-f0-9]+$");
 pub(crate) static MARKER: Pattern = Pattern::new(r"[\u0020-\u00FF]*");
 pub(crate) static NAME: Pattern = Pattern::new(r"^[a-zA-Z0-9:/_-]+$");
@@ -38,6 +40,7 @@ pub(crate) static ALL: &[&Pattern] = &[
     &ENDPOINT_SERVICE,
     &EXTERNAL_ID,
     &HTTPS_ENDPOINT,
+    &ISSUER,
     &LOWER_HEX,
     &MARKER,
     &NAME,

@@ -1,7 +1,7 @@
 //! Users and roles. What their account's root may do to them, identity policies can let others do
 //! as well, under the names of IAM's actions.
 
-use super::{Needs, Perform, put};
+use super::{Perform, put};
 use crate::engine::{View, internal};
 use crate::policy::{Policy, PolicyKind};
 use crate::principals::{
@@ -26,18 +26,6 @@ use waxseal_kms_api::{ErrorCode, KmsError};
 const ACCESS_KEYS_MAX: usize = 2;
 /// The longest session of a role that was made without a number, in seconds.
 const SESSION_SECONDS: i64 = 3_600;
-
-/// Account-wide targets: what is there is looked up when the operation runs.
-macro_rules! of_account {
-    ($mutates:literal) => {
-        type Target = ();
-        const MUTATES: bool = $mutates;
-
-        fn needs(&self, view: &View<'_>) -> Result<Needs<()>, KmsError> {
-            Ok(Needs::account::<Self>(view))
-        }
-    };
-}
 
 fn found(view: &View<'_>, sort: Sort, name: &str) -> Result<Arc<PrincipalEntry>, KmsError> {
     view.principal(sort, name)?.ok_or_else(|| {
@@ -116,7 +104,7 @@ fn unmade(access_key_id: &str) -> Change {
 }
 
 impl Perform for CreateUserRequest {
-    of_account!(true);
+    super::of_account!(true);
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<AccessKey>, KmsError> {
         let home = view.home();
@@ -144,7 +132,7 @@ impl Perform for CreateUserRequest {
 }
 
 impl Perform for CreateAccessKeyRequest {
-    of_account!(true);
+    super::of_account!(true);
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<AccessKey>, KmsError> {
         let user = found(view, Sort::User, &self.user_name)?;
@@ -167,7 +155,7 @@ impl Perform for CreateAccessKeyRequest {
 }
 
 impl Perform for EnableUserRequest {
-    of_account!(true);
+    super::of_account!(true);
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<Empty>, KmsError> {
         let user = found(view, Sort::User, &self.user_name)?;
@@ -176,7 +164,7 @@ impl Perform for EnableUserRequest {
 }
 
 impl Perform for DisableUserRequest {
-    of_account!(true);
+    super::of_account!(true);
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<Empty>, KmsError> {
         let user = found(view, Sort::User, &self.user_name)?;
@@ -185,7 +173,7 @@ impl Perform for DisableUserRequest {
 }
 
 impl Perform for DeleteUserRequest {
-    of_account!(true);
+    super::of_account!(true);
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<Empty>, KmsError> {
         let user = found(view, Sort::User, &self.user_name)?;
@@ -221,7 +209,7 @@ fn acceptable(text: &str, kind: PolicyKind) -> Result<(), KmsError> {
 }
 
 impl Perform for PutUserPolicyRequest {
-    of_account!(true);
+    super::of_account!(true);
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<Empty>, KmsError> {
         let user = found(view, Sort::User, &self.user_name)?;
@@ -230,7 +218,7 @@ impl Perform for PutUserPolicyRequest {
 }
 
 impl Perform for PutRolePolicyRequest {
-    of_account!(true);
+    super::of_account!(true);
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<Empty>, KmsError> {
         let role = found(view, Sort::Role, &self.role_name)?;
@@ -239,7 +227,7 @@ impl Perform for PutRolePolicyRequest {
 }
 
 impl Perform for CreateRoleRequest {
-    of_account!(true);
+    super::of_account!(true);
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<CreateRoleResponse>, KmsError> {
         acceptable(&self.assume_role_policy_document, PolicyKind::Trust)?;
@@ -276,7 +264,7 @@ impl Perform for CreateRoleRequest {
 }
 
 impl Perform for DeleteRoleRequest {
-    of_account!(true);
+    super::of_account!(true);
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<Empty>, KmsError> {
         let role = found(view, Sort::Role, &self.role_name)?;
@@ -300,7 +288,7 @@ fn listed(view: &View<'_>, sort: Sort) -> Result<Vec<iam::PrincipalEntry>, KmsEr
 }
 
 impl Perform for ListUsersRequest {
-    of_account!(false);
+    super::of_account!(false);
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<ListUsersResponse>, KmsError> {
         let users = listed(view, Sort::User)?;
@@ -309,7 +297,7 @@ impl Perform for ListUsersRequest {
 }
 
 impl Perform for ListRolesRequest {
-    of_account!(false);
+    super::of_account!(false);
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<ListRolesResponse>, KmsError> {
         let roles = listed(view, Sort::Role)?;

@@ -28,6 +28,8 @@ pub enum Kind {
     User,
     /// A session of a role.
     Session,
+    /// Whom a token of an OpenID Connect provider names; the ARN is the provider's.
+    Web,
     /// A service.
     Service,
 }
@@ -168,11 +170,16 @@ fn spoken(named: &Named, principal: &Principal<'_>) -> Option<Spoken> {
             Kind::Root => Spoken::Them,
             _ => Spoken::Account,
         }),
+        // The ARN of a provider is nobody's own.
+        Named::Arn(_) if principal.kind == Kind::Web => None,
         Named::Arn(arn) if arn == principal.arn => Some(match principal.kind {
             Kind::Session => Spoken::Session,
             _ => Spoken::Them,
         }),
         Named::Arn(arn) if Some(arn.as_str()) == principal.role_arn => Some(Spoken::Them),
+        Named::Federated(arn) if principal.kind == Kind::Web && arn == principal.arn => {
+            Some(Spoken::Them)
+        }
         Named::Service(name) if principal.kind == Kind::Service && name == principal.arn => {
             Some(Spoken::Them)
         }

@@ -66,7 +66,10 @@ pub(super) enum Named {
     Account(String),
     Arn(String),
     Service(String),
-    /// A web identity or SAML provider, a canonical user: nobody here.
+    /// Whom the tokens of an OpenID Connect provider name. The ARNs and names of others are nobody's
+    /// here.
+    Federated(String),
+    /// A canonical user: nobody here.
     Other,
 }
 
@@ -294,7 +297,8 @@ fn principals_of(value: Json) -> Result<Vec<Named>, PolicyError> {
             named.push(match kind.as_str() {
                 "AWS" => aws_principal(text)?,
                 "Service" => Named::Service(text),
-                "Federated" | "CanonicalUser" => Named::Other,
+                "Federated" => Named::Federated(text),
+                "CanonicalUser" => Named::Other,
                 _ => return wrong(format!("There are no principals of kind {kind}.")),
             });
         }

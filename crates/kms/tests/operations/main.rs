@@ -9,6 +9,7 @@
 mod access;
 mod cryptography;
 mod engine;
+mod federation;
 mod lifetime;
 mod material;
 mod matrix;
