@@ -8,22 +8,29 @@ aws() {
     "$AWSCLI" --output text "$@"
 }
 
-start_serve
+mkdir -p "$T/enclave"
+"$PY" "$HERE/py/enclave.py" roots "$T/enclave"
+start_serve --attestation-root "$T/enclave/root.pem"
 
 # --- boto3 ---
 
-# judged NAME SCRIPT: a check for each line that the script prints.
+# judged NAME SCRIPT ARG…: a check for each line that the script prints.
 judged() {
-    "$PY" "$HERE/py/$2" >"$T/judged" 2>&1 || true
-    local verdict what
+    local name=$1 script=$2 verdict what
+    shift 2
+    "$PY" "$HERE/py/$script" "$@" >"$T/judged" 2>&1 || true
     while read -r verdict what; do
         case $verdict in
-            ok) ok "$1: $what" ;;
-            *) fail "$1: $verdict $what" ;;
+            ok) ok "$name: $what" ;;
+            *) fail "$name: $verdict $what" ;;
         esac
     done <"$T/judged"
 }
 judged boto3 kms_server.py
+
+# --- answers for enclaves that attest themselves ---
+
+judged enclave enclave.py "$T/enclave"
 
 # --- every member of every operation, at the edges of the service model ---
 

@@ -591,6 +591,10 @@ pub(crate) struct Serve {
     /// The certificate's private key in PEM
     #[arg(long, value_name = "FILE")]
     pub(crate) tls_key: Option<PathBuf>,
+    /// Root certificates of enclaves in PEM: answers can be encrypted for those that attest
+    /// themselves (Recipient)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) attestation_root: Option<PathBuf>,
     /// INSECURE: everyone on this machine is the owner, with any credentials or none
     #[arg(long)]
     pub(crate) dev: bool,

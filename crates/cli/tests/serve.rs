@@ -512,6 +512,26 @@ fn seeds_that_are_none_are_refused_by_name() {
 }
 
 #[test]
+fn roots_of_enclaves_are_certificates() {
+    let place = Place::new();
+    place.write(
+        "root.pem",
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    );
+    for (path, code) in [("root.pem", 78), ("missing.pem", 74)] {
+        let run = [
+            "serve",
+            "--dev",
+            "--attestation-root",
+            path,
+            "--listen",
+            "127.0.0.1:0",
+        ];
+        place.run(&run, b"").refused(code, path);
+    }
+}
+
+#[test]
 fn a_configuration_file_says_what_flags_do_not() {
     let place = Place::new();
     place.write(
@@ -533,7 +553,7 @@ fn a_configuration_file_says_what_flags_do_not() {
     assert_eq!(
         shown,
         "listen = \"127.0.0.1:0\"  # file\n# data is not set\n# tls-cert is not set\n# tls-key is not \
-         set\ndev = true  # file\n# seed is not set\nregion = \"eu-west-1\"  # file\naccount = \
+         set\n# attestation-root is not set\ndev = true  # file\n# seed is not set\nregion = \"eu-west-1\"  # file\naccount = \
          \"111122223333\"  # flag\n"
     );
     // What is shown is a file itself.

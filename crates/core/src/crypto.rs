@@ -6,6 +6,8 @@
 //! (jsonwebtoken, over aws-lc-rs).
 
 pub mod aead;
+pub mod certificate;
+pub mod cms;
 pub mod ecdh;
 pub mod ecdsa;
 pub mod hash;

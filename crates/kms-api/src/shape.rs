@@ -30,6 +30,13 @@ impl<'de> Deserialize<'de> for Blob {
 #[derive(Debug)]
 pub struct SecretBlob(pub SecretBytes);
 
+impl SecretBlob {
+    /// Whether there is nothing: a secret that was handed over in another way is left out of answers.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl Default for SecretBlob {
     /// No bytes.
     fn default() -> Self {

@@ -3,6 +3,7 @@
 //! Default deny. A key has the policy it was given, or the default one, which leaves everything to
 //! its account. See [`policy`](crate::policy) for the evaluation.
 
+use crate::attestation::Enclave;
 use crate::caller::{Caller, Who};
 use crate::engine::{KeyEntry, View};
 use crate::model::GrantTerms;
@@ -248,6 +249,9 @@ fn facts(asked: &Asked<'_>, access: &Access) -> Result<Facts, KmsError> {
     let now = view.now.format(&Rfc3339).map_err(crate::engine::internal)?;
     facts.set("aws:CurrentTime", now);
     of_request(&mut facts, access, parameters);
+    for (name, value) in view.enclave().into_iter().flat_map(Enclave::facts) {
+        facts.set(&format!("kms:RecipientAttestation:{name}"), value);
+    }
     if let Resource::Key(key) = &access.resource {
         of_key(&mut facts, key, view)?;
     }

@@ -1,5 +1,6 @@
 //! The engine: state, clock, randomness and audit log, and the one way through them.
 
+use crate::attestation::{self, Enclave};
 use crate::audit::{AuditLog, Event, EventError, Exclusive, Ticket};
 use crate::clock::Clock;
 use crate::federation::ProviderEntry;
@@ -17,12 +18,14 @@ use crate::tend::{self, Due};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use time::OffsetDateTime;
 use waxseal_core::arn::Home;
+use waxseal_core::crypto::certificate::TrustRoots;
 use waxseal_core::crypto::random::{self, Entropy};
 use waxseal_core::{AliasName, KeyArn, KeyId, KeyRef, SecretBytes};
-use waxseal_kms_api::op::KeyLastUsageData;
+use waxseal_kms_api::op::{KeyLastUsageData, RecipientInfo};
+use waxseal_kms_api::shape::{Blob, SecretBlob};
 use waxseal_kms_api::{ErrorCode, KmsError};
 
 /// What an engine is made of. Everything that touches the world is handed in.
@@ -51,6 +54,7 @@ impl std::fmt::Debug for Parts {
 /// A KMS: keys, aliases, and the operations on them. Shared by threads as it is.
 pub struct Engine {
     parts: Parts,
+    enclaves: OnceLock<TrustRoots>,
     cache: RwLock<Cache>,
     uses: Mutex<Uses>,
 }
@@ -70,6 +74,7 @@ impl Engine {
     pub fn new(parts: Parts) -> Result<Self, KmsError> {
         let engine = Self {
             parts,
+            enclaves: OnceLock::new(),
             cache: RwLock::default(),
             uses: Mutex::default(),
         };
@@ -83,6 +88,13 @@ impl Engine {
     /// Its own place: partition, Region and account of the owner's keys.
     pub fn home(&self) -> &Home {
         &self.parts.home
+    }
+
+    /// Trusts enclaves whose attestation documents lead to one of these certificates: answers can
+    /// be encrypted for them. Said once; what is said later is passed over.
+    pub fn trust_enclaves(&self, roots: TrustRoots) {
+        // The first word holds.
+        let _ = self.enclaves.set(roots);
     }
 
     /// Whether an alias of this name is there. A look at the state, not a use of a key: nothing is
@@ -242,8 +254,8 @@ impl Engine {
     ) -> Result<(Outcome<O>, Event), KmsError> {
         self.refresh()?;
         let (origin, asking) = request.apart();
-        let view = self.view(&origin.place, Some(&origin.caller));
-        let outcome = perform(asking, &view);
+        let mut view = self.view(&origin.place, Some(&origin.caller));
+        let outcome = perform(asking, &mut view);
         let event = outcome.event(&origin.caller, &view, self.uuid()?);
         Ok((outcome, event))
     }
@@ -258,8 +270,8 @@ impl Engine {
         self.settle(&mut log)?;
         self.refresh()?;
         let (origin, asking) = request.apart();
-        let view = self.view(&origin.place, Some(&origin.caller));
-        let mut outcome = perform(asking, &view);
+        let mut view = self.view(&origin.place, Some(&origin.caller));
+        let mut outcome = perform(asking, &mut view);
         let changes = outcome.take_changes();
         let event_id = self.uuid()?;
         if changes.is_empty() {
@@ -388,6 +400,7 @@ impl Engine {
             place,
             caller,
             now: self.now(),
+            enclave: None,
         }
     }
 
@@ -457,7 +470,7 @@ impl Engine {
     }
 }
 
-fn perform<O: Perform>(request: Asking<O>, view: &View<'_>) -> Outcome<O> {
+fn perform<O: Perform>(request: Asking<O>, view: &mut View<'_>) -> Outcome<O> {
     match request.authorize(view) {
         Ok(authorized) => authorized.run(view),
         Err(refused) => *refused,
@@ -597,9 +610,33 @@ pub struct View<'e> {
     /// Who asks, where somebody does.
     caller: Option<&'e Caller>,
     pub(crate) now: OffsetDateTime,
+    /// Whom the answer is encrypted for, where a request says so.
+    enclave: Option<Enclave>,
 }
 
 impl View<'_> {
+    /// Verifies whom the answer is to be encrypted for.
+    pub(crate) fn attest(&mut self, recipient: Option<&RecipientInfo>) -> Result<(), KmsError> {
+        let roots = self.engine.enclaves.get();
+        let seconds = self.now.unix_timestamp();
+        let enclave = recipient.map(|recipient| Enclave::verified(recipient, roots, seconds));
+        self.enclave = enclave.transpose()?;
+        Ok(())
+    }
+
+    /// Whom the answer is encrypted for.
+    pub(crate) fn enclave(&self) -> Option<&Enclave> {
+        self.enclave.as_ref()
+    }
+
+    /// The members `Plaintext` and `CiphertextForRecipient` of an answer.
+    pub(crate) fn handed(
+        &self,
+        secret: SecretBytes,
+    ) -> Result<(SecretBlob, Option<Blob>), KmsError> {
+        attestation::handed(secret, self.enclave(), self.entropy())
+    }
+
     /// The place of the request: its Region, and the account of its caller.
     pub(crate) fn home(&self) -> &Home {
         self.place
@@ -842,6 +879,7 @@ impl View<'_> {
                     place: &place,
                     caller: self.caller,
                     now: self.now,
+                    enclave: None,
                 };
                 let entry = there.alias(&alias)?.ok_or_else(|| there.no_alias(&alias))?;
                 entry.record.target.parse().map_err(internal)?

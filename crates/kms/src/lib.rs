@@ -21,6 +21,7 @@
 //!
 //! Time and randomness are handed in. Files are touched only in [`home`], [`store`] and [`audit`].
 
+pub mod attestation;
 pub mod audit;
 pub mod authorize;
 pub mod blob;

@@ -37,6 +37,7 @@ use crate::store::Expect;
 use serde::Serialize;
 use std::sync::Arc;
 use waxseal_core::SecretBytes;
+use waxseal_kms_api::op::RecipientInfo;
 use waxseal_kms_api::{Action, ErrorCode, KmsError, Operation};
 
 /// An operation that the engine can do. Implemented here for every input of the wire, and by
@@ -53,6 +54,11 @@ pub trait Perform: Operation {
     /// Whether nothing is to be done but the checks.
     fn is_dry_run(&self) -> bool {
         false
+    }
+
+    /// Whom the answer is to be encrypted for, where the request says so.
+    fn recipient(&self) -> Option<&RecipientInfo> {
+        None
     }
 
     /// Resolves names and states what must be allowed.
@@ -125,7 +131,16 @@ macro_rules! of_account {
     };
 }
 
-use {of_account, one_key};
+/// [`Perform::recipient`] of operations that have the member.
+macro_rules! for_recipient {
+    () => {
+        fn recipient(&self) -> Option<&waxseal_kms_api::op::RecipientInfo> {
+            self.recipient.as_ref()
+        }
+    };
+}
+
+use {for_recipient, of_account, one_key};
 
 /// Refuses a key that the operation `O` cannot use by `algorithm`: its state, its usage, its spec.
 fn used_by<O: Operation>(key: &KeyEntry, usage: &str, algorithm: &str) -> Result<(), KmsError> {

@@ -69,7 +69,7 @@ impl<O: Perform> Authenticated<O> {
 
 impl<O: Perform> Asking<O> {
     /// Resolves what the request names and asks whether the caller, who is the view's, may do it.
-    pub(crate) fn authorize(self, view: &View<'_>) -> Result<Authorized<O>, Box<Outcome<O>>> {
+    pub(crate) fn authorize(self, view: &mut View<'_>) -> Result<Authorized<O>, Box<Outcome<O>>> {
         let Self { request_id, input } = self;
         let parameters = Value::Object(input.logged());
         let mut about = About {
@@ -77,7 +77,10 @@ impl<O: Perform> Asking<O> {
             parameters,
             accesses: Vec::new(),
         };
-        let needs = match input.validate().and_then(|()| input.needs(view)) {
+        let checked = input.validate();
+        let checked = checked.and_then(|()| view.attest(input.recipient()));
+        let view = &*view;
+        let needs = match checked.and_then(|()| input.needs(view)) {
             Ok(needs) => needs,
             Err(error) => return Err(about.refused(error)),
         };
@@ -211,7 +214,7 @@ impl<O: Perform> Outcome<O> {
             parameters,
             accesses,
         } = &self.about;
-        let (error, response_elements, additional) = match &self.result {
+        let (error, response_elements, mut additional) = match &self.result {
             Ok(done) => (
                 None,
                 done.response_elements.clone(),
@@ -226,6 +229,9 @@ impl<O: Perform> Outcome<O> {
                 Map::new(),
             ),
         };
+        if let Some(enclave) = view.enclave() {
+            additional.insert("recipient".to_owned(), enclave.told());
+        }
         let mut resources: Vec<EventResource> = Vec::new();
         if let Ok(Done {
             created: Some(key), ..

@@ -25,6 +25,7 @@ struct File {
     data: Option<PathBuf>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    attestation_root: Option<PathBuf>,
     dev: Option<bool>,
     seed: Option<PathBuf>,
     region: Option<String>,
@@ -45,6 +46,7 @@ pub(super) struct Settings {
     data: Said<Option<PathBuf>>,
     tls_cert: Said<Option<PathBuf>>,
     tls_key: Said<Option<PathBuf>>,
+    attestation_root: Said<Option<PathBuf>>,
     dev: Said<bool>,
     seed: Said<Option<PathBuf>>,
     region: Said<String>,
@@ -75,6 +77,7 @@ impl Settings {
             data: path(&args.data, file.data),
             tls_cert: path(&args.tls_cert, file.tls_cert),
             tls_key: path(&args.tls_key, file.tls_key),
+            attestation_root: path(&args.attestation_root, file.attestation_root),
             dev: said(args.dev.then_some(true), file.dev, false),
             seed: path(&args.seed, file.seed),
             region: said(args.region.clone(), file.region, DEV_REGION.to_owned()),
@@ -124,6 +127,10 @@ impl Settings {
             .zip(self.tls_key.value.as_deref())
     }
 
+    pub(super) fn attestation_root(&self) -> Option<&Path> {
+        self.attestation_root.value.as_deref()
+    }
+
     pub(super) fn dev(&self) -> bool {
         self.dev.value
     }
@@ -156,6 +163,11 @@ impl Settings {
             ("data", path(&self.data.value), self.data.by),
             ("tls-cert", path(&self.tls_cert.value), self.tls_cert.by),
             ("tls-key", path(&self.tls_key.value), self.tls_key.by),
+            (
+                "attestation-root",
+                path(&self.attestation_root.value),
+                self.attestation_root.by,
+            ),
             ("dev", Some(self.dev.value.to_string()), self.dev.by),
             ("seed", path(&self.seed.value), self.seed.by),
             ("region", Some(quoted(&self.region.value)), self.region.by),

@@ -7,12 +7,14 @@ use crate::args::Serve;
 use crate::embedded;
 use crate::failure::Failure;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 use waxseal_core::SecretBytes;
 use waxseal_core::arn::{Home, is_account};
+use waxseal_core::crypto::certificate::{ROOTS_BYTES_MAX, TrustRoots};
+use waxseal_kms::Engine;
 use waxseal_kms::clock::SystemClock;
 use waxseal_kms::home::{EmbeddedHome, Passphrases};
 use waxseal_server::access_key::{AccessKey, AccessKeyError};
@@ -34,12 +36,15 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
     let tls = tls(args)?;
     allow_files();
     let data = Data::of(args, session)?;
-    let place = place(args)?;
     let seeds = args.seed().map(Seeds::read).transpose()?;
-    let seeds = Arc::new(seeds.unwrap_or_default());
-    let home = embedded::open_at(&session.world, data.path(), &place)?;
-    seeds.plant(home.engine())?;
-    let (callers, credentials) = callers(args, &data, &place, &seeds, session)?;
+    let beginning = Arc::new(Beginning {
+        place: place(args)?,
+        seeds: seeds.unwrap_or_default(),
+        enclaves: args.attestation_root().map(enclaves).transpose()?,
+    });
+    let home = embedded::open_at(&session.world, data.path(), &beginning.place)?;
+    beginning.prepare(home.engine())?;
+    let (callers, credentials) = callers(args, &data, &beginning, session)?;
     let engine = home.engine();
     let place = engine.home().clone();
     let clock = Arc::new(SystemClock);
@@ -184,18 +189,51 @@ fn place(args: &Settings) -> Result<Home, Failure> {
     })
 }
 
+/// What an engine begins with, when the server starts and when it is emptied.
+struct Beginning {
+    place: Home,
+    seeds: Seeds,
+    enclaves: Option<TrustRoots>,
+}
+
+impl Beginning {
+    fn prepare(&self, engine: &Engine) -> Result<(), Failure> {
+        if let Some(roots) = &self.enclaves {
+            engine.trust_enclaves(roots.clone());
+        }
+        self.seeds.plant(engine)
+    }
+}
+
+/// The root certificates of enclaves.
+fn enclaves(path: &Path) -> Result<TrustRoots, Failure> {
+    let name = path.display().to_string();
+    let text = std::fs::File::open(path).and_then(|file| {
+        let mut text = Vec::new();
+        file.take(ROOTS_BYTES_MAX as u64 + 1)
+            .read_to_end(&mut text)?;
+        Ok(text)
+    });
+    let text = text.map_err(|error| Failure::io("read", &name, &error))?;
+    TrustRoots::from_pem(&text).map_err(|error| {
+        Failure::configuration(
+            format!("{name}: {error}"),
+            "give the root certificate in PEM, as AWS publishes it for Nitro Enclaves",
+        )
+    })
+}
+
 /// Who may call, and the file with the credentials of the one who may.
 fn callers(
     args: &Settings,
     data: &Data,
-    place: &Home,
-    seeds: &Arc<Seeds>,
+    beginning: &Arc<Beginning>,
     session: &Session,
 ) -> Result<(Callers, Option<PathBuf>), Failure> {
     if args.dev() {
         let warning = "INSECURE: everyone on this machine is the owner (--dev)";
         session.report.note(warning);
-        let anew = anew(data.path(), place, seeds, session);
+        let anew = anew(data.path(), beginning, session);
         return Ok((Callers::Anyone(anew), None));
     }
     let path = data.path().join(ACCESS_KEY_FILE);
@@ -212,10 +250,10 @@ fn callers(
     Ok((Callers::Owner(key), Some(path)))
 }
 
-/// Empties the data directory of a server for development, opens it anew, and plants the seeds. Requests that are
-/// under way end with what they had.
-fn anew(data: &Path, place: &Home, seeds: &Arc<Seeds>, session: &Session) -> Anew {
-    let (data, place, seeds) = (data.to_owned(), place.clone(), seeds.clone());
+/// Empties the data directory of a server for development, opens it anew, and lets it begin
+/// as before. Requests that are under way end with what they had.
+fn anew(data: &Path, beginning: &Arc<Beginning>, session: &Session) -> Anew {
+    let (data, beginning) = (data.to_owned(), beginning.clone());
     let entropy = session.world.entropy.clone();
     Anew(Box::new(move || {
         let removed = DEV_STATE.map(|name| std::fs::remove_file(data.join(name)));
@@ -226,9 +264,9 @@ fn anew(data: &Path, place: &Home, seeds: &Arc<Seeds>, session: &Session) -> Ane
                 _ => {}
             }
         }
-        let home = EmbeddedHome::open(&data, &place, &RootInFile, entropy.clone());
+        let home = EmbeddedHome::open(&data, &beginning.place, &RootInFile, entropy.clone());
         let engine = home.map_err(|error| error.to_string())?.engine().clone();
-        seeds.plant(&engine).map_err(|failure| failure.what)?;
+        beginning.prepare(&engine).map_err(|failure| failure.what)?;
         Ok(engine)
     }))
 }

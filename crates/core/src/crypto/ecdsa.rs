@@ -181,3 +181,21 @@ impl VerifyingKey {
             .map_err(|_| Unauthentic)
     }
 }
+/// Verifies a signature of fixed length, `r | s` (IEEE P1363, and COSE: RFC 9053, section 2.1), by a
+/// public key in a SubjectPublicKeyInfo.
+///
+/// # Errors
+/// [`Unauthentic`] when it does not verify, and for a key that is none of the curve.
+pub fn verify_fixed(
+    curve: Curve,
+    spki: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), Unauthentic> {
+    let algorithm = match curve {
+        Curve::P256 => &sig::ECDSA_P256_SHA256_FIXED,
+        Curve::P384 => &sig::ECDSA_P384_SHA384_FIXED,
+    };
+    let key = sig::ParsedPublicKey::new(algorithm, spki).map_err(|_| Unauthentic)?;
+    key.verify_sig(message, signature).map_err(|_| Unauthentic)
+}

@@ -30,6 +30,7 @@ shapes! {
         /// The key.
         key_id: String => "KeyId", Rule::text(1, 2048);
         /// Secret.
+        #[serde(default, skip_serializing_if = "SecretBlob::is_empty")]
         shared_secret: SecretBlob => "SharedSecret", Rule::blob(1, 4096);
         /// The secret, encrypted for the recipient.
         #[serde(default, skip_serializing_if = "Option::is_none")]

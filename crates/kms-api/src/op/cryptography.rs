@@ -80,6 +80,7 @@ shapes! {
         /// The key.
         key_id: String => "KeyId", Rule::text(1, 2048);
         /// Secret.
+        #[serde(default, skip_serializing_if = "SecretBlob::is_empty")]
         plaintext: SecretBlob => "Plaintext", Rule::blob(1, 4096);
         /// `SYMMETRIC_DEFAULT`, or an algorithm of an RSA key.
         encryption_algorithm: String => "EncryptionAlgorithm", Rule::one_of(values::ENCRYPTION_ALGORITHM_SPEC);
@@ -176,6 +177,7 @@ shapes! {
         /// The blob; opaque.
         ciphertext_blob: Blob => "CiphertextBlob", Rule::blob(1, 6144);
         /// Secret.
+        #[serde(default, skip_serializing_if = "SecretBlob::is_empty")]
         plaintext: SecretBlob => "Plaintext", Rule::blob(1, 4096);
         /// The key.
         key_id: String => "KeyId", Rule::text(1, 2048);
@@ -236,6 +238,7 @@ shapes! {
     /// Answer of GenerateRandom.
     GenerateRandomResponse {
         /// Secret.
+        #[serde(default, skip_serializing_if = "SecretBlob::is_empty")]
         plaintext: SecretBlob => "Plaintext", Rule::blob(1, 4096);
         /// The secret, encrypted for the recipient.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -32,6 +32,7 @@ shapes! {
         /// The wrapped private key (PKCS#8 DER).
         private_key_ciphertext_blob: Blob => "PrivateKeyCiphertextBlob", Rule::blob(1, 6144);
         /// The private key (PKCS#8 DER).
+        #[serde(default, skip_serializing_if = "SecretBlob::is_empty")]
         private_key_plaintext: SecretBlob => "PrivateKeyPlaintext", Rule::blob(1, 4096);
         /// A public key (SubjectPublicKeyInfo DER).
         public_key: Blob => "PublicKey", Rule::blob(1, 8192);

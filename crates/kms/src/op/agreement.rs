@@ -1,8 +1,7 @@
 //! DeriveSharedSecret, Encapsulate and Decapsulate.
 
-use super::cryptography::no_recipient;
 use super::signing::{kem_key, pair};
-use super::{Perform, one_key, used_by};
+use super::{Perform, for_recipient, one_key, used_by};
 use crate::engine::{KeyEntry, View, internal};
 use crate::request::Done;
 use crate::spec::{ENCAPSULATE_DECAPSULATE, KEY_AGREEMENT};
@@ -13,23 +12,24 @@ use waxseal_kms_api::{ErrorCode, KmsError, Operation};
 
 impl Perform for DeriveSharedSecretRequest {
     one_key!(used);
+    for_recipient!();
 
     fn run(
         self,
         key: KeyEntry,
         view: &View<'_>,
     ) -> Result<Done<DeriveSharedSecretResponse>, KmsError> {
-        no_recipient(self.recipient.as_ref())?;
         used_by::<Self>(&key, KEY_AGREEMENT, &self.key_agreement_algorithm)?;
         let own = pair(view, &key)?;
         let secret = own.agree(&self.public_key.0).map_err(|_| KmsError {
             code: ErrorCode::Validation,
             message: None,
         })?;
+        let (shared_secret, ciphertext_for_recipient) = view.handed(secret)?;
         Ok(Done::read(DeriveSharedSecretResponse {
             key_id: key.arn.to_string(),
-            shared_secret: SecretBlob(secret),
-            ciphertext_for_recipient: None,
+            shared_secret,
+            ciphertext_for_recipient,
             key_agreement_algorithm: self.key_agreement_algorithm,
             key_origin: key.record.origin.clone(),
         }))

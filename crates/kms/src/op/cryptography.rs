@@ -1,7 +1,7 @@
 //! Encrypt, Decrypt, ReEncrypt, GenerateDataKey, GenerateDataKeyWithoutPlaintext, GenerateRandom.
 
 use super::signing::pair;
-use super::{Needs, Perform, invalid, one_key, used_by};
+use super::{Needs, Perform, for_recipient, invalid, one_key, used_by};
 use crate::authorize::{Access, Resource};
 use crate::blob::{self, BlobFacts};
 use crate::engine::{Aliases, KeyEntry, View, internal};
@@ -11,7 +11,7 @@ use serde_json::json;
 use waxseal_core::crypto::rsa::RsaPadding;
 use waxseal_core::{EncryptionContext, SecretBytes};
 use waxseal_kms_api::op::*;
-use waxseal_kms_api::shape::{Blob, SecretBlob};
+use waxseal_kms_api::shape::Blob;
 use waxseal_kms_api::{Action, ErrorCode, KmsError, Operation};
 
 impl Perform for EncryptRequest {
@@ -38,6 +38,7 @@ impl Perform for DecryptRequest {
     type Target = Source;
     const MUTATES: bool = false;
     const IS_QUICK: bool = true;
+    for_recipient!();
 
     fn is_dry_run(&self) -> bool {
         self.dry_run.unwrap_or(false)
@@ -54,7 +55,6 @@ impl Perform for DecryptRequest {
     }
 
     fn run(self, source: Source, view: &View<'_>) -> Result<Done<DecryptResponse>, KmsError> {
-        no_recipient(self.recipient.as_ref())?;
         let algorithm = algorithm(self.encryption_algorithm.as_deref());
         encrypting::<Self>(&source.key, algorithm, &self.encryption_context)?;
         let context = context(&self.encryption_context)?;
@@ -62,13 +62,14 @@ impl Perform for DecryptRequest {
             return Ok(Done::read(DecryptResponse::default()));
         }
         let opened = source.open(view, algorithm, blob(&self.ciphertext_blob)?, &context)?;
+        let (plaintext, ciphertext_for_recipient) = view.handed(opened.plaintext)?;
         Ok(used(
             &opened.material_id,
             DecryptResponse {
                 key_id: source.key.arn.to_string(),
-                plaintext: SecretBlob(opened.plaintext),
+                plaintext,
                 encryption_algorithm: algorithm.to_owned(),
-                ciphertext_for_recipient: None,
+                ciphertext_for_recipient,
                 key_material_id: source.told(&opened.material_id),
             },
         ))
@@ -158,6 +159,7 @@ impl Perform for ReEncryptRequest {
 
 impl Perform for GenerateDataKeyRequest {
     one_key!(used);
+    for_recipient!();
     const IS_QUICK: bool = true;
 
     fn run(
@@ -165,17 +167,17 @@ impl Perform for GenerateDataKeyRequest {
         key: KeyEntry,
         view: &View<'_>,
     ) -> Result<Done<GenerateDataKeyResponse>, KmsError> {
-        no_recipient(self.recipient.as_ref())?;
         let bytes = data_key_bytes(self.key_spec.as_deref(), self.number_of_bytes)?;
         wrapping::<Self>(&key)?;
         let (plaintext, sealed) = data_key(view, &key, bytes, &self.encryption_context)?;
+        let (plaintext, ciphertext_for_recipient) = view.handed(plaintext)?;
         Ok(used(
             &sealed.material_id,
             GenerateDataKeyResponse {
                 ciphertext_blob: Blob(sealed.blob),
-                plaintext: SecretBlob(plaintext),
+                plaintext,
                 key_id: key.arn.to_string(),
-                ciphertext_for_recipient: None,
+                ciphertext_for_recipient,
                 key_material_id: sealed.material_id.clone(),
             },
         ))
@@ -209,20 +211,21 @@ impl Perform for GenerateRandomRequest {
     type Target = ();
     const MUTATES: bool = false;
     const IS_QUICK: bool = true;
+    for_recipient!();
 
     fn needs(&self, view: &View<'_>) -> Result<Needs<()>, KmsError> {
         Ok(Needs::account::<Self>(view))
     }
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<GenerateRandomResponse>, KmsError> {
-        no_recipient(self.recipient.as_ref())?;
         let bytes = self
             .number_of_bytes
             .ok_or_else(|| invalid("NumberOfBytes is required."))?;
         let bytes = usize::try_from(bytes).map_err(internal)?;
+        let (plaintext, ciphertext_for_recipient) = view.handed(random(view, bytes)?)?;
         Ok(Done::read(GenerateRandomResponse {
-            plaintext: SecretBlob(random(view, bytes)?),
-            ciphertext_for_recipient: None,
+            plaintext,
+            ciphertext_for_recipient,
         }))
     }
 }
@@ -376,17 +379,6 @@ fn blob(given: &Option<Blob>) -> Result<&[u8], KmsError> {
 
 fn algorithm(given: Option<&str>) -> &str {
     given.unwrap_or(SYMMETRIC_DEFAULT)
-}
-
-/// Answers are encrypted for nobody here.
-pub(super) fn no_recipient(recipient: Option<&RecipientInfo>) -> Result<(), KmsError> {
-    match recipient {
-        None => Ok(()),
-        Some(_) => Err(KmsError::new(
-            ErrorCode::UnsupportedOperation,
-            "Recipient is not supported here.",
-        )),
-    }
 }
 
 fn padding(algorithm: &str) -> Option<RsaPadding> {

@@ -1,7 +1,7 @@
 //! GenerateDataKeyPair and GenerateDataKeyPairWithoutPlaintext.
 
-use super::cryptography::{Sealed, context, no_recipient, seal, used, wrapping};
-use super::{Perform, one_key, unsupported};
+use super::cryptography::{Sealed, context, seal, used, wrapping};
+use super::{Perform, for_recipient, one_key, unsupported};
 use crate::engine::{KeyEntry, View, internal};
 use crate::request::Done;
 use crate::spec::{Material, Spec};
@@ -9,28 +9,29 @@ use waxseal_core::SecretBytes;
 use waxseal_core::crypto::kem::KemKey;
 use waxseal_core::crypto::key_pair::KeyPair;
 use waxseal_kms_api::op::*;
-use waxseal_kms_api::shape::{Blob, SecretBlob};
+use waxseal_kms_api::shape::Blob;
 use waxseal_kms_api::{KmsError, Operation};
 
 impl Perform for GenerateDataKeyPairRequest {
     one_key!(used);
+    for_recipient!();
 
     fn run(
         self,
         key: KeyEntry,
         view: &View<'_>,
     ) -> Result<Done<GenerateDataKeyPairResponse>, KmsError> {
-        no_recipient(self.recipient.as_ref())?;
         let made = Made::new::<Self>(view, &key, &self.key_pair_spec, &self.encryption_context)?;
+        let (private, ciphertext_for_recipient) = view.handed(made.private)?;
         Ok(used(
             &made.sealed.material_id,
             GenerateDataKeyPairResponse {
                 private_key_ciphertext_blob: Blob(made.sealed.blob),
-                private_key_plaintext: SecretBlob(made.private),
+                private_key_plaintext: private,
                 public_key: Blob(made.public),
                 key_id: key.arn.to_string(),
                 key_pair_spec: self.key_pair_spec,
-                ciphertext_for_recipient: None,
+                ciphertext_for_recipient,
                 key_material_id: Some(made.sealed.material_id.clone()),
             },
         ))
