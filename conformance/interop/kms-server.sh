@@ -167,6 +167,22 @@ by_token() {
 check "aws CLI: tokens of CI jobs and service accounts assume roles" web_identities
 check "aws CLI: a disabled user and an old access key are refused" users_are_let_in_no_more
 
+# --- doctor, from the client's side ---
+
+doctors() {
+    as "$T/ann-anew" default sts get-caller-identity
+    AWS_SHARED_CREDENTIALS_FILE=$T/ann-anew wax --kms aws doctor -k alias/interop >"$T/out"
+    test "$(grep -c '^ok ' "$T/out")" = 5
+    allow kms:Encrypt | wax user policy ann -
+    AWS_SHARED_CREDENTIALS_FILE=$T/ann-anew fails wax --kms aws doctor -k alias/interop >"$T/out"
+    grep -q '^FAIL  decrypt: .*is not authorized to perform: kms:Decrypt' "$T/out"
+    fails wax --kms aws doctor -k alias/nobody >"$T/out"
+    grep -q '^FAIL  key: .*NotFoundException' "$T/out"
+    AWS_ENDPOINT_URL_KMS=http://127.0.0.1:9 fails wax --kms aws doctor -k alias/interop >"$T/out"
+    grep -q '^FAIL  endpoint: no answer' "$T/out"
+}
+check "doctor says what stands between a user and a key" doctors
+
 # --- aws-encryption-cli ---
 
 encryption_cli() {

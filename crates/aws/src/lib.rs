@@ -40,6 +40,7 @@
 
 mod connection;
 mod ecdh;
+mod examine;
 mod failure;
 mod keyring;
 mod rsa;
@@ -50,6 +51,7 @@ mod worker;
 
 pub use connection::AwsKms;
 pub use ecdh::AwsKmsEcdhKeyring;
+pub use examine::Examination;
 pub use keyring::AwsKmsKeyring;
 pub use rsa::{AwsKmsRsaKeyring, KmsRsaAlgorithm, PROVIDER_AWS_KMS_RSA};
 pub use scope::{DiscoveryFilter, FilterError, SameMultiRegionKey, assert_unique, is_related};

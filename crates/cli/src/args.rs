@@ -134,6 +134,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Audit(Audit),
     Explain(Explain),
+    Doctor(Doctor),
     Serve(Serve),
     /// Look at what the server is run with
     #[command(subcommand)]
@@ -565,6 +566,14 @@ pub(crate) enum Audit {
     },
     /// Verify the chain of hashes that ties each record to the one before it
     Verify,
+}
+
+/// Look at what stands between you and a key: data directory, endpoint, clock, credentials, policy
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Doctor {
+    /// The keys to look at; the embedded KMS alone when none is named. Nothing is encrypted or opened
+    #[arg(short = 'k', long = "key", value_name = "KEY")]
+    pub(crate) keys: Vec<String>,
 }
 
 /// Serve the embedded KMS to programs that speak the AWS KMS API

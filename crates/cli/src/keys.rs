@@ -55,6 +55,29 @@ impl KeyArgs {
     }
 }
 
+/// Where a key that a KMS has is.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// In this program.
+    Embedded(KeyRef),
+    /// With Amazon KMS, or whoever speaks its API.
+    Aws(KeyRef),
+}
+
+/// Where the key with this id, alias or ARN is.
+pub(crate) fn place_of(typed: &str, kms: Option<KmsChoice>) -> Result<Place, Failure> {
+    let name: KeyRef = typed.parse().map_err(wrong_name)?;
+    let elsewhere = name.home().is_some_and(|home| *home != embedded::place());
+    match (kms, elsewhere) {
+        (Some(KmsChoice::Embedded), true) => Err(Failure::usage(
+            format!("{typed} is not a key of the embedded KMS"),
+            "leave out --kms embedded, or see waxseal key list",
+        )),
+        (Some(KmsChoice::Aws), _) | (None, true) => Ok(Place::Aws(name)),
+        (Some(KmsChoice::Embedded) | None, false) => Ok(Place::Embedded(name)),
+    }
+}
+
 /// The keyring that seals: the first key generates, the others wrap too.
 pub(crate) fn for_sealing(args: &KeyArgs, world: &World) -> Result<Arc<dyn Keyring>, Failure> {
     let resolver = Resolver::new(args, world);
@@ -148,15 +171,9 @@ impl<'w> Resolver<'w> {
                 ));
             }
         }
-        let name: KeyRef = typed.parse().map_err(wrong_name)?;
-        let elsewhere = name.home().is_some_and(|home| *home != embedded::place());
-        match (self.args.kms, elsewhere) {
-            (Some(KmsChoice::Embedded), true) => Err(Failure::usage(
-                format!("{typed} is not a key of the embedded KMS"),
-                "leave out --kms embedded, or see waxseal key list",
-            )),
-            (Some(KmsChoice::Aws), _) | (None, true) => Ok(Arc::new(self.aws().keyring(name))),
-            (Some(KmsChoice::Embedded) | None, false) => self.embedded(name),
+        match place_of(typed, self.args.kms)? {
+            Place::Aws(name) => Ok(Arc::new(self.aws().keyring(name))),
+            Place::Embedded(name) => self.embedded(name),
         }
     }
 

@@ -785,3 +785,25 @@ fn a_key_waits_for_its_deletion_and_can_be_kept() {
         b"secret"
     );
 }
+
+#[test]
+fn doctor_looks_and_makes_nothing() {
+    let place = Place::new();
+    let well = place.run(&["doctor"], b"").ok();
+    assert!(String::from_utf8_lossy(well.stdout()).contains("not there yet"));
+    let missing = place.run(&["doctor", "-k", "alias/backup"], b"").exits(5);
+    assert!(String::from_utf8_lossy(missing.stdout()).contains("FAIL  key: alias/backup"));
+    place.run(&["key", "create", "--alias", "backup"], b"").ok();
+    let well = place.run(&["doctor", "-k", "alias/backup"], b"").ok();
+    assert_eq!(
+        String::from_utf8_lossy(well.stdout())
+            .matches("ok    ")
+            .count(),
+        5
+    );
+    place.run(&["key", "disable", "alias/backup"], b"").ok();
+    let disabled = place.run(&["doctor", "-k", "alias/backup", "--json"], b"");
+    let lines = String::from_utf8(disabled.exits(5).stdout().to_vec()).unwrap();
+    let failed = lines.lines().filter(|line| line.contains("\"ok\":false"));
+    assert_eq!(failed.count(), 2, "{lines}");
+}

@@ -9,6 +9,7 @@ mod completion;
 mod config;
 mod decrypt;
 mod demo;
+mod doctor;
 mod done;
 mod encrypt;
 mod explain;
@@ -58,6 +59,7 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Audit(args) => audit::run(args, session),
         Command::Serve(args) => serve::run(&args, session),
         Command::Explain(args) => explain::run(args, session),
+        Command::Doctor(args) => doctor::run(&args, session),
         Command::Config(args) => config::run(&args, session),
         Command::Completion(args) => completion::run(&args),
         Command::Man(args) => man::run(&args),
