@@ -4,9 +4,8 @@ use crate::connection::AwsKms;
 use aws_sdk_kms::Client;
 use aws_sdk_kms::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_kms::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_kms::error::{BoxError, ProvideErrorMetadata, SdkError};
+use aws_sdk_kms::error::{BoxError, ProvideErrorMetadata};
 use aws_sdk_kms::types::{DataKeySpec, DryRunModifierType};
-use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use waxseal_core::{KeyRef, KeyringError};
 
@@ -75,14 +74,20 @@ impl AwsKms {
         let generate = move |client: Client| async move {
             let request = client.generate_data_key().key_id(id);
             let request = request.key_spec(DataKeySpec::Aes256).dry_run(true);
-            passed(request.send().await)
+            match request.send().await {
+                Err(error) if is_yes(&error) => Ok(()),
+                other => other.map(drop),
+            }
         };
         let generate = self.send(region, &label, generate).await;
         let id = label.clone();
         let decrypt = move |client: Client| async move {
             let request = client.decrypt().key_id(id).dry_run(true);
             let request = request.dry_run_modifiers(DryRunModifierType::IgnoreCiphertext);
-            passed(request.send().await)
+            match request.send().await {
+                Err(error) if is_yes(&error) => Ok(()),
+                other => other.map(drop),
+            }
         };
         let decrypt = self.send(region, &label, decrypt).await;
         let date = noted.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -95,13 +100,7 @@ impl AwsKms {
     }
 }
 
-/// The one error that means yes.
-fn passed<T, E>(answer: Result<T, SdkError<E>>) -> Result<(), SdkError<E>>
-where
-    E: ProvideErrorMetadata + Error,
-{
-    match answer {
-        Err(error) if error.code() == Some(DRY_RUN) => Ok(()),
-        other => other.map(drop),
-    }
+/// Whether an error is the one that means yes.
+fn is_yes(error: &impl ProvideErrorMetadata) -> bool {
+    error.code() == Some(DRY_RUN)
 }

@@ -490,3 +490,63 @@ fn every_cell_of_the_matrix_is_as_it_says() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// The table of the documentation.
+fn table() -> String {
+    let said = |cell: &Cell| match cell {
+        Done => "yes".to_owned(),
+        Cell::Refused(code) => format!("`{}`", code.name()),
+    };
+    let mut lines = vec![
+        "# Operations and key states".to_owned(),
+        String::new(),
+        "What the owner is answered, by the state of the key; and whether a grant of the operation is \
+         enough for somebody whom no policy lets. Written by the test that asserts each cell \
+         (`crates/kms/tests/operations/matrix.rs`); it fails when this file says something else. Keys of \
+         origin EXTERNAL are waiting for their import where others are enabled, and cannot be disabled \
+         then."
+            .to_owned(),
+        String::new(),
+        "| operation | key | enabled | disabled | pending deletion | by a grant |".to_owned(),
+        "|---|---|---|---|---|---|".to_owned(),
+    ];
+    for row in rows() {
+        let kind = match row.kind {
+            Kind::Symmetric => "symmetric",
+            Kind::Mac => "HMAC",
+            Kind::Pair => "RSA, ECC, ML-DSA",
+            Kind::Agreement => "ECC for key agreement",
+            Kind::Kem => "ML-KEM",
+            Kind::MultiRegion => "multi-Region",
+            Kind::External => "origin EXTERNAL",
+            Kind::None => "none",
+        };
+        let [enabled, disabled, pending] = &row.owner;
+        let disabled = match row.kind {
+            Kind::External => "-".to_owned(),
+            _ => said(disabled),
+        };
+        let grant = match row.kind {
+            Kind::None => "-",
+            _ if row.granted => "yes",
+            _ => "no",
+        };
+        lines.push(format!(
+            "| {} | {kind} | {} | {disabled} | {} | {grant} |",
+            row.name,
+            said(enabled),
+            said(pending)
+        ));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// `WAXSEAL_WRITE_DOCS=1` writes the file.
+#[test]
+fn the_documentation_says_what_the_matrix_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
+    if std::env::var_os("WAXSEAL_WRITE_DOCS").is_some() {
+        std::fs::write(path, table()).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap(), table());
+}
