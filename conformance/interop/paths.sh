@@ -10,7 +10,9 @@ AWSCLI=$INTEROP/venv/bin/aws
 ENCRYPTION_CLI=$INTEROP/venv-cli/bin/aws-encryption-cli
 PAYLOAD=$INTEROP/bin/payload              # go/payload.go
 NODE_PACKAGES=$INTEROP/node               # @aws-crypto/client-node, @aws-sdk/client-kms
-KMS_PY=$INTEROP/venv-kms/bin/python       # tink
+KMS_PY=$INTEROP/venv-kms/bin/python       # tink, the S3 Encryption Client
+AWSCLI2=/usr/bin/aws                      # Debian's
+BAO=$INTEROP/venv-kms/bin/bao             # OpenBao
 SOPS=$INTEROP/venv-kms/bin/sops
 GO_KMS=$INTEROP/bin/kms                   # go/kms/kms.go
 
