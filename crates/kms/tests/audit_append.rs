@@ -95,6 +95,103 @@ fn handles_and_processes_lose_nothing() {
     assert_eq!(distinct.len(), PROCESSES * EACH);
 }
 
+/// One handle makes room behind the end, the other cuts it off.
+#[test]
+fn those_who_make_room_and_those_who_do_not_share_a_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let large = AuditLog::open(dir.path()).unwrap();
+    let small = AuditLog::open(dir.path()).unwrap();
+    let mut written = 0;
+    for round in 0..40_u64 {
+        for number in 0..round % 7 {
+            let ticket = large.submit(&event(&format!("{round}-{number}"))).unwrap();
+            written += 1;
+            assert_eq!(pollster::block_on(ticket).unwrap().sequence, written);
+        }
+        written += 1;
+        let receipt = small.append(&event(&round.to_string())).unwrap();
+        assert_eq!(receipt.sequence, written);
+        assert_eq!(verify(dir.path()).unwrap().records, written);
+    }
+    written += 1;
+    pollster::block_on(large.submit(&event("last")).unwrap()).unwrap();
+    assert!(last_segment_bytes(dir.path()) > 1 << 20, "no room was made");
+    drop(large);
+    drop(small);
+    assert!(
+        last_segment_bytes(dir.path()) < 1 << 20,
+        "the room is still there"
+    );
+    assert_eq!(ids(dir.path()).len() as u64, written);
+}
+
+/// Power is lost during a sync: of what was not acknowledged, any blocks are missing.
+#[test]
+fn lost_blocks_of_the_last_batch_lose_nothing_that_was_acknowledged() {
+    const BLOCK: usize = 512;
+    let dir = tempfile::tempdir().unwrap();
+    let log = AuditLog::open(dir.path()).unwrap();
+    let append = |id: &str| pollster::block_on(log.submit(&event(id)).unwrap()).unwrap();
+    for number in 0..10 {
+        append(&number.to_string());
+    }
+    let path = last_segment(dir.path());
+    let used = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |at| at + 1)
+    };
+    let safe = used(&fs::read(&path).unwrap());
+    for number in 0..12 {
+        append(&format!("late-{number}"));
+    }
+    let whole = fs::read(&path).unwrap();
+    let end = used(&whole);
+    let blocks: Vec<usize> = (safe / BLOCK..=end / BLOCK).collect();
+    assert!(blocks.len() > 8 && whole.len() > end);
+    for seed in 0_u64..300 {
+        let mut mask = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut bytes = whole.clone();
+        for block in &blocks {
+            mask = mask.rotate_left(7).wrapping_mul(0x2545_f491_4f6c_dd1d);
+            if mask >> 63 == 1 {
+                let begin = (block * BLOCK).max(safe);
+                bytes[begin..(block + 1) * BLOCK].fill(0);
+            }
+        }
+        let lost = tempfile::tempdir().unwrap();
+        let copy = lost.path().join(path.file_name().unwrap());
+        fs::write(&copy, &bytes).unwrap();
+        // Read as it is, and read once somebody went on.
+        assert!(verify(lost.path()).unwrap().records >= 10, "seed {seed}");
+        let again = AuditLog::open(lost.path()).unwrap();
+        let next = again.append(&event("next")).unwrap().sequence;
+        assert!(next > 10, "seed {seed}");
+        let verified = verify(lost.path()).unwrap();
+        assert_eq!(
+            (verified.records, verified.torn_tail),
+            (next, None),
+            "seed {seed}"
+        );
+    }
+}
+
+fn last_segment(dir: &Path) -> PathBuf {
+    let files = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut segments: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|end| end == "jsonl"))
+        .collect();
+    segments.sort();
+    segments.pop().unwrap()
+}
+
+fn last_segment_bytes(dir: &Path) -> u64 {
+    fs::metadata(last_segment(dir)).unwrap().len()
+}
+
 #[test]
 fn sixteen_processes_begin_one_log() {
     for _ in 0..5 {

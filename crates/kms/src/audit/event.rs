@@ -110,11 +110,17 @@ impl Encoded {
         }
         after.push(b',');
         after.extend_from_slice(&object(&Closing::of(event))?[1..]);
-        let bytes = before.len() + LINK_BYTES_MAX + after.len();
-        if bytes > RECORD_BYTES_MAX {
-            return Err(AuditError::RecordTooLong { bytes });
+        let record = Self { before, after };
+        let bytes = record.bytes_max();
+        match bytes <= RECORD_BYTES_MAX {
+            true => Ok(record),
+            false => Err(AuditError::RecordTooLong { bytes }),
         }
-        Ok(Self { before, after })
+    }
+
+    /// The most bytes that the line has.
+    pub(super) fn bytes_max(&self) -> usize {
+        self.before.len() + LINK_BYTES_MAX + self.after.len()
     }
 
     /// Appends the line, without its newline, to `out`.

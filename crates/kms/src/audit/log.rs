@@ -198,6 +198,7 @@ impl AuditLog {
 
     fn start(&self) -> Option<JoinHandle<()>> {
         let shared = Arc::clone(&self.shared);
+        lock(&self.shared.writer).makes_room = true;
         lock(&self.shared.queue).has_flusher = true;
         let thread = std::thread::Builder::new().name("audit".to_owned());
         let started = thread.spawn(move || shared.flush_for_all());

@@ -1,8 +1,13 @@
 //! Segments as files: their names, and their lines read forwards and backwards.
+//!
+//! A segment that a server is writing may end with zero bytes: room that is made ahead, so that
+//! appending changes nothing but data. No record has one, and whoever opens the segment next cuts them
+//! off. When the power fails during a sync, any part of what was written since the last one may be
+//! missing, and is zero then: the log ends before it.
 
 use super::{AuditError, RECORD_BYTES_MAX};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -82,33 +87,90 @@ impl Forward {
             .take(limit)
             .read_until(b'\n', &mut line)?;
         if line.pop_if(|last| *last == b'\n').is_some() {
-            return Ok(Next::Line(line));
+            return self.line(line);
         }
         if read == 0 {
             return Ok(Next::End);
         }
-        let (more, newline) = self.skip_line()?;
-        match newline {
-            true => Ok(Next::TooLong),
-            false => Ok(Next::Torn(read as u64 + more)),
+        let begun = written_of(&line) as u64;
+        match self.skip_line(read as u64)? {
+            None => Ok(Next::TooLong),
+            Some(written) => match begun.max(written) {
+                0 => Ok(Next::End),
+                written => Ok(Next::Torn(written)),
+            },
         }
     }
 
-    fn skip_line(&mut self) -> io::Result<(u64, bool)> {
-        let mut skipped = 0;
+    /// A line with a newline. With a zero byte in it, it is the beginning of what a power failure left
+    /// of a last batch, or else no record.
+    fn line(&mut self, line: Vec<u8>) -> io::Result<Next> {
+        if !line.contains(&0) {
+            return Ok(Next::Line(line));
+        }
+        let begun = line.len() as u64 + 1;
+        let place = self.reader.stream_position()?;
+        let bytes = self.reader.get_ref().metadata()?.len();
+        let end = written(self.reader.get_ref(), bytes)?;
+        let left = begun + end.saturating_sub(place);
+        match left <= HOLE_BYTES_MAX as u64 {
+            true => Ok(Next::Torn(left)),
+            false => Ok(Next::Line(line)),
+        }
+    }
+
+    /// Where the last byte that is not zero lies, `skipped` bytes into a line without an end; nothing
+    /// if it has one.
+    fn skip_line(&mut self, mut skipped: u64) -> io::Result<Option<u64>> {
+        let mut written = 0;
         loop {
             let chunk = self.reader.fill_buf()?;
             if chunk.is_empty() {
-                return Ok((skipped, false));
+                return Ok(Some(written));
             }
             if chunk.contains(&b'\n') {
-                return Ok((skipped, true));
+                return Ok(None);
+            }
+            match written_of(chunk) {
+                0 => {}
+                end => written = skipped + end as u64,
             }
             let bytes = chunk.len();
             skipped += bytes as u64;
             self.reader.consume(bytes);
         }
     }
+}
+
+/// Where the zero bytes at the end begin.
+fn written_of(bytes: &[u8]) -> usize {
+    let last = bytes.iter().rposition(|byte| *byte != 0);
+    last.map_or(0, |last| last + 1)
+}
+
+/// Where the zero bytes at the end of a file of this length begin.
+pub(super) fn written(file: &File, mut bytes: u64) -> io::Result<u64> {
+    let mut chunk = vec![0; ZEROS_BYTES];
+    while bytes > 0 {
+        let begin = bytes.saturating_sub(ZEROS_BYTES as u64);
+        let chunk = &mut chunk[..(bytes - begin) as usize];
+        file.read_exact_at(chunk, begin)?;
+        match written_of(chunk) {
+            0 => bytes = begin,
+            end => return Ok(begin + end as u64),
+        }
+    }
+    Ok(0)
+}
+
+/// Where the records end in a file with room behind `end`: before the first zero byte of what may have
+/// been under way when the power failed.
+pub(super) fn before_holes(file: &File, end: u64) -> io::Result<u64> {
+    let begin = end.saturating_sub(HOLE_BYTES_MAX as u64);
+    let mut bytes = vec![0; (end - begin) as usize];
+    file.read_exact_at(&mut bytes, begin)?;
+    let hole = bytes.iter().position(|byte| *byte == 0);
+    Ok(hole.map_or(end, |hole| begin + hole as u64))
 }
 
 /// The lines of a segment from the last to the first.
@@ -187,6 +249,11 @@ impl<'f> Backward<'f> {
 }
 
 const CHUNK_BYTES: usize = 16 << 10;
+const ZEROS_BYTES: usize = 64 << 10;
+/// The most bytes that are written before a sync, or one record of any length.
+pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
+/// The most bytes of which some can be missing.
+const HOLE_BYTES_MAX: usize = BATCH_BYTES_MAX + RECORD_BYTES_MAX;
 
 pub(super) const TOO_LONG: &str = "a line is longer than any record";
 
@@ -226,6 +293,26 @@ mod tests {
         }
         lines.reverse();
         (lines, torn)
+    }
+
+    #[test]
+    fn room_that_was_made_ahead_is_no_tail() {
+        let room = "\0".repeat(3 * RECORD_BYTES_MAX);
+        for (case, records, tail) in [
+            ("", 0, 0),
+            ("a\nb\n", 2, 0),
+            ("a\nb\ntorn", 2, 4),
+            ("torn", 0, 4),
+        ] {
+            for room in [&room[..0], &room[..1], &room[..CHUNK_BYTES], &room] {
+                let bytes = format!("{case}{room}");
+                let (lines, torn) = forward(bytes.as_bytes());
+                assert_eq!((lines.len(), torn), (records, tail), "{case:?}");
+                let (_named, file) = file(bytes.as_bytes());
+                let end = written(&file, bytes.len() as u64).unwrap();
+                assert_eq!(end, case.len() as u64);
+            }
+        }
     }
 
     #[test]
@@ -282,7 +369,7 @@ mod tests {
         let end = longer.len() as u64;
         assert!(Backward::new(&file, end).unwrap().next().is_err());
         // Without a newline it is what a crash left behind, however long.
-        let torn = vec![0; 3 * RECORD_BYTES_MAX];
+        let torn = vec![b'x'; 3 * RECORD_BYTES_MAX];
         assert_eq!(forward(&torn), (vec![], torn.len() as u64));
         assert_eq!(backward(&torn), (vec![], torn.len() as u64));
     }
@@ -290,7 +377,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
         #[test]
-        fn any_bytes(parts in proptest::collection::vec((any::<u8>(), 0..40_000_usize), 0..6)) {
+        fn any_bytes(parts in proptest::collection::vec((1..=u8::MAX, 0..40_000_usize), 0..6)) {
             let bytes: Vec<u8> = parts
                 .into_iter()
                 .flat_map(|(byte, count)| std::iter::repeat_n(byte, count).chain([b'\n', byte]))

@@ -1,7 +1,7 @@
 //! The one who writes: holds the lock between processes and knows where the log ends.
 
 use super::event::{Encoded, Link};
-use super::segment::{self, Backward};
+use super::segment::{self, BATCH_BYTES_MAX, Backward};
 use super::{AuditError, SEGMENT_BYTES_MAX};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -19,6 +19,8 @@ pub(super) struct Writer {
     pub(super) sync: fn(&File) -> io::Result<()>,
     pub(super) syncs: u64,
     end: Option<End>,
+    /// Whether room is made ahead: for those who write much.
+    pub(super) makes_room: bool,
     /// Records that this handle wrote or saw.
     known: u64,
     refusing: bool,
@@ -38,7 +40,10 @@ struct End {
 struct Segment {
     first: u64,
     file: File,
+    /// Up to the end of the last record.
     bytes: u64,
+    /// Of the file: room that is made ahead lies behind the records, zero bytes.
+    file_bytes: u64,
 }
 
 /// How a segment ends.
@@ -70,6 +75,7 @@ impl Writer {
             sync: File::sync_data,
             syncs: 0,
             end: None,
+            makes_room: false,
             known: 0,
             refusing: false,
         })
@@ -99,6 +105,20 @@ impl Writer {
 
     /// Writes and syncs; gives the first one's sequence number. Needs the lock.
     pub(super) fn append(&mut self, records: &[Encoded]) -> Result<u64, AuditError> {
+        let mut first = None;
+        let mut rest = records;
+        loop {
+            let (batch, later) = rest.split_at(fitting(rest));
+            let begun = self.append_batch(batch)?;
+            first.get_or_insert(begun);
+            match (first, later) {
+                (Some(first), []) => return Ok(first),
+                (_, later) => rest = later,
+            }
+        }
+    }
+
+    fn append_batch(&mut self, records: &[Encoded]) -> Result<u64, AuditError> {
         if self.refusing {
             return Err(AuditError::Refusing);
         }
@@ -120,8 +140,15 @@ impl Writer {
         let full = |s: &Segment| s.bytes > 0 && s.bytes + bytes > self.segment_bytes_max;
         let (mut segment, created) = match end.segment.take() {
             Some(segment) if !full(&segment) => (segment, false),
-            _ => (Segment::create(&self.dir, first)?, true),
+            Some(segment) => {
+                segment.cut(segment.bytes);
+                (Segment::create(&self.dir, first)?, true)
+            }
+            None => (Segment::create(&self.dir, first)?, true),
         };
+        if self.makes_room {
+            segment.make_room(bytes);
+        }
         self.write(&segment, &lines)?;
         if created && let Err(error) = sync_dir(&self.dir) {
             self.refusing = true;
@@ -129,6 +156,7 @@ impl Writer {
             return Err(error);
         }
         segment.bytes += bytes;
+        segment.file_bytes = segment.file_bytes.max(segment.bytes);
         self.known = end.next_sequence - 1;
         end.segment = Some(segment);
         self.end = Some(end);
@@ -145,6 +173,7 @@ impl Writer {
             let failed = |error| segment_error(&path, first, &error);
             let file = File::open(&path).map_err(failed)?;
             let bytes = file.metadata().map_err(failed)?.len();
+            let bytes = segment::written(&file, bytes).map_err(failed)?;
             let mut lines = Backward::new(&file, bytes).map_err(failed)?;
             while let Some(line) = lines.next().map_err(failed)? {
                 let link = Link::parse(&line).map_err(|e| AuditError::corrupt(first, e))?;
@@ -217,6 +246,22 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    /// Room that was made and not needed is given back, if nobody else is writing.
+    fn drop(&mut self) {
+        if !self.makes_room || self.lock.try_lock().is_err() {
+            return;
+        }
+        if let Some(end) = &self.end
+            && let Some(segment) = &end.segment
+            && end.is_current(&self.dir)
+        {
+            segment.cut(segment.bytes);
+        }
+        self.unlock();
+    }
+}
+
 impl End {
     /// Whether nobody else has written since. A newer segment would be named by the record that
     /// comes next: one look shows whether there is one.
@@ -227,8 +272,9 @@ impl End {
         let unchanged = segment
             .file
             .metadata()
-            .is_ok_and(|found| found.len() == segment.bytes && found.nlink() > 0);
+            .is_ok_and(|found| found.len() == segment.file_bytes && found.nlink() > 0);
         unchanged
+            && segment.is_free()
             && (segment.first == self.next_sequence
                 || !segment::path(dir, self.next_sequence).exists())
     }
@@ -250,11 +296,12 @@ impl End {
             None if newest == 1 => (1, [0; 32]),
             None => Self::of_older(dir, older, newest)?,
         };
-        if tail.whole_bytes < segment.bytes {
+        if tail.whole_bytes < segment.file_bytes {
             let path = segment::path(dir, newest);
             let cut = segment.file.set_len(tail.whole_bytes);
             cut.map_err(|error| AuditError::io("cut", &path, &error))?;
             segment.bytes = tail.whole_bytes;
+            segment.file_bytes = tail.whole_bytes;
         }
         Ok(Self {
             next_sequence,
@@ -285,8 +332,17 @@ impl Segment {
         let failed = |error| AuditError::io("open", &path, &error);
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).open(&path).map_err(failed)?;
-        let bytes = file.metadata().map_err(failed)?.len();
-        Ok(Self { first, file, bytes })
+        let file_bytes = file.metadata().map_err(failed)?.len();
+        let mut bytes = segment::written(&file, file_bytes).map_err(failed)?;
+        if bytes < file_bytes {
+            bytes = segment::before_holes(&file, bytes).map_err(failed)?;
+        }
+        Ok(Self {
+            first,
+            file,
+            bytes,
+            file_bytes,
+        })
     }
 
     fn create(dir: &Path, first: u64) -> Result<Self, AuditError> {
@@ -296,8 +352,39 @@ impl Segment {
         let file = options
             .open(&path)
             .map_err(|error| AuditError::io("create", &path, &error))?;
-        let bytes = 0;
-        Ok(Self { first, file, bytes })
+        Ok(Self {
+            first,
+            file,
+            bytes: 0,
+            file_bytes: 0,
+        })
+    }
+
+    /// Whether nothing lies behind the last record where room was made: what another writer put there
+    /// would begin with a brace.
+    fn is_free(&self) -> bool {
+        let mut next = [0];
+        self.file_bytes == self.bytes
+            || (self.file.read_exact_at(&mut next, self.bytes).is_ok() && next == [0])
+    }
+
+    /// Makes room for so many bytes and those to come, if there is none: a file that does not grow is
+    /// synced without its metadata. A zero byte is always left at the end, which says that room was
+    /// made. When it cannot be, the file grows with its records.
+    fn make_room(&mut self, bytes: u64) {
+        if self.bytes + bytes < self.file_bytes {
+            return;
+        }
+        let begin = self.file_bytes.max(self.bytes);
+        let end = self.bytes + bytes + ROOM_BYTES;
+        let zeros = vec![0; (end - begin) as usize];
+        match self.file.write_all_at(&zeros, begin) {
+            Ok(()) => self.file_bytes = end,
+            Err(_) => {
+                self.cut(self.bytes);
+                self.file_bytes = self.bytes;
+            }
+        }
     }
 
     fn tail(&self, dir: &Path) -> Result<Tail, AuditError> {
@@ -326,6 +413,16 @@ impl Segment {
     }
 }
 
+/// How many of the records are written before one sync.
+fn fitting(records: &[Encoded]) -> usize {
+    let mut bytes = 0;
+    let fit = records.iter().take_while(|record| {
+        bytes += record.bytes_max();
+        bytes <= BATCH_BYTES_MAX
+    });
+    fit.count().max(1).min(records.len())
+}
+
 fn segment_error(path: &Path, first: u64, error: &io::Error) -> AuditError {
     match error.kind() {
         io::ErrorKind::InvalidData => AuditError::corrupt(first, error.to_string()),
@@ -351,4 +448,6 @@ fn sync_dir(dir: &Path) -> Result<(), AuditError> {
         .map_err(|error| AuditError::io("sync", dir, &error))
 }
 
+/// How much room is made at once.
+const ROOM_BYTES: u64 = 1 << 20;
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
