@@ -128,7 +128,10 @@ impl Encoded {
         out.extend_from_slice(&self.before);
         // Writing to a vector does not fail.
         let _ = write!(out, r#"{sequence},"previousHash":""#);
-        out.extend_from_slice(hex::encode(previous).as_bytes());
+        let begin = out.len();
+        out.resize(begin + 2 * previous.len(), 0);
+        // The room is as long as it must be.
+        let _ = hex::encode_to_slice(previous, &mut out[begin..]);
         out.extend_from_slice(&self.after);
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Writer {
     pub(super) sync: fn(&File) -> io::Result<()>,
     pub(super) syncs: u64,
     end: Option<End>,
+    /// The lines of the last batch: its memory serves the next one.
+    lines: Vec<u8>,
     /// Whether room is made ahead: for those who write much.
     pub(super) makes_room: bool,
     /// Records that this handle wrote or saw.
@@ -75,6 +77,7 @@ impl Writer {
             sync: File::sync_data,
             syncs: 0,
             end: None,
+            lines: Vec::new(),
             makes_room: false,
             known: 0,
             refusing: false,
@@ -128,7 +131,8 @@ impl Writer {
             None => self.load()?,
         };
         let first = end.next_sequence;
-        let mut lines = Vec::new();
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.clear();
         for record in records {
             let begin = lines.len();
             record.write(end.next_sequence, &end.hash, &mut lines);
@@ -149,7 +153,9 @@ impl Writer {
         if self.makes_room {
             segment.make_room(bytes);
         }
-        self.write(&segment, &lines)?;
+        let written = self.write(&segment, &lines);
+        self.lines = lines;
+        written?;
         if created && let Err(error) = sync_dir(&self.dir) {
             self.refusing = true;
             segment.cut(0);
@@ -376,9 +382,13 @@ impl Segment {
             return;
         }
         let begin = self.file_bytes.max(self.bytes);
-        let end = self.bytes + bytes + ROOM_BYTES;
-        let zeros = vec![0; (end - begin) as usize];
-        match self.file.write_all_at(&zeros, begin) {
+        let mut end = begin;
+        let mut made = Ok(());
+        while made.is_ok() && end <= self.bytes + bytes {
+            made = self.file.write_all_at(&ZEROS, end);
+            end += ZEROS.len() as u64;
+        }
+        match made {
             Ok(()) => self.file_bytes = end,
             Err(_) => {
                 self.cut(self.bytes);
@@ -449,5 +459,5 @@ fn sync_dir(dir: &Path) -> Result<(), AuditError> {
 }
 
 /// How much room is made at once.
-const ROOM_BYTES: u64 = 1 << 20;
+static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
