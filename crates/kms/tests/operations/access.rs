@@ -144,7 +144,7 @@ fn races_of_a_refusal_and_a_use_are_won_by_the_refusal() {
     let world = World::new();
     let key = world.symmetric();
     let rounds = if std::env::var_os("WAXSEAL_LONG").is_some() {
-        20_000
+        100_000
     } else {
         200
     };
