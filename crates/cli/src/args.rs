@@ -6,6 +6,8 @@ use clap_complete::Shell;
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use waxseal::message::{CommitmentPolicy, Suite};
 
 /// Encrypts data with keys that never leave their KMS.
@@ -563,9 +565,50 @@ pub(crate) enum Audit {
         /// Only the last N
         #[arg(long, value_name = "N")]
         last: Option<NonZeroU16>,
+        #[command(flatten)]
+        filter: AuditFilter,
     },
+    /// Deliver what was recorded until the last full hour to the trail, with a signed digest; a
+    /// server does it by itself
+    Deliver,
     /// Verify the chain of hashes that ties each record to the one before it
     Verify,
+}
+
+/// Which records are listed: those that everything given fits.
+#[derive(Debug, Default, ClapArgs)]
+pub(crate) struct AuditFilter {
+    /// Of this key: its ARN, or its id
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// Of this principal: an ARN, the name of a user or role session, or an access key id
+    #[arg(long, value_name = "WHO")]
+    pub(crate) principal: Option<String>,
+    /// Of this operation, such as Decrypt
+    #[arg(long, value_name = "NAME")]
+    pub(crate) operation: Option<String>,
+    /// With this outcome
+    #[arg(long, value_name = "OUTCOME")]
+    pub(crate) outcome: Option<Outcome>,
+    /// From this time on: 2026-01-31T23:59:59Z
+    #[arg(long, value_name = "TIME", value_parser = rfc3339)]
+    pub(crate) since: Option<OffsetDateTime>,
+    /// Before this time
+    #[arg(long, value_name = "TIME", value_parser = rfc3339)]
+    pub(crate) until: Option<OffsetDateTime>,
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Outcome {
+    /// It was answered
+    Done,
+    /// It was refused, or failed
+    Refused,
+}
+
+fn rfc3339(text: &str) -> Result<OffsetDateTime, String> {
+    OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "write 2026-01-31T23:59:59Z".to_owned())
 }
 
 /// Look at what stands between you and a key: data directory, endpoint, clock, credentials, policy

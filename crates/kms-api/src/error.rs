@@ -91,6 +91,8 @@ error_codes! {
     MalformedPolicyDocument => "MalformedPolicyDocumentException", 400;
     /// The request is not signed.
     MissingAuthenticationToken => "MissingAuthenticationTokenException", 400;
+    /// No such bucket (S3).
+    NoSuchBucket => "NoSuchBucket", 404;
     /// No such key or alias.
     NotFound => "NotFoundException", 400;
     /// The body is no JSON, or a member has a value of the wrong type.

@@ -8,6 +8,7 @@
 //! * [`sigv4`]: who signed a request, and whether the signature is right.
 //! * [`wire`]: from the bytes of a body to an input, and back.
 //! * [`iam`], [`sts`]: principals and sessions, which requests are made by.
+//! * [`trail`]: the audit log, as CloudTrail and S3 show one.
 //! * [`shape`]: base64 blobs, secret blobs and timestamps in epoch seconds.
 //!
 //! There are no sockets here, and no clock.
@@ -19,6 +20,7 @@ pub mod op;
 pub mod shape;
 pub mod sigv4;
 pub mod sts;
+pub mod trail;
 pub mod wire;
 
 pub use error::{ErrorCode, KmsError};

@@ -532,9 +532,8 @@ macro_rules! shapes {
         $(
             $(#[$meta])*
             #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
-            #[serde(rename_all = "PascalCase")]
             pub struct $name {
-                $( $(#[$member_meta])* pub $field: $type, )*
+                $( $(#[$member_meta])* #[serde(rename = $wire)] pub $field: $type, )*
             }
 
             impl $crate::model::Shape for $name {

@@ -184,10 +184,11 @@ fn invalid(message: String) -> KmsError {
     KmsError::new(ErrorCode::Validation, message)
 }
 
-struct Parameters(Vec<(String, String)>);
+/// The parameters of a form or a query string.
+pub(crate) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
-    fn parse(text: &[u8]) -> Result<Self, KmsError> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, KmsError> {
         let mut parameters: Vec<(String, String)> = Vec::new();
         for pair in text
             .split(|byte| *byte == b'&')
@@ -204,7 +205,11 @@ impl Parameters {
         Ok(Self(parameters))
     }
 
-    fn take(&mut self, name: &str) -> Option<String> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn take(&mut self, name: &str) -> Option<String> {
         let at = self.0.iter().position(|(other, _)| other == name)?;
         Some(self.0.swap_remove(at).1)
     }
@@ -220,7 +225,7 @@ impl Parameters {
         })
     }
 
-    fn number(&mut self, name: &str) -> Result<Option<i64>, KmsError> {
+    pub(crate) fn number(&mut self, name: &str) -> Result<Option<i64>, KmsError> {
         let number = self.take(name).map(|text| text.parse());
         let number = number.transpose();
         number.map_err(|_| invalid(format!("{name} must be a number.")))
@@ -228,7 +233,7 @@ impl Parameters {
 }
 
 /// A name or value of a form (WHATWG URL, *application/x-www-form-urlencoded parsing*).
-fn decoded(text: &[u8]) -> Result<String, KmsError> {
+pub(crate) fn decoded(text: &[u8]) -> Result<String, KmsError> {
     let broken = || invalid("The parameters are not URL-encoded.".to_owned());
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.iter();
@@ -253,6 +258,23 @@ pub trait Answer {
     fn write(&self, out: &mut Xml);
 }
 
+/// A text as it stands in XML.
+pub(crate) fn escaped(value: &str) -> String {
+    let mut escaped = String::with_capacity(value.len());
+    for char in value.chars() {
+        match char {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            // Not allowed in XML 1.0 at all.
+            char if char.is_control() => escaped.push('\u{fffd}'),
+            char => escaped.push(char),
+        }
+    }
+    escaped
+}
+
 /// XML text under way. It may hold a secret.
 #[derive(Debug)]
 pub struct Xml(SecretBytes);
@@ -264,18 +286,7 @@ impl Xml {
     }
 
     fn element(&mut self, name: &str, value: &str) {
-        let mut escaped = String::with_capacity(value.len());
-        for char in value.chars() {
-            match char {
-                '&' => escaped.push_str("&amp;"),
-                '<' => escaped.push_str("&lt;"),
-                '>' => escaped.push_str("&gt;"),
-                '"' => escaped.push_str("&quot;"),
-                // Not allowed in XML 1.0 at all.
-                char if char.is_control() => escaped.push('\u{fffd}'),
-                char => escaped.push(char),
-            }
-        }
+        let escaped = escaped(value);
         self.text(&format!("<{name}>{escaped}</{name}>"));
     }
 

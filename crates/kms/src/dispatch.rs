@@ -55,7 +55,7 @@ macro_rules! dispatch {
                 body: &[u8],
             ) -> Result<Answered, KmsError> {
                 match operation {
-                    $( $name => self.answer_one::<$input>(caller, region, body), )*
+                    $( $name => self.answer_input::<$input>(caller, region, body), )*
                     name => {
                         self.refuse(&caller, ("kms", region), name, wire::unknown_operation())
                     }
@@ -103,7 +103,11 @@ macro_rules! quick {
 each_operation!(quick);
 
 impl Engine {
-    fn answer_one<O: Perform>(
+    /// Does the operation whose input is `O`, as [`Engine::answer`] does one by its name.
+    ///
+    /// # Errors
+    /// As [`Engine::answer`].
+    pub fn answer_input<O: Perform>(
         &self,
         caller: Caller,
         region: &str,
@@ -111,7 +115,7 @@ impl Engine {
     ) -> Result<Answered, KmsError> {
         let input = match wire::input::<O>(body) {
             Ok(input) => input,
-            Err(error) => return self.refuse(&caller, ("kms", region), O::NAME, error),
+            Err(error) => return self.refuse(&caller, (O::SERVICE, region), O::NAME, error),
         };
         let request = self.by_caller(caller, region, input)?;
         let request_id = request.request_id().to_owned();

@@ -18,6 +18,7 @@ use crate::tend::{self, Due};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use time::OffsetDateTime;
 use waxseal_core::arn::Home;
@@ -364,7 +365,12 @@ impl Engine {
         self.parts.store.commit(&batch).map(drop).map_err(internal)
     }
 
-    fn sealed(&self, key: &str, expect: Expect, body: &[u8]) -> Result<Vec<u8>, KmsError> {
+    pub(crate) fn sealed(
+        &self,
+        key: &str,
+        expect: Expect,
+        body: &[u8],
+    ) -> Result<Vec<u8>, KmsError> {
         let revision = match expect {
             Expect::Absent => 1,
             Expect::Revision(revision) => revision + 1,
@@ -459,6 +465,25 @@ impl Engine {
 
     pub(crate) fn scan(&self, prefix: &str) -> Result<Vec<Document>, KmsError> {
         self.parts.store.scan(prefix).map_err(internal)
+    }
+
+    pub(crate) fn document(&self, key: &str) -> Result<Option<Document>, KmsError> {
+        self.parts.store.get(key).map_err(internal)
+    }
+
+    pub(crate) fn commit_batch(&self, batch: &Batch) -> Result<(), KmsError> {
+        self.parts.store.commit(batch).map(drop).map_err(internal)
+    }
+
+    /// The folder of the audit log.
+    pub(crate) fn audit_directory(&self) -> &Path {
+        self.parts.audit.dir()
+    }
+
+    /// The sequence number that the next record gets. All before it are durable.
+    pub(crate) fn next_record(&self) -> Result<u64, KmsError> {
+        let log = self.parts.audit.exclusive().map_err(internal)?;
+        Ok(log.next_sequence())
     }
 
     pub(crate) fn open_json<T: DeserializeOwned>(
@@ -794,6 +819,16 @@ impl View<'_> {
     /// All users or roles of the caller's account, in the order of their names.
     pub(crate) fn principals(&self, sort: Sort) -> Result<Vec<Arc<PrincipalEntry>>, KmsError> {
         self.engine.principals(sort, &self.place.account)
+    }
+
+    /// The engine's own place, whoever asks.
+    pub(crate) fn own_home(&self) -> &Home {
+        self.engine.home()
+    }
+
+    /// The engine.
+    pub(crate) fn engine(&self) -> &Engine {
+        self.engine
     }
 
     /// An OpenID Connect provider of the caller's account.

@@ -44,6 +44,7 @@ pub mod seed;
 mod spec;
 pub mod store;
 mod tend;
+pub mod trail;
 
 pub use engine::Engine;
 pub use keyring::EngineKeyring;

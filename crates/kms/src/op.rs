@@ -21,6 +21,7 @@ mod sessions;
 mod signing;
 mod stores;
 mod tags;
+mod trail;
 mod usage;
 
 pub(crate) use keys::kept;

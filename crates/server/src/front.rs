@@ -16,6 +16,7 @@ use waxseal_kms::dispatch::{Answered, Waiting, is_quick};
 use waxseal_kms::op::Perform;
 use waxseal_kms::principals::Credential;
 use waxseal_kms_api::sigv4::{self, Claim, Paths, SignedRequest, SigningKeys};
+use waxseal_kms_api::trail::{self, S3Call};
 use waxseal_kms_api::{ErrorCode, KmsError, sts, wire};
 
 /// The service that requests are signed for.
@@ -77,6 +78,8 @@ pub struct Reply {
     pub request_id: String,
     /// The media type of the body.
     pub content_type: &'static str,
+    /// Other headers.
+    pub headers: Vec<(&'static str, String)>,
     /// JSON. It may hold a plaintext, and is wiped after it was sent.
     pub body: SecretBytes,
 }
@@ -148,16 +151,21 @@ impl Front {
             status,
             request_id: String::new(),
             content_type,
+            headers: Vec::new(),
             body: SecretBytes::new(text.into_bytes()),
         })
     }
 
-    /// Does what has come due: rotations, and the ends of waiting periods. Blocks.
+    /// Does what has come due: rotations, the ends of waiting periods, the delivery of the trail.
+    /// Blocks.
     ///
     /// # Errors
-    /// As [`Engine::tend`].
+    /// As [`Engine::tend`] and [`Engine::deliver`].
     pub fn tend(&self) -> Result<(), KmsError> {
-        self.engine().tend().map(drop)
+        let engine = self.engine();
+        let tended = engine.tend().map(drop);
+        engine.deliver()?;
+        tended
     }
 
     /// Empties a server for development.
@@ -180,10 +188,101 @@ impl Front {
         if request.path == "/" && header(request, "content-type").is_some_and(is_form) {
             return self.sts_reply(request, from, begin);
         }
+        if request.method == "GET" && scoped_to(request, trail::S3) {
+            return self.s3_reply(request, from, begin);
+        }
         let target = header(request, "x-amz-target");
+        if let Some(name) = target.and_then(|value| value.strip_prefix(trail::TARGET_PREFIX)) {
+            let answered = self.trail_reply(request, from, name);
+            return self.counted(name, begin, answered);
+        }
         let target = target.and_then(|value| value.strip_prefix("TrentService."));
         let answered = self.answered(request, from);
         self.counted(target.unwrap_or_default(), begin, answered)
+    }
+
+    /// Answers a request to CloudTrail.
+    fn trail_reply(
+        &self,
+        request: SignedRequest<'_>,
+        from: IpAddr,
+        name: &str,
+    ) -> Result<Answered, KmsError> {
+        let engine = self.engine();
+        let service = trail::CLOUDTRAIL;
+        let (caller, region) = match self.admit(&engine, request, from, service) {
+            Ok(admitted) => admitted,
+            Err(error) => return self.stranger(&engine, request, from, (service, name), error),
+        };
+        match name {
+            "DescribeTrails" => {
+                engine.answer_input::<trail::DescribeTrailsRequest>(caller, &region, request.body)
+            }
+            "ListPublicKeys" => {
+                engine.answer_input::<trail::ListPublicKeysRequest>(caller, &region, request.body)
+            }
+            "LookupEvents" => {
+                engine.answer_input::<trail::LookupEventsRequest>(caller, &region, request.body)
+            }
+            _ => engine.refuse(&caller, (service, &region), name, wire::unknown_operation()),
+        }
+    }
+
+    /// Answers a request to S3, which is a `GET` in the scope of that service.
+    fn s3_reply(&self, request: SignedRequest<'_>, from: IpAddr, begin: Instant) -> Reply {
+        let call = S3Call::parse(request.path, request.query);
+        let name = call.as_ref().map(S3Call::name).unwrap_or_default();
+        let engine = self.engine();
+        let answered = match self.admit(&engine, request, from, trail::S3) {
+            Err(error) => {
+                let refused = self.stranger(&engine, request, from, (trail::S3, name), error);
+                refused.map(|refused| (refused.request_id, refused.result.map(Sent::text)))
+            }
+            Ok((caller, region)) => match call {
+                Err(error) => {
+                    let refused = engine.refuse(&caller, (trail::S3, &region), name, error);
+                    refused.map(|refused| (refused.request_id, refused.result.map(Sent::text)))
+                }
+                Ok(S3Call::GetBucketLocation(input)) => {
+                    sent(&engine, caller, &region, input, |answer| {
+                        Sent::xml(answer.xml())
+                    })
+                }
+                Ok(S3Call::ListObjects(input)) => sent(&engine, caller, &region, input, |answer| {
+                    Sent::xml(answer.xml())
+                }),
+                Ok(S3Call::GetObject(input)) => {
+                    sent(&engine, caller, &region, input, |answer| Sent {
+                        body: SecretBytes::new(answer.body.0),
+                        content_type: "application/octet-stream",
+                        signature: answer.signature,
+                    })
+                }
+            },
+        };
+        let (request_id, result) =
+            answered.unwrap_or_else(|error| (engine.request_id().unwrap_or_default(), Err(error)));
+        let code = result.as_ref().err().map(|error| error.code);
+        self.metrics.request(name, code, begin.elapsed());
+        match result {
+            Ok(sent) => Reply {
+                status: 200,
+                request_id,
+                content_type: sent.content_type,
+                headers: sent.signature.map(digest_headers).unwrap_or_default(),
+                body: sent.body,
+            },
+            Err(error) => {
+                let (status, body) = trail::s3_error(&error, &request_id);
+                Reply {
+                    status,
+                    request_id,
+                    content_type: trail::XML,
+                    headers: Vec::new(),
+                    body: SecretBytes::new(body.into_bytes()),
+                }
+            }
+        }
     }
 
     /// Begins a request that needs no thread of its own, if it is one; the others are for
@@ -248,6 +347,7 @@ impl Front {
             status,
             request_id,
             content_type: sts::CONTENT_TYPE,
+            headers: Vec::new(),
             body,
         }
     }
@@ -384,7 +484,11 @@ impl Front {
         };
         let secret = known.as_ref().map_or(&self.decoy, |known| &known.secret);
         let key = self.keys.key(secret, claim.scope());
-        let verified = claim.verify(request, &key, Paths::Normalized);
+        let paths = match service {
+            trail::S3 => Paths::AsGiven,
+            _ => Paths::Normalized,
+        };
+        let verified = claim.verify(request, &key, paths);
         let Some(known) = known else {
             return Err(sigv4::unknown_access_key());
         };
@@ -436,6 +540,53 @@ where
     let answer = engine.call(request);
     let result = answer.map(|answer| sts::output(O::NAME, &request_id, &answer));
     Ok(Answered { request_id, result })
+}
+
+/// What S3 sends back.
+struct Sent {
+    body: SecretBytes,
+    content_type: &'static str,
+    signature: Option<String>,
+}
+
+impl Sent {
+    fn text(body: SecretBytes) -> Self {
+        Self {
+            body,
+            content_type: trail::XML,
+            signature: None,
+        }
+    }
+
+    fn xml(text: String) -> Self {
+        Self::text(SecretBytes::new(text.into_bytes()))
+    }
+}
+
+fn sent<O: Perform>(
+    engine: &Engine,
+    caller: Caller,
+    region: &str,
+    input: O,
+    send: impl FnOnce(O::Output) -> Sent,
+) -> Result<(String, Result<Sent, KmsError>), KmsError> {
+    let request = engine.by_caller(caller, region, input)?;
+    let request_id = request.request_id().to_owned();
+    Ok((request_id, engine.call(request).map(send)))
+}
+
+/// The metadata of a digest.
+fn digest_headers(signature: String) -> Vec<(&'static str, String)> {
+    vec![
+        ("x-amz-meta-signature", signature),
+        ("x-amz-meta-signature-algorithm", "SHA256withRSA".to_owned()),
+    ]
+}
+
+/// Whether a request says that it is signed for a service. Nothing is believed of it.
+fn scoped_to(request: SignedRequest<'_>, service: &str) -> bool {
+    let claim = Claim::parse(request);
+    claim.is_ok_and(|claim| claim.scope().service == service)
 }
 
 /// How many refusals of strangers were recorded in this second.
@@ -496,6 +647,7 @@ fn reply(request_id: String, result: Result<SecretBytes, KmsError>) -> Reply {
         status,
         request_id,
         content_type: wire::CONTENT_TYPE,
+        headers: Vec::new(),
         body,
     }
 }

@@ -356,6 +356,11 @@ impl Service {
         let headers = response.headers_mut();
         let media = HeaderValue::from_static(reply.content_type);
         headers.insert(hyper::header::CONTENT_TYPE, media);
+        for (name, value) in reply.headers {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        }
         if reply.request_id.is_empty() {
             return response;
         }

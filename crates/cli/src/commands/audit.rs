@@ -1,7 +1,7 @@
 //! `waxseal audit`: the log of all key usage of the embedded KMS.
 
 use super::Session;
-use crate::args::Audit;
+use crate::args::{Audit, AuditFilter, Outcome};
 use crate::embedded;
 use crate::failure::{Exit, Failure};
 use crate::terminal::plain;
@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use waxseal_kms::audit::{AuditError, Record, VerifyError, records, verify};
 use waxseal_kms::home::EmbeddedHome;
 
@@ -16,7 +18,11 @@ use waxseal_kms::home::EmbeddedHome;
 pub(super) fn run(command: Audit, session: &Session) -> Result<(), Failure> {
     let log = log(session)?;
     match command {
-        Audit::List { last } => list(&log, last.map(|last| usize::from(last.get())), session),
+        Audit::List { last, filter } => {
+            let last = last.map(|last| usize::from(last.get()));
+            list(&log, last, &filter, session)
+        }
+        Audit::Deliver => deliver(session),
         Audit::Verify => verified(&log, session),
     }
 }
@@ -34,11 +40,61 @@ fn log(session: &Session) -> Result<PathBuf, Failure> {
     Ok(log)
 }
 
-fn list(log: &Path, last: Option<usize>, session: &Session) -> Result<(), Failure> {
+fn deliver(session: &Session) -> Result<(), Failure> {
+    let delivered = embedded::open(&session.world)?.engine().deliver()?;
+    let line = match delivered {
+        true => "delivered",
+        false => "nothing is due: no hour is over since the last digest",
+    };
+    session.tell(line, || json!({ "delivered": delivered }))
+}
+
+/// Whether a record is one that was asked for.
+fn fits(filter: &AuditFilter, event: &Value) -> bool {
+    let text = |path: &str| event.pointer(path).and_then(Value::as_str);
+    let is_key = |key: &String| {
+        let resources = event["resources"].as_array().into_iter().flatten();
+        let mut arns = resources.filter_map(|resource| resource["ARN"].as_str());
+        arns.any(|arn| arn == key || arn.rsplit_once('/').is_some_and(|(_, id)| id == key))
+    };
+    let is_principal = |who: &String| {
+        let arn = text("/userIdentity/arn").unwrap_or_default();
+        let name = arn.rsplit_once('/').map_or("", |(_, name)| name);
+        [arn, name].contains(&who.as_str()) || text("/userIdentity/accessKeyId") == Some(who)
+    };
+    let outcome = match text("/errorCode") {
+        None => Outcome::Done,
+        Some(_) => Outcome::Refused,
+    };
+    let time = text("/eventTime").and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok());
+    let is_in_time = |wanted: Option<OffsetDateTime>,
+                      is: fn(&OffsetDateTime, &OffsetDateTime) -> bool| {
+        wanted.is_none_or(|wanted| time.is_some_and(|time| is(&time, &wanted)))
+    };
+    filter.key.as_ref().is_none_or(is_key)
+        && filter.principal.as_ref().is_none_or(is_principal)
+        && filter
+            .operation
+            .as_deref()
+            .is_none_or(|name| text("/eventName") == Some(name))
+        && filter.outcome.is_none_or(|wanted| wanted == outcome)
+        && is_in_time(filter.since, OffsetDateTime::ge)
+        && is_in_time(filter.until, OffsetDateTime::lt)
+}
+
+fn list(
+    log: &Path,
+    last: Option<usize>,
+    filter: &AuditFilter,
+    session: &Session,
+) -> Result<(), Failure> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut kept = VecDeque::new();
     for record in records(log) {
         let record = record.map_err(|error| unreadable(&error))?;
+        if !fits(filter, &record.event) {
+            continue;
+        }
         match last {
             None => tell(&record, session, &mut out)?,
             Some(last) => {

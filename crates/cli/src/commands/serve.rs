@@ -71,7 +71,7 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
             .note(&format!("the certificate in use stays: {error}")),
         Notice::TendFailed(error) => session
             .report
-            .note(&format!("keys wait for their rotation or removal: {error}")),
+            .note(&format!("rotation, removal or the trail waits: {error}")),
     };
     listen::run(door, Arc::new(front), told)
         .map_err(|error| Failure::io("listen on", &args.listen().to_string(), &error))
@@ -304,7 +304,7 @@ fn unusable(error: &AccessKeyError) -> Failure {
 /// What clients need, on stdout, for scripts to read.
 fn told(url: &str, place: &Home, credentials: Option<&Path>, session: &Session) {
     let mut lines = format!(
-        "AWS_ENDPOINT_URL_KMS={url}\nAWS_ENDPOINT_URL_STS={url}\nAWS_REGION={0}\nAWS_DEFAULT_REGION={0}\n",
+        "AWS_ENDPOINT_URL_KMS={url}\nAWS_ENDPOINT_URL_STS={url}\nAWS_ENDPOINT_URL_CLOUDTRAIL={url}\nAWS_REGION={0}\nAWS_DEFAULT_REGION={0}\n",
         place.region
     );
     if let Some(path) = credentials {

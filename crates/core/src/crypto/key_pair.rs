@@ -12,6 +12,7 @@ use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{self as sig, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, PqdsaKeyPair};
 use aws_lc_rs::signature::{RsaEncoding, UnparsedPublicKey, VerificationAlgorithm};
+use spki::SubjectPublicKeyInfoRef;
 
 /// The kinds of key pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -286,6 +287,19 @@ impl KeyPair {
             Inner::MlDsa(key) => key.public_key().as_der(),
         };
         Ok(der.map_err(|_| Unauthentic)?.as_ref().to_vec())
+    }
+
+    /// The public key of an RSA pair as PKCS #1 `RSAPublicKey` in DER (RFC 8017, appendix A.1.1).
+    ///
+    /// # Errors
+    /// [`Unauthentic`] for another kind of key.
+    pub fn pkcs1_public_key(&self) -> Result<Vec<u8>, Unauthentic> {
+        let Inner::Rsa(_) = &self.inner else {
+            return Err(Unauthentic);
+        };
+        let spki = self.spki()?;
+        let spki = SubjectPublicKeyInfoRef::try_from(spki.as_slice()).map_err(|_| Unauthentic)?;
+        Ok(spki.subject_public_key.raw_bytes().to_vec())
     }
 
     /// Signs.

@@ -18,6 +18,7 @@ pub(crate) static ANY_ARN: Pattern =
     Pattern::new(r"[\u0009\u000A\u000D\u0020-\u007E\u0085\u00A0-\u{D7FF}]+");
 pub(crate) static EXTERNAL_ID: Pattern = Pattern::new(r"[\w+=,.@:/-]*");
 pub(crate) static PRINCIPAL_NAME: Pattern = Pattern::new(r"[\w+=,.@-]*");
+pub(crate) static OBJECT_KEY: Pattern = Pattern::new(r"[A-Za-z0-9/_.-]+");
 pub(crate) static PRINCIPAL: Pattern = Pattern::new(r"^[\w+=,.@:/-]+$");
 pub(crate) static REGION: Pattern = Pattern::new(r"^([a-z]+-){2,3}\d+$");
 pub(crate) static SERVICE_PRINCIPAL: Pattern =
@@ -45,6 +46,7 @@ pub(crate) static ALL: &[&Pattern] = &[
     &MARKER,
     &NAME,
     &POLICY,
+    &OBJECT_KEY,
     &PRINCIPAL,
     &PRINCIPAL_NAME,
     &REGION,

@@ -144,7 +144,6 @@ shapes! {
     #[derive(Clone, PartialEq)]
     KeyMetadata {
         /// The account the key belongs to.
-        #[serde(rename = "AWSAccountId")]
         aws_account_id: String => "AWSAccountId", Rule::any_text();
         /// The key.
         key_id: String => "KeyId", Rule::text(1, 2048).required();

@@ -16,3 +16,4 @@ mod matrix;
 mod principals;
 mod regions;
 mod support;
+mod trail;

@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# The audit log as a CloudTrail: a day of digests, checked by `aws cloudtrail validate-logs`, and what it
+# says when anything was changed. The day passes by libfaketime.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+need_waxseal
+command -v faketime >/dev/null || die "run conformance/interop/setup first"
+
+HOURS=25
+export WAXSEAL_HOME=$T/home
+trail=$WAXSEAL_HOME/audit/trail
+arn=arn:aws:cloudtrail:local:000000000000:trail/waxseal
+
+# One encryption and one delivery an hour, from a day ago until now.
+for ((hour = HOURS; hour > 0; hour--)); do
+    printf 'hour %s' "$hour" | faketime -f "-${hour}h" "$WAXSEAL" encrypt -c "hour=$hour" >"$T/sealed"
+    faketime -f "-${hour}h" "$WAXSEAL" audit deliver >/dev/null
+done
+wax audit deliver >/dev/null
+start_serve
+export AWS_ENDPOINT_URL_S3=$AWS_ENDPOINT_URL_KMS
+
+aws() {
+    "$AWSCLI" --output text "$@"
+}
+validated() {
+    aws cloudtrail validate-logs --trail-arn "$arn" --verbose \
+        --start-time "$(date -u -d '-30 hours' +%FT%TZ)"
+}
+all_is_valid() {
+    validated >"$T/out"
+    grep -q "^$HOURS/$HOURS digest files valid" "$T/out"
+    grep -Eq '^([0-9]+)/\1 log files valid' "$T/out"
+}
+trails_are_described() {
+    test "$(aws cloudtrail describe-trails --query 'trailList[0].[Name,S3BucketName,TrailARN]')" = \
+        $'waxseal\twaxseal-trail\t'"$arn"
+}
+events_are_found() {
+    key=$(aws kms list-keys --query 'Keys[0].KeyArn')
+    test "$(aws cloudtrail lookup-events --query 'length(Events)' \
+        --lookup-attributes "AttributeKey=EventName,AttributeValue=GenerateDataKey")" = "$HOURS"
+    test "$(aws cloudtrail lookup-events --max-items 3 --query 'length(Events)' \
+        --lookup-attributes "AttributeKey=ResourceName,AttributeValue=$key")" = 3
+    wax --json audit list --key "$key" --operation GenerateDataKey --outcome done >"$T/out"
+    test "$(wc -l <"$T/out")" = "$HOURS"
+    wax audit list --operation GenerateDataKey \
+        --since "$(date -u -d '-12 hours' +%FT%TZ)" >"$T/out"
+    test "$(wc -l <"$T/out")" = 11
+}
+strangers_see_nothing() {
+    wax user create eve >"$T/eve"
+    export AWS_SHARED_CREDENTIALS_FILE=$T/eve
+    fails aws cloudtrail describe-trails 2>"$T/why"
+    grep -q AccessDenied "$T/why"
+    fails aws s3api list-objects --bucket waxseal-trail 2>"$T/why"
+    grep -q AccessDenied "$T/why"
+    printf '%s' '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Resource":"*",
+        "Action":["cloudtrail:*","s3:Get*","s3:ListBucket"]}]}' | wax user policy eve -
+    all_is_valid
+}
+nothing_is_written() {
+    fails aws s3 cp "$T/sealed" s3://waxseal-trail/new 2>"$T/why"
+    fails aws s3 rm "s3://waxseal-trail/$(cd "$trail" && find AWSLogs -name '*.gz' | head -1)" 2>"$T/why"
+    fails aws s3api get-object --bucket waxseal-trail --key ../../../store.db "$T/none" 2>"$T/why"
+    fails aws s3api get-object --bucket waxseal-trail --key lock "$T/none" 2>"$T/why"
+    grep -q NoSuchKey "$T/why"
+    fails aws s3api list-objects --bucket other 2>"$T/why"
+    grep -q NoSuchBucket "$T/why"
+}
+
+# bent FILE COMMAND…: what COMMAND does to FILE is found, and the file is as before afterwards.
+bent() {
+    local file=$1
+    shift
+    cp -p "$file" "$T/before"
+    "$@" "$file"
+    local status=0
+    validated >"$T/out" 2>&1 || status=$?
+    cp -p "$T/before" "$file"
+    if ((status != 1)) || ! grep -q INVALID "$T/out"; then
+        echo "not found: $* $file"
+        return 1
+    fi
+}
+another_byte() { # in what is compressed, which stays well-formed
+    gzip -dc "$1" | sed 's/"awsRegion":"local"/"awsRegion":"locaL"/; s/"awsAccountId":"0/"awsAccountId":"1/' |
+        gzip -nc >"$T/bent"
+    fails cmp -s "$T/bent" "$1"
+    cp "$T/bent" "$1"
+}
+flipped() {
+    "$PY" - "$1" <<'END'
+import sys
+data = bytearray(open(sys.argv[1], "rb").read())
+data[len(data) // 2] ^= 1
+open(sys.argv[1], "wb").write(data)
+END
+}
+changes_are_found() {
+    local file
+    for file in $(find "$trail" -name '*.json.gz' | sort | sed -n '2p;20p;30p;48p'); do
+        bent "$file" another_byte
+        bent "$file" flipped
+        bent "$file" rm
+        bent "$file" truncate -s -40
+    done
+    file=$(find "$trail" -name '*.signature' | sort | sed -n 12p)
+    bent "$file" sed -i 'y/0123456789abcdef/123456789abcdef0/'
+    bent "$file" rm
+    all_is_valid
+}
+
+check "aws cloudtrail validate-logs: a day of digests is valid" all_is_valid
+check "aws cloudtrail: describe-trails" trails_are_described
+check "aws cloudtrail: lookup-events, and audit list, filter" events_are_found
+check "a user sees the trail once a policy says so" strangers_see_nothing
+check "the trail can only be read" nothing_is_written
+check "aws cloudtrail validate-logs: changes are found" changes_are_found
+
+finish

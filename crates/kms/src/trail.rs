@@ -1,0 +1,557 @@
+//! The audit log as CloudTrail delivers one: files of events, and hourly digests that are signed, for
+//! `aws cloudtrail validate-logs` to check (CloudTrail user guide, "Validating CloudTrail log file
+//! integrity").
+//!
+//! ```text
+//! AWSLogs/ACCOUNT/CloudTrail/REGION/YYYY/MM/DD/
+//!   ACCOUNT_CloudTrail_REGION_YYYYMMDDTHHMMZ_SEQUENCE.json.gz            {"Records":[event,…]}
+//! AWSLogs/ACCOUNT/CloudTrail-Digest/REGION/YYYY/MM/DD/
+//!   ACCOUNT_CloudTrail-Digest_REGION_TRAIL_REGION_YYYYMMDDTHHMMSSZ.json.gz   the digest
+//!   ….json.gz.signature                                                  its signature, hexadecimal
+//!
+//! signed: RSASSA-PKCS1-v1_5 with SHA-256 of
+//!   digestEndTime LF bucket "/" object LF hex(SHA-256(digest)) LF previousDigestSignature or "null"
+//! ```
+//!
+//! A digest holds the hashes of the files that were delivered since the one before, and hash and
+//! signature of that one. It also says how far the log was (`waxsealLastSequence`,
+//! `waxsealLastRecordHash`), so that a log that lost its end is found to be shorter than its trail.
+//!
+//! Files are complete and durable before they have their names, and the digest is the last of them.
+//! What was delivered is noted in the store; a crash before that delivers the same hour again.
+
+use crate::audit::{self, Record, timestamp};
+use crate::engine::{Engine, internal};
+use crate::store::{Batch, Expect};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use waxseal_core::SecretBytes;
+use waxseal_core::crypto::hash::{Sha256, sha256};
+use waxseal_core::crypto::key_pair::{KeyPair, PairSpec, SignatureAlgorithm, Signed};
+use waxseal_kms_api::KmsError;
+use waxseal_kms_api::shape::SecretBlob;
+
+/// The bucket that the files are in, as S3 has it.
+pub const BUCKET: &str = "waxseal-trail";
+/// The trail's name.
+pub const TRAIL: &str = "waxseal";
+
+const STATE_DOCUMENT: &str = "trail/state";
+const KEY_DOCUMENT: &str = "trail/key";
+/// The folder in that of the audit log.
+const FOLDER: &str = "trail";
+const HOUR: i64 = 3_600;
+/// The most records of a file.
+const FILE_RECORDS_MAX: usize = 50_000;
+const SIGNATURE_SUFFIX: &str = ".signature";
+/// How a file is called until it is complete.
+const NEW_SUFFIX: &str = ".new";
+const SIGNATURE_ALGORITHM: &str = "SHA256withRSA";
+
+/// What was delivered so far.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct State {
+    /// The last record.
+    sequence: u64,
+    /// Where the last digest ends, in seconds since 1970: a full hour.
+    end: i64,
+    previous: Option<Previous>,
+}
+
+/// The last digest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Previous {
+    object: String,
+    hash: String,
+    signature: String,
+}
+
+/// The key that signs digests; it signs nothing else, and nobody can name it.
+#[derive(Serialize, Deserialize)]
+struct KeyRecord {
+    created: i64,
+    private: SecretBlob,
+}
+
+/// The public key of digests.
+#[derive(Debug, Clone)]
+pub(crate) struct DigestKey {
+    /// PKCS #1, in DER.
+    pub(crate) public: Vec<u8>,
+    /// Since when it signs, in seconds since 1970.
+    pub(crate) created: i64,
+}
+
+impl DigestKey {
+    /// Hexadecimal digits that name it.
+    pub(crate) fn fingerprint(&self) -> String {
+        hex::encode(&sha256(&[&self.public])[..16])
+    }
+}
+
+/// A file of events that was delivered.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LogFile {
+    s3_bucket: &'static str,
+    s3_object: String,
+    hash_value: String,
+    hash_algorithm: &'static str,
+    newest_event_time: String,
+    oldest_event_time: String,
+}
+
+/// An object of the bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Object {
+    pub(crate) key: String,
+    pub(crate) bytes: u64,
+}
+
+/// An object that was read.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) content: Vec<u8>,
+    /// Of a digest.
+    pub(crate) signature: Option<String>,
+}
+
+impl Engine {
+    /// The trail's ARN.
+    pub(crate) fn trail_arn(&self) -> String {
+        let home = self.home();
+        format!(
+            "arn:{}:cloudtrail:{}:{}:trail/{TRAIL}",
+            home.partition, home.region, home.account
+        )
+    }
+
+    fn trail(&self) -> Folder {
+        Folder(self.audit_directory().join(FOLDER))
+    }
+
+    /// The key that signs digests; there is none before the first.
+    pub(crate) fn digest_key(&self) -> Result<Option<DigestKey>, KmsError> {
+        let Some((_, record)) = self.kept::<KeyRecord>(KEY_DOCUMENT)? else {
+            return Ok(None);
+        };
+        let public = pair(&record)?.pkcs1_public_key().map_err(internal)?;
+        Ok(Some(DigestKey {
+            public,
+            created: record.created,
+        }))
+    }
+
+    /// Delivers what was recorded until the last full hour, and its digest; nothing before an hour
+    /// is over since the last one. Whether something was delivered.
+    ///
+    /// # Errors
+    /// `KMSInternalException` when log, store or folder cannot be read or written; what was not
+    /// delivered is delivered the next time.
+    pub fn deliver(&self) -> Result<bool, KmsError> {
+        let now = self.now().unix_timestamp();
+        let hour = now - now.rem_euclid(HOUR);
+        let (revision, state) = match self.kept::<State>(STATE_DOCUMENT)? {
+            Some(kept) => kept,
+            None => {
+                let state = State {
+                    sequence: 0,
+                    end: hour,
+                    previous: None,
+                };
+                self.keep(STATE_DOCUMENT, Expect::Absent, &state)?;
+                (1, state)
+            }
+        };
+        if hour <= state.end {
+            return Ok(false);
+        }
+        let folder = self.trail();
+        let Some(_lock) = folder.lock().map_err(internal)? else {
+            // Another process is at it.
+            return Ok(false);
+        };
+        // Records that are counted here are durable.
+        let durable = self.next_record()? - 1;
+        let mut delivery = Delivery::new(self, &folder, hour);
+        for record in audit::records_after(self.audit_directory(), state.sequence) {
+            let record = record.map_err(internal)?;
+            if record.sequence > durable || delivery.is_later(&record) {
+                break;
+            }
+            delivery.add(&record).map_err(internal)?;
+        }
+        let next = delivery.finish(&state)?;
+        self.keep(STATE_DOCUMENT, Expect::Revision(revision), &next)?;
+        Ok(true)
+    }
+
+    fn signing_pair(&self) -> Result<(KeyPair, DigestKey), KmsError> {
+        let record = match self.kept::<KeyRecord>(KEY_DOCUMENT)? {
+            Some((_, record)) => record,
+            None => {
+                let pair = KeyPair::generate(PairSpec::Rsa2048).map_err(internal)?;
+                let record = KeyRecord {
+                    created: self.now().unix_timestamp(),
+                    private: SecretBlob(pair.pkcs8().map_err(internal)?),
+                };
+                self.keep(KEY_DOCUMENT, Expect::Absent, &record)?;
+                record
+            }
+        };
+        let pair = pair(&record)?;
+        let public = pair.pkcs1_public_key().map_err(internal)?;
+        let created = record.created;
+        Ok((pair, DigestKey { public, created }))
+    }
+
+    fn kept<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<Option<(u64, T)>, KmsError> {
+        let document = self.document(name)?;
+        let read = document.map(|document| Ok((document.revision, self.open_json(&document)?)));
+        read.transpose()
+    }
+
+    fn keep<T: Serialize>(&self, name: &str, expect: Expect, value: &T) -> Result<(), KmsError> {
+        let body = serde_json::to_vec(value).map(SecretBytes::new);
+        let sealed = self.sealed(name, expect, body.map_err(internal)?.expose())?;
+        let mut batch = Batch::new();
+        batch.put(name, expect, sealed);
+        self.commit_batch(&batch)
+    }
+
+    /// The objects of the bucket whose keys begin with `prefix`, from after `marker` on; at most
+    /// `limit`, and whether there are more.
+    pub(crate) fn trail_objects(
+        &self,
+        prefix: &str,
+        marker: &str,
+        limit: usize,
+    ) -> Result<(Vec<Object>, bool), KmsError> {
+        let mut all = Vec::new();
+        self.trail().collect("", &mut all).map_err(internal)?;
+        all.retain(|object| object.key.starts_with(prefix) && object.key.as_str() > marker);
+        all.sort_by(|one, other| one.key.cmp(&other.key));
+        let is_truncated = all.len() > limit;
+        all.truncate(limit);
+        Ok((all, is_truncated))
+    }
+
+    /// An object of the bucket, if there is one.
+    pub(crate) fn trail_object(&self, key: &str) -> Result<Option<Found>, KmsError> {
+        self.trail().read(key).map_err(internal)
+    }
+}
+
+fn pair(record: &KeyRecord) -> Result<KeyPair, KmsError> {
+    let private = record.private.0.expose();
+    KeyPair::from_pkcs8(PairSpec::Rsa2048, private).map_err(internal)
+}
+
+/// The files of one hour, on their way.
+struct Delivery<'e> {
+    engine: &'e Engine,
+    folder: &'e Folder,
+    /// Where the digest ends.
+    end: OffsetDateTime,
+    file: Option<Writing>,
+    files: Vec<LogFile>,
+    last: Option<(u64, String)>,
+}
+
+/// A file that is being written.
+struct Writing {
+    key: String,
+    out: GzEncoder<BufWriter<File>>,
+    hash: Sha256,
+    records: usize,
+    oldest: String,
+    newest: String,
+}
+
+impl Writing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hash.update(bytes);
+        self.out.write_all(bytes)
+    }
+}
+
+impl<'e> Delivery<'e> {
+    fn new(engine: &'e Engine, folder: &'e Folder, end: i64) -> Self {
+        let end = OffsetDateTime::from_unix_timestamp(end);
+        Self {
+            engine,
+            folder,
+            end: end.unwrap_or(OffsetDateTime::UNIX_EPOCH),
+            file: None,
+            files: Vec::new(),
+            last: None,
+        }
+    }
+
+    /// Whether a record belongs into a later digest.
+    fn is_later(&self, record: &Record) -> bool {
+        let time = time_of(record);
+        let time = OffsetDateTime::parse(time, &Rfc3339);
+        time.is_ok_and(|time| time >= self.end)
+    }
+
+    fn add(&mut self, record: &Record) -> io::Result<()> {
+        let time = time_of(record).to_owned();
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => self.begin(record.sequence, &time)?,
+        };
+        let before: &[u8] = if file.records == 0 {
+            b"{\"Records\":["
+        } else {
+            b","
+        };
+        file.write(before)?;
+        file.write(record.line.as_bytes())?;
+        file.records += 1;
+        if time < file.oldest {
+            file.oldest.clone_from(&time);
+        }
+        if time > file.newest {
+            file.newest.clone_from(&time);
+        }
+        let hash = hex::encode(sha256(&[record.line.as_bytes()]));
+        self.last = Some((record.sequence, hash));
+        match file.records < FILE_RECORDS_MAX {
+            true => self.file = Some(file),
+            false => self.end_file(file)?,
+        }
+        Ok(())
+    }
+
+    fn begin(&self, sequence: u64, time: &str) -> io::Result<Writing> {
+        let home = self.engine.home();
+        let (account, region) = (&home.account, &home.region);
+        let key = format!(
+            "AWSLogs/{account}/CloudTrail/{region}/{}/{account}_CloudTrail_{region}_{}_{sequence:016}.json.gz",
+            day(self.end),
+            &compact(self.end)[..13].replace('Z', ""),
+        );
+        let file = self.folder.create(&key)?;
+        Ok(Writing {
+            key,
+            out: GzEncoder::new(BufWriter::new(file), Compression::default()),
+            hash: Sha256::default(),
+            records: 0,
+            oldest: time.to_owned(),
+            newest: time.to_owned(),
+        })
+    }
+
+    fn end_file(&mut self, mut file: Writing) -> io::Result<()> {
+        file.write(b"]}")?;
+        let written = file.out.finish()?;
+        let written = written
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
+        self.folder.complete(&written, &file.key)?;
+        self.files.push(LogFile {
+            s3_bucket: BUCKET,
+            s3_object: file.key,
+            hash_value: hex::encode(file.hash.finish()),
+            hash_algorithm: "SHA-256",
+            newest_event_time: file.newest,
+            oldest_event_time: file.oldest,
+        });
+        Ok(())
+    }
+
+    /// Writes the digest; gives what is delivered then.
+    fn finish(mut self, state: &State) -> Result<State, KmsError> {
+        if let Some(file) = self.file.take() {
+            self.end_file(file).map_err(internal)?;
+        }
+        let (pair, key) = self.engine.signing_pair()?;
+        let home = self.engine.home();
+        let (account, region) = (&home.account, &home.region);
+        let object = format!(
+            "AWSLogs/{account}/CloudTrail-Digest/{region}/{}/{account}_CloudTrail-Digest_{region}_{TRAIL}_{region}_{}.json.gz",
+            day(self.end),
+            compact(self.end),
+        );
+        let begin = OffsetDateTime::from_unix_timestamp(state.end).map_err(internal)?;
+        let end_time = timestamp(self.end);
+        let oldest = self.files.iter().map(|file| &file.oldest_event_time).min();
+        let newest = self.files.iter().map(|file| &file.newest_event_time).max();
+        let previous = state.previous.as_ref();
+        let digest = json!({
+            "awsAccountId": account,
+            "digestStartTime": timestamp(begin),
+            "digestEndTime": end_time,
+            "digestS3Bucket": BUCKET,
+            "digestS3Object": object,
+            "digestPublicKeyFingerprint": key.fingerprint(),
+            "digestSignatureAlgorithm": SIGNATURE_ALGORITHM,
+            "newestEventTime": newest,
+            "oldestEventTime": oldest,
+            "previousDigestS3Bucket": previous.map(|_| BUCKET),
+            "previousDigestS3Object": previous.map(|previous| &previous.object),
+            "previousDigestHashValue": previous.map(|previous| &previous.hash),
+            "previousDigestHashAlgorithm": previous.map(|_| "SHA-256"),
+            "previousDigestSignature": previous.map(|previous| &previous.signature),
+            "logFiles": self.files,
+            "waxsealLastSequence": self.last.as_ref().map_or(state.sequence, |last| last.0),
+            "waxsealLastRecordHash": self.last.as_ref().map(|last| &last.1),
+        });
+        let digest = digest.to_string();
+        let hash = hex::encode(sha256(&[digest.as_bytes()]));
+        let before = previous.map_or("null", |previous| previous.signature.as_str());
+        let to_sign = format!("{end_time}\n{BUCKET}/{object}\n{hash}\n{before}");
+        let signature = pair.sign(
+            SignatureAlgorithm::Pkcs1Sha256,
+            Signed::Message(to_sign.as_bytes()),
+        );
+        let signature = hex::encode(signature.map_err(internal)?);
+        let folder = self.folder;
+        folder
+            .put(&format!("{object}{SIGNATURE_SUFFIX}"), signature.as_bytes())
+            .and_then(|()| {
+                let mut out = GzEncoder::new(Vec::new(), Compression::default());
+                out.write_all(digest.as_bytes())?;
+                folder.put(&object, &out.finish()?)
+            })
+            .map_err(internal)?;
+        Ok(State {
+            sequence: self.last.map_or(state.sequence, |last| last.0),
+            end: self.end.unix_timestamp(),
+            previous: Some(Previous {
+                object,
+                hash,
+                signature,
+            }),
+        })
+    }
+}
+
+fn time_of(record: &Record) -> &str {
+    let time = record.event.get("eventTime").and_then(Value::as_str);
+    time.unwrap_or_default()
+}
+
+/// `2026/01/31`
+fn day(time: OffsetDateTime) -> String {
+    timestamp(time)[..10].replace('-', "/")
+}
+
+/// `20260131T235959Z`
+fn compact(time: OffsetDateTime) -> String {
+    timestamp(time).replace(['-', ':'], "")
+}
+
+/// Where the objects lie, each under its key.
+struct Folder(PathBuf);
+
+impl Folder {
+    /// Held by the one who delivers.
+    fn lock(&self) -> io::Result<Option<File>> {
+        make(&self.0)?;
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(self.0.join("lock"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn create(&self, key: &str) -> io::Result<File> {
+        let path = self.0.join(format!("{key}{NEW_SUFFIX}"));
+        if let Some(parent) = path.parent() {
+            make(parent)?;
+        }
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        options.open(path)
+    }
+
+    /// Gives a file that was written its name, once it is durable.
+    fn complete(&self, file: &File, key: &str) -> io::Result<()> {
+        file.sync_all()?;
+        let path = self.0.join(key);
+        std::fs::rename(self.0.join(format!("{key}{NEW_SUFFIX}")), &path)?;
+        match path.parent() {
+            Some(parent) => File::open(parent)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+
+    fn put(&self, key: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut file = self.create(key)?;
+        file.write_all(bytes)?;
+        self.complete(&file, key)
+    }
+
+    fn collect(&self, under: &str, found: &mut Vec<Object>) -> io::Result<()> {
+        let entries = match std::fs::read_dir(self.0.join(under)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let key = match under {
+                "" => name,
+                under => format!("{under}/{name}"),
+            };
+            let about = entry.metadata()?;
+            if about.is_dir() {
+                self.collect(&key, found)?;
+            } else if is_object(&key) {
+                found.push(Object {
+                    key,
+                    bytes: about.len(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, key: &str) -> io::Result<Option<Found>> {
+        let path = Path::new(key);
+        let is_inside = path
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)));
+        if !is_inside || !is_object(key) {
+            return Ok(None);
+        }
+        let content = match std::fs::read(self.0.join(path)) {
+            Ok(content) => content,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let signature = self.0.join(format!("{key}{SIGNATURE_SUFFIX}"));
+        let signature = match std::fs::read_to_string(signature) {
+            Ok(signature) => Some(signature),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Some(Found { content, signature }))
+    }
+}
+
+/// Whether a file is one of the bucket, and not one beside it.
+fn is_object(key: &str) -> bool {
+    key.ends_with(".json.gz")
+}
+
+fn make(directory: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+}
