@@ -16,12 +16,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["waxseal-core", "waxseal-kms", "waxseal-kms-api"],
     ),
     ("waxseal-aws", &["waxseal-core"]),
+    ("waxseal-hsm", &["waxseal-core"]),
     (
         "waxseal-cli",
         &[
             "waxseal",
             "waxseal-aws",
             "waxseal-core",
+            "waxseal-hsm",
             "waxseal-kms",
             "waxseal-kms-api",
             "waxseal-server",

@@ -132,6 +132,9 @@ pub(crate) enum Command {
     /// Manage whose web identities may assume roles: Kubernetes, CI, sign-on services
     #[command(subcommand)]
     Oidc(Oidc),
+    /// Show or change what the embedded KMS hangs from: a file, a passphrase, a key in a device
+    #[command(subcommand)]
+    Root(Root),
     /// Read the log of all key usage of the embedded KMS
     #[command(subcommand)]
     Audit(Audit),
@@ -775,6 +778,20 @@ pub(crate) enum User {
     },
     /// Remove a user
     Delete(Principal),
+}
+
+/// `waxseal root`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Root {
+    /// Show what the store hangs from, and that it opens it
+    Status,
+    /// Hang the store from another root key, while it is served; the old one opens it no more
+    Migrate {
+        /// file, passphrase, or pkcs11:token=NAME;object=LABEL?module-path=FILE&pin-source=FILE; a
+        /// key that is not in the device is made there
+        #[arg(value_name = "ROOT")]
+        to: String,
+    },
 }
 
 /// `waxseal oidc`

@@ -6,12 +6,14 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
-use waxseal_core::SecretBytes;
 use waxseal_core::arn::Home;
+use waxseal_core::{Keyring, SecretBytes};
+use waxseal_hsm::HsmKeyring;
+use waxseal_hsm::uri::KeyUri;
 use waxseal_kms::Engine;
-use waxseal_kms::home::{EmbeddedHome, HomeError, Passphrases};
+use waxseal_kms::home::{EmbeddedHome, HomeError, NewRoot, Passphrases};
 use waxseal_kms::op::Perform;
-use waxseal_kms::root::RootError;
+use waxseal_kms::root::{PROVIDER_ROOT, RootError, RootKind};
 use waxseal_kms::store::StoreError;
 use waxseal_kms_api::{ErrorCode, KmsError};
 
@@ -74,15 +76,17 @@ pub(crate) fn open_at(
     directory: &Path,
     place: &Home,
 ) -> Result<EmbeddedHome, Failure> {
-    if let Some(root) = world.root.as_deref()
-        && !matches!(root, "file" | "passphrase")
-    {
-        return Err(Failure::configuration(
-            format!("WAXSEAL_ROOT is '{root}'"),
-            "set it to 'file' or 'passphrase', or leave it unset",
-        ));
-    }
-    EmbeddedHome::open(directory, place, &FromWorld(world), world.entropy.clone())
+    let roots = Roots::of(world, world.root.as_deref())?;
+    EmbeddedHome::open(directory, place, &roots, world.entropy.clone())
+        .map_err(|error| failure(&error, directory))
+}
+
+/// Hangs the home from another root key.
+pub(crate) fn migrate_root(world: &World, to: &str) -> Result<RootKind, Failure> {
+    let directory = directory(world)?;
+    let from = Roots::of(world, world.root.as_deref())?;
+    let to = Roots::of(world, Some(to))?;
+    waxseal_kms::home::migrate_root(directory, &from, &to, world.entropy.clone())
         .map_err(|error| failure(&error, directory))
 }
 
@@ -99,27 +103,117 @@ pub(crate) fn ensure_default_key(home: &EmbeddedHome, world: &World) -> Result<(
         .map_err(|error| failure(&error, directory))
 }
 
-struct FromWorld<'w>(&'w World);
+/// Root keys as the environment and the command line have them.
+struct Roots<'w> {
+    world: &'w World,
+    wanted: Option<Wanted>,
+}
 
-impl Passphrases for FromWorld<'_> {
+/// What a home is to hang from.
+enum Wanted {
+    File,
+    Passphrase,
+    Device(KeyUri),
+}
+
+impl<'w> Roots<'w> {
+    fn of(world: &'w World, root: Option<&str>) -> Result<Self, Failure> {
+        let wanted = match root {
+            None => None,
+            Some("file") => Some(Wanted::File),
+            Some("passphrase") => Some(Wanted::Passphrase),
+            Some(uri) if uri.starts_with("pkcs11:") => {
+                let uri: Result<KeyUri, _> = uri.parse();
+                let uri = uri.map_err(|error| {
+                    Failure::configuration(
+                        error.to_string(),
+                        "write pkcs11:token=NAME;object=LABEL?module-path=FILE&pin-source=FILE",
+                    )
+                })?;
+                Some(Wanted::Device(uri))
+            }
+            Some(root) => {
+                return Err(Failure::configuration(
+                    format!("'{root}' is no kind of root key"),
+                    "WAXSEAL_ROOT is 'file', 'passphrase' or pkcs11:…, or not set",
+                ));
+            }
+        };
+        Ok(Self { world, wanted })
+    }
+
+    fn device_keyring(&self, uri: &KeyUri, make: bool) -> Result<HsmKeyring, String> {
+        let pin = match &uri.pin_source {
+            Some(path) => from_file("pin-source", path)?,
+            None => pin_from_terminal(&uri.object)?,
+        };
+        let entropy = self.world.entropy.clone();
+        HsmKeyring::open(PROVIDER_ROOT, uri.clone(), &pin, make, entropy)
+            .map_err(|error| error.to_string())
+    }
+}
+
+impl Passphrases for Roots<'_> {
     fn wanted_for_new_home(&self) -> bool {
-        match self.0.root.as_deref() {
-            Some(root) => root == "passphrase",
-            None => self.0.passphrase_file.is_some(),
+        match &self.wanted {
+            Some(wanted) => matches!(wanted, Wanted::Passphrase),
+            None => self.world.passphrase_file.is_some(),
         }
     }
 
     fn passphrase(&self, new: bool) -> Result<SecretBytes, String> {
-        match &self.0.passphrase_file {
-            Some(path) => from_file(path),
+        match &self.world.passphrase_file {
+            Some(path) => from_file("WAXSEAL_PASSPHRASE_FILE", path),
             None => from_terminal(new),
+        }
+    }
+
+    fn device_for_new_home(&self) -> Result<Option<NewRoot>, String> {
+        let Some(Wanted::Device(uri)) = &self.wanted else {
+            return Ok(None);
+        };
+        let keyring = self.device_keyring(uri, true)?;
+        let kind = RootKind::Pkcs11 {
+            serial: keyring.serial().to_owned(),
+            object: keyring.object().to_owned(),
+        };
+        Ok(Some((kind, Box::new(keyring))))
+    }
+
+    fn device(&self, serial: &str, object: &str) -> Result<Box<dyn Keyring>, String> {
+        let Some(Wanted::Device(uri)) = &self.wanted else {
+            return Err(format!(
+                "the store hangs from the key '{object}' in the PKCS #11 device {serial}, and WAXSEAL_ROOT \
+                 does not say how to reach it"
+            ));
+        };
+        let keyring = self.device_keyring(uri, false)?;
+        match keyring.serial() == serial && keyring.object() == object {
+            true => Ok(Box::new(keyring)),
+            false => Err(format!(
+                "the store hangs from the key '{object}' in the device {serial}, and WAXSEAL_ROOT leads to \
+                 '{}' in {}",
+                keyring.object(),
+                keyring.serial()
+            )),
         }
     }
 }
 
+fn pin_from_terminal(object: &str) -> Result<SecretBytes, String> {
+    let prompt = format!("PIN of the device with the root key '{object}': ");
+    let pin = rpassword::prompt_password(prompt)
+        .map(|text| SecretBytes::new(text.into_bytes()))
+        .map_err(|error| format!("no terminal to ask for the PIN on ({error}); give pin-source"))?;
+    match pin.is_empty() {
+        true => Err("the PIN is empty".to_owned()),
+        false => Ok(pin),
+    }
+}
+
 /// The file's bytes without a line end at their end.
-fn from_file(path: &Path) -> Result<SecretBytes, String> {
-    let io = |error| format!("WAXSEAL_PASSPHRASE_FILE {}: {error}", path.display());
+fn from_file(what: &str, path: &Path) -> Result<SecretBytes, String> {
+    let io = |error| format!("{what} {}: {error}", path.display());
     let mut bytes = SecretBytes::zeroed(PASSPHRASE_BYTES_MAX as usize + 1);
     let mut file = File::open(path).map_err(io)?;
     let mut len = 0;
@@ -160,7 +254,7 @@ fn from_terminal(new: bool) -> Result<SecretBytes, String> {
     Ok(passphrase)
 }
 
-fn failure(error: &HomeError, directory: &Path) -> Failure {
+pub(crate) fn failure(error: &HomeError, directory: &Path) -> Failure {
     let what = error.to_string();
     let configuration = |hint: &str| Failure::configuration(what.clone(), hint);
     match error {
@@ -180,6 +274,10 @@ fn failure(error: &HomeError, directory: &Path) -> Failure {
         HomeError::RootKey { .. } => {
             configuration("restore root.key from your backup: no data can be opened without it")
         }
+        HomeError::Device(_) => configuration(
+            "check WAXSEAL_ROOT (pkcs11:token=NAME;object=LABEL?module-path=FILE&pin-source=FILE) and the \
+             device; without it nothing can be opened",
+        ),
         HomeError::NoPassphrase(_) => configuration(
             "set WAXSEAL_PASSPHRASE_FILE to a file that holds it, or run on a terminal",
         ),

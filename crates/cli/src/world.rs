@@ -13,7 +13,8 @@ pub(crate) struct World {
     pub(crate) home: Option<PathBuf>,
     /// `$WAXSEAL_PASSPHRASE_FILE`: holds the passphrase of the root key.
     pub(crate) passphrase_file: Option<PathBuf>,
-    /// `$WAXSEAL_ROOT`: `file` or `passphrase`, what the root key of a new home is.
+    /// `$WAXSEAL_ROOT`: `file`, `passphrase` or a PKCS #11 URI: what the root key of a new home is,
+    /// and for a home that hangs from a device the way to it.
     pub(crate) root: Option<String>,
     /// The embedded KMS, once it was needed.
     pub(crate) embedded: OnceLock<Arc<EmbeddedHome>>,

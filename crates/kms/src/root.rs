@@ -5,7 +5,7 @@
 //!                                               backing key ── derives ──▶ a key a blob
 //! ```
 //!
-//! The root key is a [`Keyring`]: a file or a passphrase today, a device or another KMS without a
+//! The root key is a [`Keyring`]: a file, a passphrase, a key in a device; another KMS without a
 //! change here. The document `root` holds the wrapped domain key and how to find the root key. It
 //! is the one row that is not sealed; everything in it is bound to the wrapped key as encryption
 //! context, so that nothing in it can be changed unnoticed.
@@ -17,13 +17,17 @@ use waxseal_core::arn::Home;
 use waxseal_core::crypto::password::PasswordParams;
 use waxseal_core::crypto::random::{self, Entropy};
 use waxseal_core::keyring::{Generated, RawAesKeyring, Unwrapped};
-use waxseal_core::{EncryptedDataKey, EncryptionContext, Keyring, KeyringError, SecretBytes};
+use waxseal_core::{
+    DataKey, EncryptedDataKey, EncryptionContext, Keyring, KeyringError, SecretBytes,
+};
+
+/// The provider id of wrapped domain keys.
+pub const PROVIDER_ROOT: &str = "waxseal-root";
 
 /// The document that holds the [`RootRecord`].
 pub const ROOT_DOCUMENT: &str = "root";
 
 const LAYOUT: u32 = 1;
-const NAMESPACE: &str = "waxseal-root";
 const DOMAIN_KEY_BYTES: usize = 32;
 
 /// Why the root of a store could not be made or opened.
@@ -66,6 +70,14 @@ pub enum RootKind {
         lanes: u32,
         /// 16 bytes in hexadecimal digits.
         salt: String,
+    },
+    /// An AES key in a PKCS #11 device. Which library leads to the device is not kept: whoever can
+    /// write the store could name another one.
+    Pkcs11 {
+        /// The token's serial number.
+        serial: String,
+        /// The key's label.
+        object: String,
     },
 }
 
@@ -110,6 +122,7 @@ impl RootKind {
         match self {
             Self::File => "root key file",
             Self::Passphrase { .. } => "passphrase",
+            Self::Pkcs11 { .. } => "key in the device",
         }
     }
 
@@ -122,7 +135,7 @@ impl RootKind {
         key: &SecretBytes,
         entropy: Arc<dyn Entropy>,
     ) -> Result<RawAesKeyring, RootError> {
-        RawAesKeyring::new(NAMESPACE, self.name(), key, entropy)
+        RawAesKeyring::new(PROVIDER_ROOT, self.name(), key, entropy)
             .map_err(|error| RootError::Damaged(error.to_string()))
     }
 }
@@ -184,7 +197,7 @@ impl RootRecord {
     ) -> Result<Self, RootError> {
         let store_id: [u8; 16] = random::array(entropy).map_err(|error| {
             RootError::Keyring(KeyringError::Service {
-                key: NAMESPACE.to_owned(),
+                key: PROVIDER_ROOT.to_owned(),
                 reason: error.to_string(),
             })
         })?;
@@ -201,44 +214,85 @@ impl RootRecord {
         let context = record.context()?;
         let Generated { encrypted, .. } =
             pollster::block_on(keyring.generate(DOMAIN_KEY_BYTES, &context))?;
-        let wrapped = encrypted
-            .into_iter()
-            .next()
-            .ok_or_else(|| RootError::Damaged("the root keyring wrapped nothing".to_owned()))?;
-        record.provider_info = hex::encode(wrapped.provider_info);
-        record.wrapped_domain_key = hex::encode(wrapped.ciphertext);
-        let body =
-            serde_json::to_vec(&record).map_err(|error| RootError::Damaged(error.to_string()))?;
-        let mut batch = Batch::new();
-        batch.put(ROOT_DOCUMENT, Expect::Absent, body);
-        store.commit(&batch)?;
+        record.take(encrypted)?;
+        record.write(store, Expect::Absent)?;
         Ok(record)
     }
 
-    /// Opens the domain key.
+    /// Hangs the store from another root key: the domain key is opened with `from`, wrapped with
+    /// `keyring`, and opened once more with that before the record is written. Whoever has the store
+    /// open goes on as before.
+    ///
+    /// # Errors
+    /// As [`RootRecord::open`]; [`RootError::Store`] with a conflict when somebody else did the same
+    /// meanwhile. The old root key then still opens the store.
+    pub fn migrate(
+        store: &dyn Store,
+        from: &dyn Keyring,
+        root: RootKind,
+        keyring: &dyn Keyring,
+    ) -> Result<Self, RootError> {
+        let missing = || RootError::Damaged("there is no root record".to_owned());
+        let document = store.get(ROOT_DOCUMENT)?.ok_or_else(missing)?;
+        let mut record = Self::read(store)?.ok_or_else(missing)?;
+        let domain_key = DataKey::new(record.domain_key(from)?);
+        record.root = root;
+        let context = record.context()?;
+        record.take(pollster::block_on(keyring.wrap(&domain_key, &context))?)?;
+        // What cannot be opened again is not written.
+        if !record.domain_key(keyring)?.ct_eq(domain_key.expose()) {
+            return Err(RootError::WrongKey(record.root.name()));
+        }
+        record.write(store, Expect::Revision(document.revision))?;
+        Ok(record)
+    }
+
+    fn take(&mut self, wrapped: Vec<EncryptedDataKey>) -> Result<(), RootError> {
+        let wrapped = wrapped.into_iter().next();
+        let wrapped = wrapped
+            .ok_or_else(|| RootError::Damaged("the root keyring wrapped nothing".to_owned()))?;
+        self.provider_info = hex::encode(wrapped.provider_info);
+        self.wrapped_domain_key = hex::encode(wrapped.ciphertext);
+        Ok(())
+    }
+
+    fn write(&self, store: &dyn Store, expect: Expect) -> Result<(), RootError> {
+        let body = serde_json::to_vec(self).map_err(|error| RootError::Damaged(error.to_string()));
+        let mut batch = Batch::new();
+        batch.put(ROOT_DOCUMENT, expect, body?);
+        store.commit(&batch)?;
+        Ok(())
+    }
+
+    /// Opens the store.
     ///
     /// # Errors
     /// [`RootError::WrongKey`] for another root key and for a record that was altered alike.
     pub fn open(&self, keyring: &dyn Keyring) -> Result<Opened, RootError> {
+        let mut store_id = [0; 16];
+        hex::decode_to_slice(&self.store_id, &mut store_id)
+            .map_err(|_| RootError::Damaged("the store id has not 16 bytes".to_owned()))?;
+        Ok(Opened {
+            home: Home {
+                partition: self.partition.clone(),
+                region: self.region.clone(),
+                account: self.account.clone(),
+            },
+            rows: crate::seal::RowSealer::new(self.domain_key(keyring)?, store_id),
+        })
+    }
+
+    fn domain_key(&self, keyring: &dyn Keyring) -> Result<SecretBytes, RootError> {
         let bytes =
             |text: &str| hex::decode(text).map_err(|error| RootError::Damaged(error.to_string()));
         let encrypted = EncryptedDataKey {
-            provider_id: NAMESPACE.to_owned(),
+            provider_id: PROVIDER_ROOT.to_owned(),
             provider_info: bytes(&self.provider_info)?,
             ciphertext: bytes(&self.wrapped_domain_key)?,
         };
-        let store_id = <[u8; 16]>::try_from(bytes(&self.store_id)?)
-            .map_err(|_| RootError::Damaged("the store id has not 16 bytes".to_owned()))?;
         let context = self.context()?;
         match pollster::block_on(keyring.unwrap(&encrypted, &context)) {
-            Ok(Unwrapped::Key(key)) if key.len() == DOMAIN_KEY_BYTES => Ok(Opened {
-                home: Home {
-                    partition: self.partition.clone(),
-                    region: self.region.clone(),
-                    account: self.account.clone(),
-                },
-                rows: crate::seal::RowSealer::new(key.into_secret(), store_id),
-            }),
+            Ok(Unwrapped::Key(key)) if key.len() == DOMAIN_KEY_BYTES => Ok(key.into_secret()),
             Ok(_) | Err(KeyringError::Unauthentic { .. }) => {
                 Err(RootError::WrongKey(self.root.name()))
             }
@@ -312,6 +366,39 @@ mod tests {
                 Err(RootError::WrongKey(_))
             ));
         }
+    }
+
+    #[test]
+    fn a_store_hangs_from_the_root_key_it_was_migrated_to_and_from_no_other() {
+        let store = MemoryStore::new();
+        let record =
+            RootRecord::create(&store, &home(), RootKind::File, &keyring(1), &SystemEntropy);
+        let before = record.unwrap().open(&keyring(1)).unwrap();
+        let params = PasswordParams::recommended([7; 16]);
+        let passphrase = RootKind::passphrase(&params);
+        let new = passphrase
+            .keyring(&SecretBytes::new(vec![2; 32]), Arc::new(SystemEntropy))
+            .unwrap();
+        let migrate =
+            |from: &RawAesKeyring| RootRecord::migrate(&store, from, passphrase.clone(), &new);
+        assert!(matches!(migrate(&keyring(3)), Err(RootError::WrongKey(_))));
+        migrate(&keyring(1)).unwrap();
+        let record = RootRecord::read(&store).unwrap().unwrap();
+        assert_eq!(record.root, passphrase);
+        // The same domain key, under another root key.
+        let sealed = before.rows.seal("k", 1, b"row", &SystemEntropy).unwrap();
+        let document = crate::store::Document {
+            key: "k".to_owned(),
+            revision: 1,
+            body: sealed,
+        };
+        let after = record.open(&new).unwrap();
+        assert_eq!(after.rows.open(&document).unwrap().expose(), b"row");
+        assert!(matches!(
+            record.open(&keyring(1)),
+            Err(RootError::WrongKey(_))
+        ));
+        assert!(matches!(migrate(&keyring(1)), Err(RootError::WrongKey(_))));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod man;
 mod principals;
 mod range;
 mod reencrypt;
+mod root;
 mod seed;
 mod serve;
 
@@ -56,6 +57,7 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::User(args) => principals::user(args, session),
         Command::Role(args) => principals::role(args, session),
         Command::Oidc(args) => principals::oidc(args, session),
+        Command::Root(args) => root::run(args, session),
         Command::Audit(args) => audit::run(args, session),
         Command::Serve(args) => serve::run(&args, session),
         Command::Explain(args) => explain::run(args, session),

@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# A root key in a PKCS #11 device: SoftHSM, looked at with OpenSC's pkcs11-tool.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+need_waxseal
+MODULE=/usr/lib/softhsm/libsofthsm2.so
+[[ -e $MODULE ]] && command -v pkcs11-tool >/dev/null || die "run conformance/interop/setup first"
+
+export SOFTHSM2_CONF=$T/softhsm2.conf WAXSEAL_HOME=$T/home
+mkdir "$T/tokens"
+printf 'directories.tokendir = %s\nobjectstore.backend = file\n' "$T/tokens" >"$SOFTHSM2_CONF"
+for token in 'first device' second; do
+    softhsm2-util --init-token --free --label "$token" --so-pin 12345678 --pin 4321 >/dev/null
+done
+printf '4321\n' >"$T/pin"
+printf '9999\n' >"$T/wrong-pin"
+
+device() { # TOKEN [PIN-FILE]
+    printf 'pkcs11:token=%s;object=root?module-path=%s&pin-source=%s' "$1" "$MODULE" "${2:-$T/pin}"
+}
+tool() {
+    pkcs11-tool --module "$MODULE" --token-label "first device" --login --pin 4321 "$@" 2>/dev/null
+}
+opens() {
+    wax decrypt "$T/sealed" | cmp - "$T/plain"
+}
+
+bytes 5000 "$T/plain"
+made_in_the_device() {
+    wax encrypt -o "$T/sealed" "$T/plain"
+    opens
+    fails test -e "$WAXSEAL_HOME/root.key"
+    wax root status | grep -q "^the key 'root' in the PKCS #11 device .* it opens the store"
+}
+never_leaves_it() {
+    tool --list-objects >"$T/objects"
+    grep -q 'Access: *sensitive, always sensitive, never extractable, local' "$T/objects"
+    test "$(grep -c 'AES length 32' "$T/objects")" = 1
+    fails tool --read-object --type secrkey --label root
+}
+no_device_no_data() {
+    fails env -u WAXSEAL_ROOT "$WAXSEAL" decrypt "$T/sealed" 2>"$T/why"
+    grep -q "hangs from the key 'root' in the PKCS #11 device" "$T/why"
+    WAXSEAL_ROOT=$(device second) fails wax decrypt "$T/sealed" 2>"$T/why"
+    grep -q "there is no key 'root'" "$T/why"
+    WAXSEAL_ROOT=$(device absent) fails wax decrypt "$T/sealed" 2>"$T/why"
+    grep -q "there is no token 'absent'" "$T/why"
+    WAXSEAL_ROOT="pkcs11:token=second;object=root?module-path=$T/none.so&pin-source=$T/pin" \
+        fails wax decrypt "$T/sealed" 2>"$T/why"
+    grep -q 'cannot be loaded' "$T/why"
+    opens
+}
+pin_is_tried_once() {
+    # SoftHSM marks the PIN as tried; a device would lock after three.
+    WAXSEAL_ROOT=$(device 'first%20device' "$T/wrong-pin") fails wax decrypt "$T/sealed" 2>"$T/why"
+    grep -q 'refused the PIN; it was not tried again' "$T/why"
+    opens
+}
+weak_keys_are_refused() {
+    # A key that was brought in from outside, and one that can be taken out.
+    head -c 32 /dev/urandom >"$T/outside"
+    tool --write-object "$T/outside" --type secrkey --key-type AES:32 --label outside
+    tool --keygen --key-type AES:32 --label loose --extractable
+    tool --keygen --key-type AES:16 --label short --sensitive
+    local label
+    for label in outside loose short; do
+        WAXSEAL_HOME=$T/weak WAXSEAL_ROOT="$(device 'first%20device' | sed "s/object=root/object=$label/")" \
+            fails wax key create 2>"$T/why"
+        grep -q 'not fit for a root key' "$T/why"
+    done
+    tool --keygen --key-type AES:32 --label twice --sensitive
+    tool --keygen --key-type AES:32 --label twice --sensitive
+    WAXSEAL_HOME=$T/weak WAXSEAL_ROOT="$(device 'first%20device' | sed 's/object=root/object=twice/')" \
+        fails wax key create 2>"$T/why"
+    grep -q 'there are 2 keys' "$T/why"
+}
+# A server goes on while its store is hung from another root key, and another.
+migrates_while_it_serves() {
+    aws() { "$AWSCLI" --output text kms "$@"; }
+    key=$(wax key create)
+    aws encrypt --key-id "$key" --plaintext "fileb://$T/pin" --query CiphertextBlob | base64 -d >"$T/blob"
+    local root
+    for root in "$(device second)" file "$(device 'first%20device')" passphrase "$(device second)"; do
+        printf 'correct horse\n' >"$T/passphrase"
+        WAXSEAL_PASSPHRASE_FILE=$T/passphrase wax root migrate "$root"
+        aws decrypt --ciphertext-blob "fileb://$T/blob" --query Plaintext | base64 -d | cmp - "$T/pin"
+        # The way to the old one leads nowhere any more.
+        [[ $root != pkcs11:* ]] || fails wax decrypt "$T/sealed" >"$T/none" 2>"$T/why"
+        export WAXSEAL_ROOT=$root WAXSEAL_PASSPHRASE_FILE=$T/passphrase
+        opens
+    done
+    fails test -e "$WAXSEAL_HOME/root.key"
+}
+
+export WAXSEAL_ROOT
+WAXSEAL_ROOT=$(device 'first%20device')
+check "the root key is made in the device" made_in_the_device
+check "pkcs11-tool: it never leaves it" never_leaves_it
+check "without the device, or with another, nothing opens" no_device_no_data
+check "a wrong PIN is tried once" pin_is_tried_once
+check "pkcs11-tool: keys that were or could be elsewhere are refused" weak_keys_are_refused
+start_serve
+check "a server goes on while its root key is migrated" migrates_while_it_serves
+
+finish

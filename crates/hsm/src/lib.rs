@@ -1,0 +1,16 @@
+//! Root keys that stay in a PKCS #11 device (OASIS PKCS #11, version 2.40 and later): an HSM, or
+//! SoftHSM.
+//!
+//! * [`uri`]: how a key in a device is named (RFC 7512).
+//! * [`HsmKeyring`]: a [`Keyring`](waxseal_core::Keyring) over one AES key of the device.
+//!
+//! The device seals one domain key when a store is made, and opens it when the store is opened: it
+//! is not on the way of any request.
+//!
+//! There is no unsafe code here: cryptoki has it, with the device's own library behind it, which is
+//! code that is trusted like the device.
+
+mod keyring;
+pub mod uri;
+
+pub use keyring::{HsmError, HsmKeyring};

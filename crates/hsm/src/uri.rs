@@ -1,0 +1,148 @@
+//! The name of a key in a device: a PKCS #11 URI (RFC 7512).
+//!
+//! ```text
+//! pkcs11:token=NAME;object=LABEL?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=/etc/waxseal/pin
+//! ```
+//!
+//! `token` or `serial` says which device, `object` which key in it; `module-path` is the device's
+//! library and `pin-source` a file with the PIN. The PIN itself (`pin-value`) is refused: it would
+//! stand in process lists and shell histories.
+
+use std::path::PathBuf;
+
+/// Which key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyUri {
+    /// The label of the token.
+    pub token: Option<String>,
+    /// The serial number of the token.
+    pub serial: Option<String>,
+    /// The label of the key.
+    pub object: String,
+    /// The device's library.
+    pub module: PathBuf,
+    /// A file with the PIN.
+    pub pin_source: Option<PathBuf>,
+}
+
+/// What is wrong with a name, in one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UriError(String);
+
+fn wrong<T>(what: impl Into<String>) -> Result<T, UriError> {
+    Err(UriError(what.into()))
+}
+
+impl std::str::FromStr for KeyUri {
+    type Err = UriError;
+
+    fn from_str(text: &str) -> Result<Self, UriError> {
+        let Some(rest) = text.strip_prefix("pkcs11:") else {
+            return wrong(
+                "a key in a device is named pkcs11:token=NAME;object=LABEL?module-path=FILE",
+            );
+        };
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (mut token, mut serial, mut object) = (None, None, None);
+        let (mut module, mut pin_source) = (None, None);
+        let parts = path.split(';').chain(query.split('&'));
+        for part in parts.filter(|part| !part.is_empty()) {
+            let Some((name, value)) = part.split_once('=') else {
+                return wrong(format!("'{part}' has not the form NAME=VALUE"));
+            };
+            let place = match name {
+                "token" => &mut token,
+                "serial" => &mut serial,
+                "object" => &mut object,
+                "module-path" => &mut module,
+                "pin-source" => &mut pin_source,
+                "pin-value" => {
+                    return wrong(
+                        "pin-value would be seen by others: put the PIN in a file, and give pin-source",
+                    );
+                }
+                "type" if value == "secret-key" => continue,
+                other => return wrong(format!("the attribute {other} is not known here")),
+            };
+            if place.replace(decoded(value)?).is_some() {
+                return wrong(format!("{name} is there twice"));
+            }
+        }
+        if token.is_none() && serial.is_none() {
+            return wrong("token or serial is needed, to say which device");
+        }
+        let Some(object) = object.filter(|object| !object.is_empty()) else {
+            return wrong("object is needed, to say which key");
+        };
+        let Some(module) = module.map(PathBuf::from).filter(|path| path.is_absolute()) else {
+            return wrong("module-path is needed: the absolute path of the device's library");
+        };
+        let pin_source =
+            pin_source.map(|source| PathBuf::from(source.strip_prefix("file:").unwrap_or(&source)));
+        Ok(Self {
+            token,
+            serial,
+            object,
+            module,
+            pin_source,
+        })
+    }
+}
+
+/// A value without its percent signs.
+fn decoded(text: &str) -> Result<String, UriError> {
+    let broken = || UriError(format!("'{text}' is not percent-encoded"));
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+        let high = digit(bytes.next()).ok_or_else(broken)?;
+        let low = digit(bytes.next()).ok_or_else(broken)?;
+        out.push((high * 16 + low) as u8);
+    }
+    String::from_utf8(out).map_err(|_| broken())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_named_by_device_and_label() {
+        let uri: KeyUri =
+            "pkcs11:token=My%20HSM;object=root?module-path=/lib/p.so&pin-source=file:/etc/pin"
+                .parse()
+                .unwrap();
+        assert_eq!(uri.token.as_deref(), Some("My HSM"));
+        assert_eq!(uri.object, "root");
+        assert_eq!(uri.module, PathBuf::from("/lib/p.so"));
+        assert_eq!(uri.pin_source, Some(PathBuf::from("/etc/pin")));
+    }
+
+    #[test]
+    fn names_that_say_too_little_or_too_much_are_refused() {
+        for (text, word) in [
+            ("file", "pkcs11:"),
+            ("pkcs11:object=o?module-path=/p", "token or serial"),
+            ("pkcs11:token=t?module-path=/p", "object"),
+            ("pkcs11:token=t;object=o", "module-path"),
+            ("pkcs11:token=t;object=o?module-path=p.so", "absolute"),
+            ("pkcs11:token=t;token=u;object=o?module-path=/p", "twice"),
+            (
+                "pkcs11:token=t;object=o?module-path=/p&pin-value=1",
+                "pin-source",
+            ),
+            ("pkcs11:token=t;object=o;id=1?module-path=/p", "id"),
+            ("pkcs11:token=%zz;object=o?module-path=/p", "percent"),
+            ("pkcs11:token", "NAME=VALUE"),
+        ] {
+            let error = text.parse::<KeyUri>().unwrap_err().to_string();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+}
