@@ -135,6 +135,8 @@ pub(crate) enum Command {
     /// Show or change what the embedded KMS hangs from: a file, a passphrase, a key in a device
     #[command(subcommand)]
     Root(Root),
+    Backup(Backup),
+    Restore(Restore),
     /// Read the log of all key usage of the embedded KMS
     #[command(subcommand)]
     Audit(Audit),
@@ -778,6 +780,31 @@ pub(crate) enum User {
     },
     /// Remove a user
     Delete(Principal),
+}
+
+/// Copy the embedded KMS as it is now, while it is used: keys sealed, log and trail
+///
+/// The root key is not in it: keep it, or a device, or the passphrase, elsewhere. The copy is a tar
+/// archive; without -o it goes to stdout.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Backup {
+    /// The archive; an old one is replaced once the new one is complete
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Make the data directory from a copy, where there is none
+///
+/// Everything is verified first, and no key is needed for that: lengths, hashes, the chain of the audit
+/// log, the store.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Restore {
+    /// The archive; - for stdin
+    #[arg(value_name = "FILE")]
+    pub(crate) archive: PathBuf,
+    /// Verify it, and make nothing
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 /// `waxseal root`

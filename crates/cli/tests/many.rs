@@ -490,7 +490,7 @@ fn killed_runs_are_resumed() {
 
 #[test]
 fn an_interrupt_leaves_what_is_done_and_says_how_much() {
-    const FILES: u64 = 4000;
+    const FILES: u64 = 2000;
     for sync in [&[][..], &["--no-sync"]] {
         let place = Place::new();
         for at in 0..FILES {
@@ -499,7 +499,7 @@ fn an_interrupt_leaves_what_is_done_and_says_how_much() {
         let sealing = [&["encrypt", "-r", "in", "-o", "out"], sync].concat();
         let mut hits = 0;
         for round in 1..8 {
-            let (killed, told) = interrupted(&place, &sealing, 2, round * 100);
+            let (killed, told) = interrupted(&place, &sealing, 2, round * 200);
             let there = match place.path("out").exists() {
                 true => identities(&place.path("out")),
                 false => BTreeMap::new(),

@@ -48,6 +48,7 @@ pub(crate) use event::timestamp;
 pub use event::{Event, EventError, Resource};
 pub use log::{AuditLog, Exclusive, Receipt, Ticket};
 pub use records::{Record, Records, records, records_after};
+pub(crate) use segment::written_segments;
 pub use verify::{BrokenRecord, Reason, TornTail, Verified, VerifyError, verify};
 
 use std::io;

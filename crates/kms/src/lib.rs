@@ -24,6 +24,7 @@
 pub mod attestation;
 pub mod audit;
 pub mod authorize;
+pub mod backup;
 pub mod blob;
 pub mod caller;
 pub mod clock;

@@ -544,6 +544,24 @@ impl Folder {
     }
 }
 
+/// The files of the trail and the signatures beside them, as paths in the folder of the audit log.
+pub(crate) fn delivered(audit: &Path) -> io::Result<Vec<String>> {
+    let folder = Folder(audit.join(FOLDER));
+    let mut objects = Vec::new();
+    folder.collect("", &mut objects)?;
+    let mut paths = Vec::new();
+    for object in objects {
+        let path = format!("{FOLDER}/{}", object.key);
+        let signature = format!("{path}{SIGNATURE_SUFFIX}");
+        if audit.join(&signature).exists() {
+            paths.push(signature);
+        }
+        paths.push(path);
+    }
+    paths.sort();
+    Ok(paths)
+}
+
 /// Whether a file is one of the bucket, and not one beside it.
 fn is_object(key: &str) -> bool {
     key.ends_with(".json.gz")

@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod audit;
+mod backup;
 mod batch;
 mod blob;
 mod branch_key;
@@ -57,6 +58,8 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::User(args) => principals::user(args, session),
         Command::Role(args) => principals::role(args, session),
         Command::Oidc(args) => principals::oidc(args, session),
+        Command::Backup(args) => backup::backup(&args, session),
+        Command::Restore(args) => backup::restore(&args, session),
         Command::Root(args) => root::run(args, session),
         Command::Audit(args) => audit::run(args, session),
         Command::Serve(args) => serve::run(&args, session),

@@ -173,6 +173,18 @@ pub(super) fn before_holes(file: &File, end: u64) -> io::Result<u64> {
     Ok(hole.map_or(end, |hole| begin + hole as u64))
 }
 
+/// The names of all segments, and how far each is written. Under the log's lock.
+pub(crate) fn written_segments(dir: &Path) -> Result<Vec<(String, u64)>, AuditError> {
+    let lengths = list(dir)?.segments.into_iter().map(|first| {
+        let path = path(dir, first);
+        let failed = |error| AuditError::io("read", &path, &error);
+        let file = File::open(&path).map_err(failed)?;
+        let bytes = file.metadata().map_err(failed)?.len();
+        Ok((name(first), written(&file, bytes).map_err(failed)?))
+    });
+    lengths.collect()
+}
+
 /// The lines of a segment from the last to the first.
 #[derive(Debug)]
 pub(super) struct Backward<'f> {

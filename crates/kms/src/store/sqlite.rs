@@ -58,6 +58,34 @@ impl SqliteStore {
         // A panic elsewhere cannot leave a transaction open: dropping one rolls it back.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Writes a copy of everything as it is now to a new file.
+    ///
+    /// # Errors
+    /// As the other methods; also when there is a file of that name.
+    pub fn snapshot(&self, path: &Path) -> Result<(), StoreError> {
+        let inner = self.inner();
+        let copied = inner
+            .connection
+            .execute("VACUUM INTO ?1", [path.to_string_lossy().as_ref()]);
+        copied.map(drop).map_err(translate)
+    }
+
+    /// Looks at every page and index.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when something does not fit.
+    pub fn check_integrity(&self) -> Result<(), StoreError> {
+        let inner = self.inner();
+        let told: String = inner
+            .connection
+            .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+            .map_err(translate)?;
+        match told.as_str() {
+            "ok" => Ok(()),
+            _ => Err(StoreError::Corrupt(told)),
+        }
+    }
 }
 
 impl Store for SqliteStore {
