@@ -30,7 +30,7 @@ impl Server {
         let dev = more.contains(&"--dev");
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let told = lines
-            .take(if dev { 4 } else { 5 })
+            .take(if dev { 5 } else { 6 })
             .map(|line| {
                 let line = line.unwrap();
                 let (name, value) = line.split_once('=').unwrap();
