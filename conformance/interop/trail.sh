@@ -69,6 +69,71 @@ nothing_is_written() {
     grep -q NoSuchBucket "$T/why"
 }
 
+# --- waxseal's own verifier, with the public key alone ---
+
+own_verifier() { # [trail or log]
+    wax audit verify --public-key "$T/key.pem" --trail "$trail"
+}
+key_is_enough() {
+    wax audit public-key >"$T/key.pem"
+    openssl pkey -pubin -in "$T/key.pem" -noout
+    # The key is the one that CloudTrail's API gives.
+    aws cloudtrail list-public-keys --query 'PublicKeyList[0].Value' | base64 -d >"$T/key.der"
+    openssl rsa -pubin -in "$T/key.pem" -RSAPublicKey_out -outform DER 2>/dev/null | cmp - "$T/key.der"
+    WAXSEAL_HOME=/nonexistent own_verifier | grep -q "under $HOURS digests"
+    wax audit verify --public-key "$T/key.pem"
+}
+a_log_without_its_end_is_found() {
+    cp -r "$WAXSEAL_HOME" "$T/cut"
+    local last
+    last=$(find "$T/cut/audit" -maxdepth 1 -name '*.jsonl' | sort | tail -1)
+    head -n 20 "$last" >"$T/short" && cp "$T/short" "$last"
+    WAXSEAL_HOME=$T/cut wax audit verify
+    WAXSEAL_HOME=$T/cut fails wax audit verify --public-key "$T/key.pem" 2>"$T/why"
+    grep -q 'the log has lost its end' "$T/why"
+}
+# 200 changes of one byte anywhere, and files that are removed or put beside: each is found.
+own_verifier_finds_changes() {
+    "$PY" - "$WAXSEAL" "$trail" "$T/key.pem" <<'END'
+import pathlib, random, subprocess, sys
+waxseal, trail, key = sys.argv[1:]
+random.seed(1)
+files = sorted(path for path in pathlib.Path(trail).rglob("*") if path.is_file() and path.name != "lock")
+def verify():
+    command = [waxseal, "audit", "verify", "--public-key", key, "--trail", trail]
+    return subprocess.run(command, capture_output=True, text=True)
+def expect(found, what):
+    run = verify()
+    assert (run.returncode == 3) == found, (what, run)
+# A gzip header has a time and a system that nobody relies on.
+free = range(3, 10)
+for _ in range(200):
+    path = random.choice(files)
+    data = path.read_bytes()
+    at = random.randrange(len(data))
+    if path.suffix == ".gz" and at in free:
+        continue
+    path.write_bytes(data[:at] + bytes([data[at] ^ (1 << random.randrange(8))]) + data[at + 1 :])
+    expect(True, (path, at))
+    path.write_bytes(data)
+for path in files[:6] + files[30:36] + files[-6:]:
+    data = path.read_bytes()
+    path.unlink()
+    # The newest digest and its signature can go without a trace: nothing speaks of them yet.
+    run = verify()
+    assert run.returncode == 3, (path, run)
+    path.write_bytes(data + b"\0")
+    expect(True, path)
+    path.write_bytes(data)
+log = next(path for path in files if "/CloudTrail/" in str(path))
+extra = log.with_name("extra.json.gz")
+extra.write_bytes(log.read_bytes())
+expect(True, extra)
+extra.unlink()
+expect(False, "nothing")
+END
+}
+
 # bent FILE COMMAND…: what COMMAND does to FILE is found, and the file is as before afterwards.
 bent() {
     local file=$1
@@ -117,5 +182,9 @@ check "aws cloudtrail: lookup-events, and audit list, filter" events_are_found
 check "a user sees the trail once a policy says so" strangers_see_nothing
 check "the trail can only be read" nothing_is_written
 check "aws cloudtrail validate-logs: changes are found" changes_are_found
+
+check "audit verify: the public key is enough" key_is_enough
+check "audit verify: a log that lost its end is found" a_log_without_its_end_is_found
+check "audit verify: changes are found" own_verifier_finds_changes
 
 finish

@@ -576,8 +576,19 @@ pub(crate) enum Audit {
     /// Deliver what was recorded until the last full hour to the trail, with a signed digest; a
     /// server does it by itself
     Deliver,
-    /// Verify the chain of hashes that ties each record to the one before it
-    Verify,
+    /// Verify the chain of hashes that ties each record to the one before it; with --public-key the
+    /// trail as well, and that the log has all that was delivered
+    Verify {
+        /// The public key of the trail's digests, in PEM (audit public-key)
+        #[arg(long, value_name = "FILE")]
+        public_key: Option<PathBuf>,
+        /// A copy of the trail, with AWSLogs in it; no data directory is needed then [default: that
+        /// of the data directory]
+        #[arg(long, value_name = "DIR", requires = "public_key")]
+        trail: Option<PathBuf>,
+    },
+    /// Print the public key that the trail's digests are verified with, in PEM
+    PublicKey,
 }
 
 /// Which records are listed: those that everything given fits.

@@ -44,8 +44,8 @@ mod segment;
 mod verify;
 mod writer;
 
-pub(crate) use event::timestamp;
 pub use event::{Event, EventError, Resource};
+pub(crate) use event::{Link, timestamp};
 pub use log::{AuditLog, Exclusive, Receipt, Ticket};
 pub use records::{Record, Records, records, records_after};
 pub(crate) use segment::written_segments;

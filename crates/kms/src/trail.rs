@@ -20,6 +20,10 @@
 //! Files are complete and durable before they have their names, and the digest is the last of them.
 //! What was delivered is noted in the store; a crash before that delivers the same hour again.
 
+mod verify;
+
+pub use verify::{TrailError, VerifiedTrail, verify};
+
 use crate::audit::{self, Record, timestamp};
 use crate::engine::{Engine, internal};
 use crate::store::{Batch, Expect};
@@ -46,9 +50,11 @@ pub const TRAIL: &str = "waxseal";
 
 const STATE_DOCUMENT: &str = "trail/state";
 const KEY_DOCUMENT: &str = "trail/key";
-/// The folder in that of the audit log.
-const FOLDER: &str = "trail";
+/// The folder of the trail in that of the audit log.
+pub const FOLDER: &str = "trail";
 const HOUR: i64 = 3_600;
+/// `20260131T2359`
+const MINUTE_CHARS: usize = 13;
 /// The most records of a file.
 const FILE_RECORDS_MAX: usize = 50_000;
 const SIGNATURE_SUFFIX: &str = ".signature";
@@ -125,6 +131,18 @@ pub(crate) struct Found {
 }
 
 impl Engine {
+    /// The public key that digests are verified with, as SubjectPublicKeyInfo in DER; there is none
+    /// before the first digest.
+    ///
+    /// # Errors
+    /// `KMSInternalException` when the store cannot be read.
+    pub fn digest_public_key(&self) -> Result<Option<Vec<u8>>, KmsError> {
+        let Some((_, record)) = self.kept::<KeyRecord>(KEY_DOCUMENT)? else {
+            return Ok(None);
+        };
+        pair(&record)?.spki().map(Some).map_err(internal)
+    }
+
     /// The trail's ARN.
     pub(crate) fn trail_arn(&self) -> String {
         let home = self.home();
@@ -336,9 +354,9 @@ impl<'e> Delivery<'e> {
         let home = self.engine.home();
         let (account, region) = (&home.account, &home.region);
         let key = format!(
-            "AWSLogs/{account}/CloudTrail/{region}/{}/{account}_CloudTrail_{region}_{}_{sequence:016}.json.gz",
+            "AWSLogs/{account}/CloudTrail/{region}/{}/{account}_CloudTrail_{region}_{}Z_{sequence:016}.json.gz",
             day(self.end),
-            &compact(self.end)[..13].replace('Z', ""),
+            &compact(self.end)[..MINUTE_CHARS],
         );
         let file = self.folder.create(&key)?;
         Ok(Writing {
@@ -535,8 +553,9 @@ impl Folder {
             Err(error) => return Err(error),
         };
         let signature = self.0.join(format!("{key}{SIGNATURE_SUFFIX}"));
-        let signature = match std::fs::read_to_string(signature) {
-            Ok(signature) => Some(signature),
+        let signature = match std::fs::read(signature) {
+            // What is no text is no signature either.
+            Ok(signature) => Some(String::from_utf8_lossy(&signature).into_owned()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };

@@ -11,11 +11,23 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use waxseal_kms::audit::{AuditError, Record, VerifyError, records, verify};
+use waxseal_core::crypto::hash::sha256;
+use waxseal_core::crypto::pem::spki_pem;
+use waxseal_core::crypto::rsa::RsaVerifyingKey;
+use waxseal_kms::audit::{AuditError, Record, VerifyError, records, records_after, verify};
 use waxseal_kms::home::EmbeddedHome;
+use waxseal_kms::trail::{self, TrailError, VerifiedTrail};
 
 /// Runs one of the commands.
 pub(super) fn run(command: Audit, session: &Session) -> Result<(), Failure> {
+    if let Audit::Verify {
+        public_key: Some(key),
+        trail: Some(folder),
+    } = &command
+    {
+        let verified = verified_trail(folder, key)?;
+        return tell_trail(&verified, session);
+    }
     let log = log(session)?;
     match command {
         Audit::List { last, filter } => {
@@ -23,7 +35,14 @@ pub(super) fn run(command: Audit, session: &Session) -> Result<(), Failure> {
             list(&log, last, &filter, session)
         }
         Audit::Deliver => deliver(session),
-        Audit::Verify => verified(&log, session),
+        Audit::Verify { public_key, .. } => {
+            verified(&log, session)?;
+            match public_key {
+                Some(key) => with_trail(&log, &key, session),
+                None => Ok(()),
+            }
+        }
+        Audit::PublicKey => public_key(session),
     }
 }
 
@@ -181,6 +200,90 @@ fn verified(log: &Path, session: &Session) -> Result<(), Failure> {
         verified.segments,
     );
     told.map_err(|error| Failure::io("write", "stdout", &error))
+}
+
+fn public_key(session: &Session) -> Result<(), Failure> {
+    let key = embedded::open(&session.world)?
+        .engine()
+        .digest_public_key()?;
+    let der = key.ok_or_else(|| {
+        Failure::configuration(
+            "there is no digest yet, and so no key",
+            "a server delivers each hour; waxseal audit deliver does it now, once an hour is over",
+        )
+    })?;
+    let pem = spki_pem(&der);
+    if session.report.json {
+        session.report.item(&json!({ "publicKey": pem }), false);
+        return Ok(());
+    }
+    let written = std::io::stdout().lock().write_all(pem.as_bytes());
+    written.map_err(|error| Failure::io("write", "stdout", &error))
+}
+
+fn verified_trail(folder: &Path, key: &Path) -> Result<VerifiedTrail, Failure> {
+    let name = key.display().to_string();
+    let text = std::fs::read(key).map_err(|error| Failure::io("read", &name, &error))?;
+    let key = RsaVerifyingKey::from_pem(&text).map_err(|error| {
+        Failure::configuration(
+            format!("{name}: {error}"),
+            "give the public key of the trail's digests: waxseal audit public-key",
+        )
+    })?;
+    trail::verify(folder, &key).map_err(|error| match error {
+        TrailError::Io(error) => Failure::io("read", &folder.display().to_string(), &error),
+        broken => Failure::new(
+            Exit::Unauthentic,
+            broken.to_string(),
+            "what was delivered from there on cannot be trusted; compare it with a copy kept elsewhere",
+        ),
+    })
+}
+
+/// The trail of the log's own folder, and that the log has all that was delivered.
+fn with_trail(log: &Path, key: &Path, session: &Session) -> Result<(), Failure> {
+    let verified = verified_trail(&log.join(trail::FOLDER), key)?;
+    let before = verified.records.saturating_sub(1);
+    let delivered = records_after(log, before).next().transpose();
+    let delivered = delivered.map_err(|error| unreadable(&error))?;
+    let is_there = verified.records == 0
+        || delivered.is_some_and(|record| {
+            record.sequence == verified.records
+                && sha256(&[record.line.as_bytes()]) == verified.head
+        });
+    if !is_there {
+        return Err(Failure::new(
+            Exit::Unauthentic,
+            format!(
+                "the log has lost its end, or is another one: record {}, which was delivered, is not in it",
+                verified.records
+            ),
+            "take the records from the trail; compare the log with a copy kept elsewhere",
+        ));
+    }
+    tell_trail(&verified, session)
+}
+
+fn tell_trail(verified: &VerifiedTrail, session: &Session) -> Result<(), Failure> {
+    let VerifiedTrail {
+        digests,
+        files,
+        records,
+        head,
+        end,
+    } = verified;
+    let head = hex::encode(head);
+    session.tell(
+        &format!(
+            "{records} records in {files} files under {digests} digests until {end}: the trail holds; \
+             head {head}"
+        ),
+        || {
+            json!({
+                "digests": digests, "files": files, "records": records, "head": head, "until": end,
+            })
+        },
+    )
 }
 
 fn unreadable(error: &AuditError) -> Failure {

@@ -118,3 +118,11 @@ fn sections(text: &[u8]) -> Result<Vec<Section>, KeyError> {
     }
     Ok(sections)
 }
+
+/// A SubjectPublicKeyInfo as a section `PUBLIC KEY` (RFC 7468).
+pub fn spki_pem(der: &[u8]) -> String {
+    pem::encode_config(
+        &pem::Pem::new("PUBLIC KEY", der),
+        pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF),
+    )
+}

@@ -16,6 +16,7 @@ use aws_lc_rs::rsa::{
     Pkcs1PrivateDecryptingKey, Pkcs1PublicEncryptingKey, PrivateDecryptingKey, PublicEncryptingKey,
     PublicKey,
 };
+use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256};
 use std::fmt;
 use std::str::FromStr;
 
@@ -84,6 +85,33 @@ impl FromStr for RsaPadding {
     fn from_str(text: &str) -> Result<Self, UnknownPadding> {
         let known = Self::ALL.into_iter().find(|padding| padding.name() == text);
         known.ok_or_else(|| UnknownPadding(text.to_owned()))
+    }
+}
+
+/// A key that verifies RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017, section 8.2).
+#[derive(Debug)]
+pub struct RsaVerifyingKey(ParsedPublicKey);
+
+impl RsaVerifyingKey {
+    /// Reads the one public key in a PEM text (`PUBLIC KEY` or `RSA PUBLIC KEY`), 2,048 to 8,192 bits.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn from_pem(text: &[u8]) -> Result<Self, KeyError> {
+        let missing = KeyError::Missing("public key");
+        let (_, public) = pem::keys(text)?;
+        let section = public.ok_or(missing)?;
+        let key = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, section.der.expose());
+        Ok(Self(key.map_err(|error| refused("RSA public key", error))?))
+    }
+
+    /// Verifies.
+    ///
+    /// # Errors
+    /// [`Unauthentic`] for a wrong signature.
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), Unauthentic> {
+        let verified = self.0.verify_sig(message, signature);
+        verified.map_err(|_| Unauthentic)
     }
 }
 

@@ -238,7 +238,7 @@ pub(crate) fn timestamp(time: OffsetDateTime) -> String {
 
 /// What the log itself needs to know of a line that was read.
 #[derive(Debug, Deserialize)]
-pub(super) struct Link<'a> {
+pub(crate) struct Link<'a> {
     #[serde(rename = "eventID", borrow)]
     pub(super) event_id: Cow<'a, str>,
     #[serde(rename = "additionalEventData", borrow)]
@@ -253,17 +253,17 @@ struct Chain<'a> {
 }
 
 impl<'a> Link<'a> {
-    pub(super) fn parse(line: &'a [u8]) -> Result<Self, String> {
+    pub(crate) fn parse(line: &'a [u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(line).map_err(|error| error.to_string())?;
         serde_json::from_str(text).map_err(|error| error.to_string())
     }
 
-    pub(super) fn sequence(&self) -> u64 {
+    pub(crate) fn sequence(&self) -> u64 {
         self.chain.sequence
     }
 
     /// Whether `previous` is the hash that this line names, letter by letter.
-    pub(super) fn follows(&self, previous: &[u8; 32]) -> bool {
+    pub(crate) fn follows(&self, previous: &[u8; 32]) -> bool {
         self.chain.previous_hash == hex::encode(previous)
     }
 }

@@ -124,8 +124,8 @@ impl Meets for LookupEventsRequest {
         let time = seconds(record);
         let is_in_time = self.start_time.is_none_or(|start| time >= start.0)
             && self.end_time.is_none_or(|end| time <= end.0);
+        let found = about(record);
         let has = |attribute: &LookupAttribute| {
-            let found = event(record);
             let value = &attribute.value;
             let resource = |of: fn(&FoundResource) -> &String| {
                 found.resources.iter().any(|one| of(one) == value)
@@ -153,6 +153,14 @@ fn seconds(record: &Record) -> f64 {
 }
 
 fn event(record: &Record) -> FoundEvent {
+    FoundEvent {
+        event: record.line.clone(),
+        ..about(record)
+    }
+}
+
+/// An event, without all of it.
+fn about(record: &Record) -> FoundEvent {
     let text = |path: &str| record.event.pointer(path)?.as_str().map(str::to_owned);
     let resources = record.event.get("resources").and_then(Value::as_array);
     let resource = |one: &Value| FoundResource {
@@ -172,7 +180,7 @@ fn event(record: &Record) -> FoundEvent {
         source: text("/eventSource").unwrap_or_default(),
         username: text("/userIdentity/userName").or_else(session),
         resources: resources.into_iter().flatten().map(resource).collect(),
-        event: record.line.clone(),
+        event: String::new(),
     }
 }
 
