@@ -8,18 +8,21 @@
 //! ```
 //!
 //! * [`request`]: those types. [`caller`]: who calls. [`principals`]: whom a credential stands for.
+//!   [`federation`]: whom a token does. [`attestation`]: enclaves that answers are encrypted for.
 //! * [`authorize`]: who may do what; default deny.
 //! * [`explain`]: why, for whoever asks.
 //! * [`engine`]: [`Engine`], which runs requests one after the other on a snapshot of the state.
 //! * [`op`]: one function for each operation. [`policy`]: policies, evaluated as AWS does.
 //! * [`dispatch`]: a request as a name and bytes.
 //! * [`blob`]: the ciphertext blob, byte by byte. [`seal`]: rows at rest.
-//! * [`store`]: state as documents under keys. [`audit`]: the hash-chained log.
+//! * [`store`]: state as documents under keys. [`audit`]: the hash-chained log. [`trail`]: the same as
+//!   signed files. [`backup`]: copies of it all.
 //! * [`seed`]: keys and principals that are planted, for development.
 //! * [`root`]: what the hierarchy hangs from. [`home`]: the directory of an embedded KMS.
 //! * [`keyring`]: the engine as a [`Keyring`](waxseal_core::Keyring).
 //!
-//! Time and randomness are handed in. Files are touched only in [`home`], [`store`] and [`audit`].
+//! Time and randomness are handed in. Files are touched only in [`home`], [`store`], [`audit`], [`trail`]
+//! and [`backup`].
 
 pub mod attestation;
 pub mod audit;
