@@ -9,10 +9,8 @@
 
 mod support;
 
-use std::io::Write as _;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
-use support::Place;
+use support::{Place, outcome};
 
 /// The drill: while eight threads use and change keys, copies are taken; each is restored elsewhere,
 /// opens what was sealed before it was begun, and its log verifies.
@@ -63,26 +61,12 @@ fn copies_of_a_home_in_use_restore_to_homes_that_open() {
             )
             .unwrap();
             let run = |arguments: &[&str], input: &[u8]| {
-                let mut child = place
-                    .waxseal()
-                    .env("WAXSEAL_HOME", &elsewhere)
-                    .args(arguments)
-                    .stdin(Stdio::piped())
-                    .stdout(Stdio::piped())
-                    .stderr(Stdio::piped())
-                    .spawn()
-                    .unwrap();
-                child.stdin.take().unwrap().write_all(input).unwrap();
-                let output = child.wait_with_output().unwrap();
-                assert!(
-                    output.status.success(),
-                    "{arguments:?}: {}",
-                    String::from_utf8_lossy(&output.stderr)
-                );
-                output.stdout
+                let mut command = place.waxseal();
+                command.env("WAXSEAL_HOME", &elsewhere);
+                outcome(command.args(arguments), input).ok()
             };
             assert_eq!(
-                run(&["decrypt"], sealed.stdout()),
+                run(&["decrypt"], sealed.stdout()).stdout(),
                 format!("round {round}").as_bytes()
             );
             run(&["audit", "verify"], b"");

@@ -8,7 +8,7 @@ mod support;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
-use support::Place;
+use support::{Place, outcome};
 
 struct Server {
     child: Child,
@@ -82,17 +82,6 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn outcome(command: &mut Command, stdin: &[u8]) -> support::Outcome {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(stdin).unwrap();
-    support::Outcome(child.wait_with_output().unwrap())
 }
 
 fn unsigned(operation: &str, body: &str) -> String {

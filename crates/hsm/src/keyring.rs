@@ -19,7 +19,7 @@ use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use std::sync::{Arc, Mutex, PoisonError};
 use waxseal_core::crypto::random::{self, Entropy};
-use waxseal_core::keyring::{BoxFuture, Generated, Unwrapped};
+use waxseal_core::keyring::{BoxFuture, Generated, Unwrapped, fresh_data_key};
 use waxseal_core::{
     DataKey, EncryptedDataKey, EncryptionContext, Keyring, KeyringError, SecretBytes,
 };
@@ -231,10 +231,8 @@ impl Keyring for HsmKeyring {
         context: &'a EncryptionContext,
     ) -> BoxFuture<'a, Result<Generated, KeyringError>> {
         Box::pin(async move {
-            let mut bytes = SecretBytes::zeroed(key_bytes);
-            let filled = self.entropy.fill(bytes.expose_mut());
-            filled.map_err(|error| self.failed(error.to_string()))?;
-            let key = DataKey::new(bytes);
+            let label = || self.uri.object.clone();
+            let key = fresh_data_key(key_bytes, self.entropy.as_ref(), label)?;
             let encrypted = vec![self.seal(&key, context)?];
             Ok(Generated { key, encrypted })
         })

@@ -12,6 +12,7 @@
 //! whose record is not in the log yet is in the store with it.
 
 use crate::audit::{self, AuditError, AuditLog, VerifyError};
+use crate::files::{make_directory, sync_directory};
 use crate::root::{RootError, RootKind, RootRecord};
 use crate::store::{SqliteStore, StoreError};
 use crate::trail;
@@ -129,7 +130,7 @@ pub fn backup(directory: &Path, out: &mut dyn Write) -> Result<Manifest, BackupE
     let held = log.exclusive()?;
     SqliteStore::open(&store)?.snapshot(&snapshot)?;
     let segments = audit::written_segments(&directory.join(AUDIT))?;
-    let records = held.next_sequence() - 1;
+    let (records, head) = (held.next_sequence() - 1, held.head());
     drop(held);
 
     let root = RootRecord::read(&SqliteStore::open(&snapshot)?)?;
@@ -143,7 +144,6 @@ pub fn backup(directory: &Path, out: &mut dyn Write) -> Result<Manifest, BackupE
         let path = directory.join(AUDIT).join(&name);
         sources.push((format!("{AUDIT}/{name}"), path, None));
     }
-    let mut head = [0; 32];
     let mut files = Vec::with_capacity(sources.len());
     for (name, path, limit) in &sources {
         let (bytes, hash) = hashed(path, *limit)?;
@@ -152,13 +152,6 @@ pub fn backup(directory: &Path, out: &mut dyn Write) -> Result<Manifest, BackupE
             bytes,
             sha256: hex::encode(hash),
         });
-    }
-    for record in audit::records_after(&directory.join(AUDIT), records.saturating_sub(1)) {
-        let record = record?;
-        if record.sequence == records {
-            head = waxseal_core::crypto::hash::sha256(&[record.line.as_bytes()]);
-            break;
-        }
     }
     let manifest = Manifest {
         format: FORMAT.to_owned(),
@@ -235,8 +228,15 @@ pub fn restore(archive: &mut dyn Read, directory: &Path) -> Result<Manifest, Bac
     let (stage, manifest) = unpacked(archive, directory)?;
     // An empty folder may be replaced by this one.
     std::fs::rename(&stage.0, directory).map_err(at(directory))?;
-    sync_above(directory)?;
+    let above = above(directory);
+    sync_directory(above).map_err(at(above))?;
     Ok(manifest)
+}
+
+/// The directory that a path is in.
+fn above(path: &Path) -> &Path {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    above.unwrap_or(Path::new("."))
 }
 
 /// Verifies an archive as [`restore`] does, beside `directory`, and makes nothing.
@@ -333,10 +333,7 @@ fn is_one_of_ours(path: &str) -> bool {
 }
 
 fn unpack(entry: &mut dyn Read, path: &Path) -> Result<(u64, [u8; 32]), BackupError> {
-    if let Some(above) = path.parent() {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(above);
-        made.map_err(at(above))?;
-    }
+    make_directory(above(path)).map_err(at(path))?;
     let mut options = OpenOptions::new();
     let options = options.write(true).create_new(true).mode(0o600);
     let mut file = options.open(path).map_err(at(path))?;
@@ -354,11 +351,4 @@ fn unpack(entry: &mut dyn Read, path: &Path) -> Result<(u64, [u8; 32]), BackupEr
     }
     file.sync_all().map_err(at(path))?;
     Ok((bytes, hash.finish()))
-}
-
-fn sync_above(path: &Path) -> Result<(), BackupError> {
-    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
-    let above = above.unwrap_or(Path::new("."));
-    let synced = File::open(above).and_then(|above| above.sync_all());
-    synced.map_err(at(above))
 }

@@ -467,6 +467,17 @@ impl Engine {
         self.parts.store.scan(prefix).map_err(internal)
     }
 
+    /// All entries whose documents begin with `prefix`, in the order of their keys.
+    pub(crate) fn entries(
+        &self,
+        prefix: &str,
+        read: fn(&Self, &Document) -> Result<Entry, KmsError>,
+    ) -> Result<Vec<Entry>, KmsError> {
+        let documents = self.scan(prefix)?.into_iter();
+        let entries = documents.map(|document| self.cached(&document.key, read));
+        entries.filter_map(Result::transpose).collect()
+    }
+
     pub(crate) fn document(&self, key: &str) -> Result<Option<Document>, KmsError> {
         self.parts.store.get(key).map_err(internal)
     }

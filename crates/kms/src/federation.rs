@@ -48,7 +48,7 @@ pub struct ProviderEntry {
 
 impl ProviderEntry {
     pub(crate) fn url(&self) -> String {
-        format!("{SCHEME}{}", self.name)
+        url_of(&self.name)
     }
 
     fn read(engine: &Engine, document: &Document) -> Result<Entry, KmsError> {
@@ -58,7 +58,7 @@ impl ProviderEntry {
         let name = parts.next().unwrap_or_default().to_owned();
         let partition = &engine.home().partition;
         Ok(Entry::Provider(Arc::new(Self {
-            arn: format!("arn:{partition}:iam::{account}:oidc-provider/{name}"),
+            arn: arn(partition, account, &name),
             keys: TokenKeys::parse(&record.keys).map_err(internal)?,
             name,
             record,
@@ -70,6 +70,16 @@ impl ProviderEntry {
 /// What the documents of an account's providers begin with.
 pub(crate) fn prefix(account: &str) -> String {
     format!("oidc/{account}/")
+}
+
+/// The ARN of a provider.
+pub(crate) fn arn(partition: &str, account: &str, name: &str) -> String {
+    format!("arn:{partition}:iam::{account}:oidc-provider/{name}")
+}
+
+/// The issuer, as its tokens have it.
+fn url_of(name: &str) -> String {
+    format!("{SCHEME}{name}")
 }
 
 /// The issuer without its scheme.
@@ -95,7 +105,7 @@ pub(crate) struct Federated {
 impl Federated {
     /// The issuer, as its tokens have it.
     pub(crate) fn url(&self) -> String {
-        format!("{SCHEME}{}", self.issuer)
+        url_of(&self.issuer)
     }
 }
 
@@ -113,13 +123,12 @@ impl Engine {
     }
 
     pub(crate) fn providers(&self, account: &str) -> Result<Vec<Arc<ProviderEntry>>, KmsError> {
-        let mut found = Vec::new();
-        for document in self.scan(&prefix(account))? {
-            if let Some(Entry::Provider(entry)) = self.cached(&document.key, ProviderEntry::read)? {
-                found.push(entry);
-            }
-        }
-        Ok(found)
+        let read = self.entries(&prefix(account), ProviderEntry::read)?;
+        let entries = read.into_iter().filter_map(|entry| match entry {
+            Entry::Provider(entry) => Some(entry),
+            _ => None,
+        });
+        Ok(entries.collect())
     }
 
     /// Whom the token of a request stands for: a web identity, which may do nothing but assume the

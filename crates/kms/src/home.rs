@@ -13,11 +13,12 @@
 use crate::audit::{AuditError, AuditLog};
 use crate::clock::SystemClock;
 use crate::engine::{Engine, Parts};
+use crate::files::{self, sync_directory};
 use crate::root::{RootError, RootKind, RootRecord};
 use crate::store::{SqliteStore, StoreError};
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use waxseal_core::arn::Home;
@@ -373,23 +374,17 @@ fn write_secret(directory: &Path, path: &Path, secret: &SecretBytes) -> Result<(
     file.write_all(secret.expose()).map_err(io)?;
     file.sync_all().map_err(io)?;
     std::fs::rename(&temporary, path).map_err(io)?;
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(io)
+    sync_directory(directory).map_err(io)
 }
 
 fn make_directory(directory: &Path) -> Result<(), HomeError> {
     if directory.is_dir() {
         return Ok(());
     }
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(|source| HomeError::Io {
-            path: directory.to_owned(),
-            source,
-        })
+    files::make_directory(directory).map_err(|source| HomeError::Io {
+        path: directory.to_owned(),
+        source,
+    })
 }
 
 /// Held until the file is dropped; the system lets go of it when the process ends.

@@ -35,6 +35,7 @@ pub mod dispatch;
 pub mod engine;
 pub mod explain;
 pub mod federation;
+mod files;
 pub mod home;
 pub mod keyring;
 mod model;

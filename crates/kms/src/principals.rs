@@ -329,15 +329,12 @@ impl Engine {
         sort: Sort,
         account: &str,
     ) -> Result<Vec<Arc<PrincipalEntry>>, KmsError> {
-        let mut found = Vec::new();
-        for document in self.scan(&sort.prefix(account))? {
-            if let Some(Entry::Principal(entry)) =
-                self.cached(&document.key, PrincipalEntry::read)?
-            {
-                found.push(entry);
-            }
-        }
-        Ok(found)
+        let read = self.entries(&sort.prefix(account), PrincipalEntry::read)?;
+        let entries = read.into_iter().filter_map(|entry| match entry {
+            Entry::Principal(entry) => Some(entry),
+            _ => None,
+        });
+        Ok(entries.collect())
     }
 
     /// The token of a session with this access key id.

@@ -26,14 +26,15 @@ pub use verify::{TrailError, VerifiedTrail, verify};
 
 use crate::audit::{self, Record, timestamp};
 use crate::engine::{Engine, internal};
+use crate::files::{make_directory, sync_directory};
 use crate::store::{Batch, Expect};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -205,7 +206,7 @@ impl Engine {
             if record.sequence > durable || delivery.is_later(&record) {
                 break;
             }
-            delivery.add(&record).map_err(internal)?;
+            delivery.add(record).map_err(internal)?;
         }
         let next = delivery.finish(&state)?;
         self.keep(STATE_DOCUMENT, Expect::Revision(revision), &next)?;
@@ -281,7 +282,7 @@ struct Delivery<'e> {
     end: OffsetDateTime,
     file: Option<Writing>,
     files: Vec<LogFile>,
-    last: Option<(u64, String)>,
+    last: Option<Record>,
 }
 
 /// A file that is being written.
@@ -321,8 +322,8 @@ impl<'e> Delivery<'e> {
         time.is_ok_and(|time| time >= self.end)
     }
 
-    fn add(&mut self, record: &Record) -> io::Result<()> {
-        let time = time_of(record).to_owned();
+    fn add(&mut self, record: Record) -> io::Result<()> {
+        let time = time_of(&record).to_owned();
         let mut file = match self.file.take() {
             Some(file) => file,
             None => self.begin(record.sequence, &time)?,
@@ -341,8 +342,7 @@ impl<'e> Delivery<'e> {
         if time > file.newest {
             file.newest.clone_from(&time);
         }
-        let hash = hex::encode(sha256(&[record.line.as_bytes()]));
-        self.last = Some((record.sequence, hash));
+        self.last = Some(record);
         match file.records < FILE_RECORDS_MAX {
             true => self.file = Some(file),
             false => self.end_file(file)?,
@@ -405,6 +405,9 @@ impl<'e> Delivery<'e> {
         let oldest = self.files.iter().map(|file| &file.oldest_event_time).min();
         let newest = self.files.iter().map(|file| &file.newest_event_time).max();
         let previous = state.previous.as_ref();
+        let last = self.last.as_ref();
+        let sequence = last.map_or(state.sequence, |last| last.sequence);
+        let last_hash = last.map(|last| hex::encode(sha256(&[last.line.as_bytes()])));
         let digest = json!({
             "awsAccountId": account,
             "digestStartTime": timestamp(begin),
@@ -421,8 +424,8 @@ impl<'e> Delivery<'e> {
             "previousDigestHashAlgorithm": previous.map(|_| "SHA-256"),
             "previousDigestSignature": previous.map(|previous| &previous.signature),
             "logFiles": self.files,
-            "waxsealLastSequence": self.last.as_ref().map_or(state.sequence, |last| last.0),
-            "waxsealLastRecordHash": self.last.as_ref().map(|last| &last.1),
+            "waxsealLastSequence": sequence,
+            "waxsealLastRecordHash": last_hash,
         });
         let digest = digest.to_string();
         let hash = hex::encode(sha256(&[digest.as_bytes()]));
@@ -443,7 +446,7 @@ impl<'e> Delivery<'e> {
             })
             .map_err(internal)?;
         Ok(State {
-            sequence: self.last.map_or(state.sequence, |last| last.0),
+            sequence,
             end: self.end.unix_timestamp(),
             previous: Some(Previous {
                 object,
@@ -475,7 +478,7 @@ struct Folder(PathBuf);
 impl Folder {
     /// Held by the one who delivers.
     fn lock(&self) -> io::Result<Option<File>> {
-        make(&self.0)?;
+        make_directory(&self.0)?;
         let mut options = OpenOptions::new();
         let options = options.write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(self.0.join("lock"))?;
@@ -489,7 +492,7 @@ impl Folder {
     fn create(&self, key: &str) -> io::Result<File> {
         let path = self.0.join(format!("{key}{NEW_SUFFIX}"));
         if let Some(parent) = path.parent() {
-            make(parent)?;
+            make_directory(parent)?;
         }
         let mut options = OpenOptions::new();
         let options = options.write(true).create(true).truncate(true).mode(0o600);
@@ -502,7 +505,7 @@ impl Folder {
         let path = self.0.join(key);
         std::fs::rename(self.0.join(format!("{key}{NEW_SUFFIX}")), &path)?;
         match path.parent() {
-            Some(parent) => File::open(parent)?.sync_all(),
+            Some(parent) => sync_directory(parent),
             None => Ok(()),
         }
     }
@@ -584,11 +587,4 @@ pub(crate) fn delivered(audit: &Path) -> io::Result<Vec<String>> {
 /// Whether a file is one of the bucket, and not one beside it.
 fn is_object(key: &str) -> bool {
     key.ends_with(".json.gz")
-}
-
-fn make(directory: &Path) -> io::Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
 }

@@ -233,26 +233,27 @@ impl Front {
         let call = S3Call::parse(request.path, request.query);
         let name = call.as_ref().map(S3Call::name).unwrap_or_default();
         let engine = self.engine();
-        let answered = match self.admit(&engine, request, from, trail::S3) {
-            Err(error) => {
-                let refused = self.stranger(&engine, request, from, (trail::S3, name), error);
-                refused.map(|refused| (refused.request_id, refused.result.map(Sent::text)))
-            }
-            Ok((caller, region)) => match call {
-                Err(error) => {
-                    let refused = engine.refuse(&caller, (trail::S3, &region), name, error);
-                    refused.map(|refused| (refused.request_id, refused.result.map(Sent::text)))
-                }
-                Ok(S3Call::GetBucketLocation(input)) => {
-                    sent(&engine, caller, &region, input, |answer| {
+        let refused = |refused: Answered| (refused.request_id, refused.result.map(Sent::text));
+        let answered = match (self.admit(&engine, request, from, trail::S3), call) {
+            (Err(error), _) => self
+                .stranger(&engine, request, from, (trail::S3, name), error)
+                .map(refused),
+            (Ok((caller, region)), Err(error)) => engine
+                .refuse(&caller, (trail::S3, &region), name, error)
+                .map(refused),
+            (Ok((caller, region)), Ok(call)) => match call {
+                S3Call::GetBucketLocation(input) => {
+                    performed(&engine, caller, &region, input, |_, answer| {
                         Sent::xml(answer.xml())
                     })
                 }
-                Ok(S3Call::ListObjects(input)) => sent(&engine, caller, &region, input, |answer| {
-                    Sent::xml(answer.xml())
-                }),
-                Ok(S3Call::GetObject(input)) => {
-                    sent(&engine, caller, &region, input, |answer| Sent {
+                S3Call::ListObjects(input) => {
+                    performed(&engine, caller, &region, input, |_, answer| {
+                        Sent::xml(answer.xml())
+                    })
+                }
+                S3Call::GetObject(input) => {
+                    performed(&engine, caller, &region, input, |_, answer| Sent {
                         body: SecretBytes::new(answer.body.0),
                         content_type: "application/octet-stream",
                         signature: answer.signature,
@@ -535,11 +536,24 @@ fn sts_answer<O: Perform>(
 where
     O::Output: sts::Answer,
 {
+    let (request_id, result) = performed(engine, caller, region, input, |id, answer| {
+        sts::output(O::NAME, id, &answer)
+    })?;
+    Ok(Answered { request_id, result })
+}
+
+/// The id of a request and what `send` makes of its answer.
+fn performed<O: Perform, T>(
+    engine: &Engine,
+    caller: Caller,
+    region: &str,
+    input: O,
+    send: impl FnOnce(&str, O::Output) -> T,
+) -> Result<(String, Result<T, KmsError>), KmsError> {
     let request = engine.by_caller(caller, region, input)?;
     let request_id = request.request_id().to_owned();
-    let answer = engine.call(request);
-    let result = answer.map(|answer| sts::output(O::NAME, &request_id, &answer));
-    Ok(Answered { request_id, result })
+    let result = engine.call(request).map(|answer| send(&request_id, answer));
+    Ok((request_id, result))
 }
 
 /// What S3 sends back.
@@ -561,18 +575,6 @@ impl Sent {
     fn xml(text: String) -> Self {
         Self::text(SecretBytes::new(text.into_bytes()))
     }
-}
-
-fn sent<O: Perform>(
-    engine: &Engine,
-    caller: Caller,
-    region: &str,
-    input: O,
-    send: impl FnOnce(O::Output) -> Sent,
-) -> Result<(String, Result<Sent, KmsError>), KmsError> {
-    let request = engine.by_caller(caller, region, input)?;
-    let request_id = request.request_id().to_owned();
-    Ok((request_id, engine.call(request).map(send)))
 }
 
 /// The metadata of a digest.

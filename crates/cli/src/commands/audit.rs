@@ -223,7 +223,7 @@ fn public_key(session: &Session) -> Result<(), Failure> {
 
 fn verified_trail(folder: &Path, key: &Path) -> Result<VerifiedTrail, Failure> {
     let name = key.display().to_string();
-    let text = std::fs::read(key).map_err(|error| Failure::io("read", &name, &error))?;
+    let text = read_file(key, PEM_BYTES_MAX)?;
     let key = RsaVerifyingKey::from_pem(&text).map_err(|error| {
         Failure::configuration(
             format!("{name}: {error}"),

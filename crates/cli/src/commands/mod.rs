@@ -32,7 +32,9 @@ use crate::report::Report;
 use crate::terminal::plain;
 use crate::world::World;
 use serde_json::Value;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::Path;
 use waxseal_core::EncryptionContext;
 
 /// What every command is given besides its own arguments.
@@ -108,4 +110,13 @@ fn context_of(pairs: &[(String, String)]) -> Result<EncryptionContext, Failure> 
         context.insert(name, value)?;
     }
     Ok(context)
+}
+
+/// The bytes of a file, and no more of them than one beyond `bytes_max`, for the parser to refuse.
+fn read_file(path: &Path, bytes_max: usize) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(bytes_max as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| Failure::io("read", &path.display().to_string(), &error))?;
+    Ok(bytes)
 }

@@ -208,13 +208,7 @@ impl Beginning {
 /// The root certificates of enclaves.
 fn enclaves(path: &Path) -> Result<TrustRoots, Failure> {
     let name = path.display().to_string();
-    let text = std::fs::File::open(path).and_then(|file| {
-        let mut text = Vec::new();
-        file.take(ROOTS_BYTES_MAX as u64 + 1)
-            .read_to_end(&mut text)?;
-        Ok(text)
-    });
-    let text = text.map_err(|error| Failure::io("read", &name, &error))?;
+    let text = read_file(path, ROOTS_BYTES_MAX)?;
     TrustRoots::from_pem(&text).map_err(|error| {
         Failure::configuration(
             format!("{name}: {error}"),

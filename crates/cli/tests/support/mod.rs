@@ -53,21 +53,7 @@ impl Place {
 
     /// Runs with arguments and stdin.
     pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: &[A], stdin: &[u8]) -> Outcome {
-        let mut child = self
-            .waxseal()
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut pipe = child.stdin.take().unwrap();
-        let stdin = stdin.to_vec();
-        // From a thread: who refuses early does not read all of it.
-        let writer = std::thread::spawn(move || drop(pipe.write_all(&stdin)));
-        let output = child.wait_with_output().unwrap();
-        writer.join().unwrap();
-        Outcome(output)
+        outcome(self.waxseal().args(arguments), stdin)
     }
 
     /// Encrypts `plaintext` with `-k raw-aes:key` and more arguments.
@@ -86,6 +72,23 @@ impl Place {
     pub(crate) fn names(&self, directory: &str) -> Vec<String> {
         names(&self.path(directory))
     }
+}
+
+/// Runs a command with stdin.
+pub(crate) fn outcome(command: &mut Command, stdin: &[u8]) -> Outcome {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    let stdin = stdin.to_vec();
+    // From a thread: who refuses early does not read all of it.
+    let writer = std::thread::spawn(move || drop(pipe.write_all(&stdin)));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    Outcome(output)
 }
 
 pub(crate) fn names(directory: &Path) -> Vec<String> {

@@ -339,6 +339,11 @@ impl Exclusive<'_> {
         self.writer.contains(since_sequence, event_id)
     }
 
+    /// SHA-256 of the last record's line; zeros before the first.
+    pub fn head(&self) -> [u8; 32] {
+        self.writer.head()
+    }
+
     /// The sequence number that the next record gets.
     pub fn next_sequence(&self) -> u64 {
         self.writer.next_sequence()

@@ -3,6 +3,7 @@
 use super::event::{Encoded, Link};
 use super::segment::{self, BATCH_BYTES_MAX, Backward};
 use super::{AuditError, SEGMENT_BYTES_MAX};
+use crate::files::sync_directory;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
@@ -104,6 +105,11 @@ impl Writer {
     pub(super) fn next_sequence(&self) -> u64 {
         let known = self.known + 1;
         self.end.as_ref().map_or(known, |end| end.next_sequence)
+    }
+
+    /// SHA-256 of the last record's line; zeros before the first. Needs the lock.
+    pub(super) fn head(&self) -> [u8; 32] {
+        self.end.as_ref().map_or([0; 32], |end| end.hash)
     }
 
     /// Writes and syncs; gives the first one's sequence number. Needs the lock.
@@ -453,9 +459,7 @@ fn create_dir(dir: &Path) -> Result<(), AuditError> {
 }
 
 fn sync_dir(dir: &Path) -> Result<(), AuditError> {
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(|error| AuditError::io("sync", dir, &error))
+    sync_directory(dir).map_err(|error| AuditError::io("sync", dir, &error))
 }
 
 /// How much room is made at once.

@@ -2,7 +2,7 @@
 
 use super::{Perform, invalid, put};
 use crate::engine::View;
-use crate::federation::{ProviderRecord, name_of, prefix};
+use crate::federation::{ProviderRecord, arn, name_of, prefix};
 use crate::request::{Change, Done};
 use crate::store::Expect;
 use waxseal_core::crypto::token::TokenKeys;
@@ -36,10 +36,7 @@ impl Perform for CreateOpenIDConnectProviderRequest {
         };
         let expect = known.map_or(Expect::Absent, |known| Expect::Revision(known.revision));
         let mut done = Done::read(CreateOpenIDConnectProviderResponse {
-            arn: format!(
-                "arn:{}:iam::{}:oidc-provider/{name}",
-                home.partition, home.account
-            ),
+            arn: arn(&home.partition, &home.account, name),
         });
         done.changes = vec![put(
             format!("{}{name}", prefix(&home.account)),

@@ -16,10 +16,11 @@ use super::{
     Action, BODY_BYTES_MAX, Batch, Change, Changes, Document, Store, StoreError, validate_key,
     validate_prefix,
 };
+use crate::files::sync_directory;
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior};
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -301,9 +302,7 @@ fn create_file(path: &Path) -> Result<(), StoreError> {
 
 fn sync_folder(path: &Path) -> Result<(), StoreError> {
     let folder = path.parent().unwrap_or(path);
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| os_error(folder, &error))
+    sync_directory(folder).map_err(|error| os_error(folder, &error))
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
