@@ -146,11 +146,15 @@ impl Home {
 
 impl fmt::Display for Home {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "arn:{}:kms:{}:{}",
-            self.partition, self.region, self.account
-        )
+        let parts = [
+            "arn:",
+            &self.partition,
+            ":kms:",
+            &self.region,
+            ":",
+            &self.account,
+        ];
+        parts.into_iter().try_for_each(|part| f.write_str(part))
     }
 }
 
@@ -261,7 +265,11 @@ macro_rules! text_form {
 
 text_form!(KeyId, |self, f| f.write_str(&self.0));
 text_form!(AliasName, |self, f| f.write_str(&self.0));
-text_form!(KeyArn, |self, f| write!(f, "{}:key/{}", self.home, self.id));
+text_form!(KeyArn, |self, f| {
+    self.home.fmt(f)?;
+    f.write_str(":key/")?;
+    f.write_str(&self.id.0)
+});
 text_form!(KeyRef, |self, f| match self {
     Self::Id(id) => id.fmt(f),
     Self::Arn(arn) => arn.fmt(f),
