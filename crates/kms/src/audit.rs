@@ -44,7 +44,7 @@ mod segment;
 mod verify;
 mod writer;
 
-pub use event::{Event, EventError, Resource};
+pub use event::{Event, EventError, Resource, Written};
 pub(crate) use event::{Link, timestamp};
 pub use log::{AuditLog, Exclusive, Receipt, Ticket};
 pub use records::{Record, Records, records, records_after};

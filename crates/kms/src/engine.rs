@@ -548,12 +548,10 @@ impl Engine {
 
     /// What is due for the key in a document.
     fn due(&self, document: &str) -> Result<Option<Due>, KmsError> {
-        let Some(Entry::Key(record, _, revision)) = self.cached(document, Entry::key)? else {
+        let Some(Entry::Key(arn, record, _, revision)) = self.cached(document, Entry::key)? else {
             return Ok(None);
         };
-        let home = record.place(self.home());
-        let arn = home.key_arn(record.id.parse().map_err(internal)?);
-        let view = self.view(&home, None);
+        let view = self.view(&arn.home, None);
         Ok(tend::what(&view, &arn, &record)?.map(|what| Due {
             what,
             arn,
@@ -586,7 +584,7 @@ struct Cache {
 /// A record that was read and opened.
 #[derive(Clone)]
 pub(crate) enum Entry {
-    Key(Arc<KeyRecord>, Option<Arc<Policy>>, u64),
+    Key(Arc<KeyArn>, Arc<KeyRecord>, Option<Arc<Policy>>, u64),
     Alias(Arc<AliasRecord>, u64),
     Material(Arc<SecretBytes>),
     Principal(Arc<PrincipalEntry>),
@@ -603,7 +601,9 @@ impl Entry {
             .map(|text| Policy::parse(text, PolicyKind::Key))
             .transpose();
         let policy = policy.map_err(internal)?.map(Arc::new);
-        Ok(Self::Key(Arc::new(record), policy, document.revision))
+        let id = record.id.parse().map_err(internal)?;
+        let arn = Arc::new(record.place(engine.home()).key_arn(id));
+        Ok(Self::Key(arn, Arc::new(record), policy, document.revision))
     }
 
     fn alias(engine: &Engine, document: &Document) -> Result<Self, KmsError> {
@@ -615,7 +615,7 @@ impl Entry {
 /// A key as one request sees it.
 #[derive(Debug, Clone)]
 pub struct KeyEntry {
-    pub(crate) arn: KeyArn,
+    pub(crate) arn: Arc<KeyArn>,
     pub(crate) record: Arc<KeyRecord>,
     /// None is the default policy.
     pub(crate) policy: Option<Arc<Policy>>,
@@ -711,7 +711,7 @@ impl View<'_> {
     pub(crate) fn key(&self, id: &KeyId) -> Result<Option<KeyEntry>, KmsError> {
         let name = key_document(&self.place.region, id);
         let entry = self.engine.cached(&name, Entry::key)?;
-        let entry = self.key_entry(id.clone(), entry);
+        let entry = self.key_entry(entry);
         Ok(entry.filter(|entry| entry.arn.home.region == self.place.region))
     }
 
@@ -720,14 +720,14 @@ impl View<'_> {
         record.deletion.is_some_and(|due| due <= self.seconds())
     }
 
-    fn key_entry(&self, id: KeyId, entry: Option<Entry>) -> Option<KeyEntry> {
+    fn key_entry(&self, entry: Option<Entry>) -> Option<KeyEntry> {
         match entry {
-            Some(Entry::Key(record, policy, revision)) if !self.is_gone(&record) => {
+            Some(Entry::Key(arn, record, policy, revision)) if !self.is_gone(&record) => {
                 // Material whose time is over is not there, whether it was removed yet or not.
                 let lasting = record.without_expired(self.seconds());
                 let record = lasting.map_or(record, |(_, record)| Arc::new(record));
                 Some(KeyEntry {
-                    arn: record.place(self.engine.home()).key_arn(id),
+                    arn,
                     record,
                     policy,
                     revision,
@@ -774,11 +774,8 @@ impl View<'_> {
         let documents = self.engine.scan(model::KEY_PREFIX)?;
         let mut keys = Vec::new();
         for document in &documents {
-            let name = document.key.strip_prefix(model::KEY_PREFIX);
-            let id = name.and_then(|name| name.split('@').next());
-            let id = id.unwrap_or_default().parse().map_err(internal)?;
             let entry = self.engine.cached(&document.key, Entry::key)?;
-            keys.extend(self.key_entry(id, entry));
+            keys.extend(self.key_entry(entry));
         }
         keys.retain(|key| key.arn.home == *self.place);
         Ok(keys)
@@ -792,9 +789,9 @@ impl View<'_> {
         }
         for document in self.engine.scan(&siblings_prefix(&key.id))? {
             let entry = self.engine.cached(&document.key, Entry::key)?;
-            found.extend(self.key_entry(key.id.clone(), entry));
+            found.extend(self.key_entry(entry));
         }
-        found.retain(|sibling| sibling.arn != *key);
+        found.retain(|sibling| *sibling.arn != *key);
         Ok(found)
     }
 

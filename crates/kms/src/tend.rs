@@ -45,7 +45,7 @@ pub(crate) fn what(
 /// Something that is due.
 pub(crate) struct Due {
     pub(crate) what: What,
-    pub(crate) arn: KeyArn,
+    pub(crate) arn: Arc<KeyArn>,
     pub(crate) record: Arc<KeyRecord>,
     pub(crate) revision: u64,
 }
@@ -128,7 +128,7 @@ impl Due {
             event_name: event_name.into(),
             aws_region: self.arn.home.region.clone(),
             account_id: account_id.clone(),
-            user_identity: json!({ "type": "AWSService", "invokedBy": SERVICE }),
+            user_identity: json!({ "type": "AWSService", "invokedBy": SERVICE }).into(),
             source_ip_address: SERVICE.to_owned(),
             user_agent: SERVICE.to_owned(),
             request_id,

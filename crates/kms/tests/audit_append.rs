@@ -590,7 +590,7 @@ fn event(id: &str) -> Event {
         event_name: "GenerateDataKey".into(),
         aws_region: "eu-west-1".into(),
         account_id: "111122223333".into(),
-        user_identity: json!({"type": "IAMUser", "userName": "alice"}),
+        user_identity: json!({"type": "IAMUser", "userName": "alice"}).into(),
         source_ip_address: "127.0.0.1".into(),
         user_agent: "test".into(),
         request_id: "r".into(),

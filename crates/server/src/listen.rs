@@ -1,11 +1,12 @@
 //! Connections: HTTP/1.1 and HTTP/2, with TLS or on loopback addresses.
 
-use crate::front::{Front, Reply};
+use crate::front::{Front, Peer, Reply};
 use crate::metrics::Metrics;
 use crate::tls::{Tls, TlsError};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{HOST, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -216,9 +217,10 @@ impl Host {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let answer = service_fn(move |request| {
-            let service = self.service.clone();
-            async move { Ok::<_, Infallible>(service.answer(request, from).await) }
+        let from = Peer::from(from);
+        let answer = service_fn(|request| {
+            let (service, from) = (self.service.clone(), from.clone());
+            async move { Ok::<_, Infallible>(service.answer(request, &from).await) }
         });
         let connection = self.builder.serve_connection(TokioIo::new(stream), answer);
         drop(watcher.watch(connection).await);
@@ -287,11 +289,11 @@ struct Service {
 }
 
 impl Service {
-    async fn answer(&self, request: Request<Incoming>, from: IpAddr) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>, from: &Peer) -> Response<Full<Bytes>> {
         if request.method() == hyper::Method::GET {
             let path = request.uri().path().to_owned();
-            let front = self.front.clone();
-            let found = tokio::task::spawn_blocking(move || front.look(&path, from)).await;
+            let (front, from) = (self.front.clone(), from.clone());
+            let found = tokio::task::spawn_blocking(move || front.look(&path, &from)).await;
             if let Ok(Some(reply)) = found {
                 return self.response(reply);
             }
@@ -316,29 +318,27 @@ impl Service {
             }
             Err(_) => return Err(malformed("The body took too long.")),
         };
-        let authority = parts.uri.authority().map(|authority| authority.as_str());
-        let headers = headers(&parts.headers, authority)?;
-        let head = Head {
-            method: parts.method.as_str().to_owned(),
-            path: parts.uri.path().to_owned(),
-            query: parts.uri.query().unwrap_or_default().to_owned(),
-            headers,
-        };
-        Ok((head, body))
+        let mut values = parts.headers.values();
+        match values.all(|value| str::from_utf8(value.as_bytes()).is_ok()) {
+            true => Ok((Head(parts), body)),
+            false => Err(malformed("A header is no text.")),
+        }
     }
 
-    async fn reply(&self, head: Head, body: SecretBytes, from: IpAddr) -> Reply {
+    async fn reply(&self, head: Head, body: SecretBytes, from: &Peer) -> Reply {
         let Ok(permit) = self.requests.clone().try_acquire_owned() else {
             return self.front.refusal(throttled());
         };
         let front = self.front.clone();
         if let Some(begun) = head.with(&body, |request| front.begin(request, from)) {
-            drop(body);
+            // Little is to wait with those that wait.
+            drop((head, body));
             return front.finish(begun).await;
         }
+        let from = from.clone();
         let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            head.with(&body, |request| front.reply(request, from))
+            head.with(&body, |request| front.reply(request, &from))
         });
         match done.await {
             Ok(reply) => reply,
@@ -375,23 +375,31 @@ impl Service {
     }
 }
 
-/// A request without its body.
-struct Head {
-    method: String,
-    path: String,
-    query: String,
-    headers: Vec<(String, String)>,
-}
+/// A request without its body. Its headers are text.
+struct Head(Parts);
 
 impl Head {
     /// Hands the request to `then`.
     fn with<T>(&self, body: &SecretBytes, then: impl FnOnce(SignedRequest<'_>) -> T) -> T {
-        let headers = self.headers.iter();
-        let headers: Vec<(&str, &str)> = headers.map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let Parts {
+            method,
+            uri,
+            headers: map,
+            ..
+        } = &self.0;
+        let mut headers = Vec::with_capacity(map.len() + 1);
+        headers.extend(map.iter().filter_map(|(name, value)| {
+            let text = str::from_utf8(value.as_bytes()).ok()?;
+            Some((name.as_str(), text))
+        }));
+        // HTTP/2 has the host elsewhere.
+        if let (Some(authority), false) = (uri.authority(), map.contains_key(HOST)) {
+            headers.push(("host", authority.as_str()));
+        }
         then(SignedRequest {
-            method: &self.method,
-            path: &self.path,
-            query: &self.query,
+            method: method.as_str(),
+            path: uri.path(),
+            query: uri.query().unwrap_or_default(),
             headers: &headers,
             body: body.expose(),
         })
@@ -405,20 +413,6 @@ impl AsRef<[u8]> for Wiped {
     fn as_ref(&self) -> &[u8] {
         self.0.expose()
     }
-}
-
-/// The headers as text. HTTP/2 has the host elsewhere.
-fn headers(map: &HeaderMap, authority: Option<&str>) -> Result<Vec<(String, String)>, KmsError> {
-    let mut headers = Vec::with_capacity(map.len() + 1);
-    for (name, value) in map {
-        let text = str::from_utf8(value.as_bytes());
-        let text = text.map_err(|_| malformed("A header is no text."))?;
-        headers.push((name.as_str().to_owned(), text.to_owned()));
-    }
-    if let (Some(authority), false) = (authority, map.contains_key(hyper::header::HOST)) {
-        headers.push(("host".to_owned(), authority.to_owned()));
-    }
-    Ok(headers)
 }
 
 fn malformed(what: &str) -> KmsError {

@@ -100,8 +100,14 @@ mod tests {
         assert!(Arc::ptr_eq(&key, &keys.key(&one, &first)));
         for other in [
             keys.key(&two, &first),
-            keys.key(&one, &scope("AKIDEXAMPLE/20150831/us-east-1/iam/aws4_request")),
-            keys.key(&one, &scope("AKIDEXAMPLE/20150830/us-east-2/iam/aws4_request")),
+            keys.key(
+                &one,
+                &scope("AKIDEXAMPLE/20150831/us-east-1/iam/aws4_request"),
+            ),
+            keys.key(
+                &one,
+                &scope("AKIDEXAMPLE/20150830/us-east-2/iam/aws4_request"),
+            ),
         ] {
             assert_ne!(key.sign(b"text"), other.sign(b"text"));
         }

@@ -1,10 +1,12 @@
 //! One event, as it is handed in and as it is written.
 
 use super::{AuditError, RECORD_BYTES_MAX};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::io::Write;
+use std::sync::Arc;
 use time::{OffsetDateTime, UtcOffset};
 
 /// What happened: the fields of a CloudTrail event that differ from call to call.
@@ -31,7 +33,7 @@ pub struct Event {
     /// `recipientAccountId`: 12 digits.
     pub account_id: String,
     /// `userIdentity`: who asked.
-    pub user_identity: Value,
+    pub user_identity: Written,
     /// `sourceIPAddress`.
     pub source_ip_address: String,
     /// `userAgent`.
@@ -55,6 +57,42 @@ pub struct Event {
 
 fn kms() -> Cow<'static, str> {
     "kms.amazonaws.com".into()
+}
+
+/// JSON that is written once, for many events.
+#[derive(Clone)]
+pub struct Written(Arc<RawValue>);
+
+impl From<Value> for Written {
+    fn from(value: Value) -> Self {
+        // What is a value already can be written.
+        let written = RawValue::from_string(value.to_string());
+        Self(written.unwrap_or_else(|_| RawValue::NULL.to_owned()).into())
+    }
+}
+
+impl PartialEq for Written {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
+}
+
+impl std::fmt::Debug for Written {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.get())
+    }
+}
+
+impl Serialize for Written {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<RawValue>::deserialize(deserializer).map(|written| Self(written.into()))
+    }
 }
 
 /// A key that an event is about.
@@ -87,8 +125,9 @@ pub struct EventError {
 /// A record's line but for the two members that are known only when it is written.
 #[derive(Debug)]
 pub(super) struct Encoded {
-    before: Vec<u8>,
-    after: Vec<u8>,
+    text: Vec<u8>,
+    /// Where the two are to stand in `text`.
+    link_at: usize,
 }
 
 impl Encoded {
@@ -98,19 +137,19 @@ impl Encoded {
                 return Err(AuditError::ReservedMember(reserved));
             }
         }
-        let mut before = object(&Opening::of(event))?;
-        before.pop();
-        before.extend_from_slice(br#","additionalEventData":{"sequence":"#);
-        let mut after = br#"""#.to_vec();
-        if !event.additional.is_empty() {
-            after.push(b',');
-            after.extend_from_slice(&object(&event.additional)?[1..]);
+        let mut text = Vec::with_capacity(USUAL_BYTES);
+        object(&Opening::of(event), &mut text)?;
+        text.pop();
+        text.extend_from_slice(br#","additionalEventData":{"sequence":"#);
+        let link_at = text.len();
+        text.push(b'"');
+        if event.additional.is_empty() {
+            text.push(b'}');
         } else {
-            after.push(b'}');
+            members(&event.additional, &mut text)?;
         }
-        after.push(b',');
-        after.extend_from_slice(&object(&Closing::of(event))?[1..]);
-        let record = Self { before, after };
+        members(&Closing::of(event), &mut text)?;
+        let record = Self { text, link_at };
         let bytes = record.bytes_max();
         match bytes <= RECORD_BYTES_MAX {
             true => Ok(record),
@@ -120,34 +159,47 @@ impl Encoded {
 
     /// The most bytes that the line has.
     pub(super) fn bytes_max(&self) -> usize {
-        self.before.len() + LINK_BYTES_MAX + self.after.len()
+        self.text.len() + LINK_BYTES_MAX
     }
 
     /// Appends the line, without its newline, to `out`.
     pub(super) fn write(&self, sequence: u64, previous: &[u8; 32], out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.before);
+        let (before, after) = self.text.split_at(self.link_at);
+        out.extend_from_slice(before);
         // Writing to a vector does not fail.
         let _ = write!(out, r#"{sequence},"previousHash":""#);
         let begin = out.len();
         out.resize(begin + 2 * previous.len(), 0);
         // The room is as long as it must be.
         let _ = hex::encode_to_slice(previous, &mut out[begin..]);
-        out.extend_from_slice(&self.after);
+        out.extend_from_slice(after);
     }
 }
 
 /// The most bytes between the two parts of [`Encoded`]: a number of 20 digits, a name, a hash.
 const LINK_BYTES_MAX: usize = 20 + r#","previousHash":""#.len() + 64;
 
-fn object(members: &impl Serialize) -> Result<Vec<u8>, AuditError> {
-    serde_json::to_vec(members).map_err(|error| AuditError::Unserializable(error.to_string()))
+/// Room for most lines, so that few grow.
+const USUAL_BYTES: usize = 1536;
+
+fn object(value: &impl Serialize, text: &mut Vec<u8>) -> Result<(), AuditError> {
+    serde_json::to_writer(text, value)
+        .map_err(|error| AuditError::Unserializable(error.to_string()))
+}
+
+/// The members of an object after those that are there already, and its end.
+fn members(value: &impl Serialize, text: &mut Vec<u8>) -> Result<(), AuditError> {
+    let begin = text.len();
+    object(value, text)?;
+    text[begin] = b',';
+    Ok(())
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Opening<'a> {
     event_version: &'static str,
-    user_identity: &'a Value,
+    user_identity: &'a Written,
     event_time: String,
     event_source: &'a str,
     event_name: &'a str,
@@ -232,8 +284,27 @@ pub(crate) fn timestamp(time: OffsetDateTime) -> String {
     let time = time.to_offset(UtcOffset::UTC);
     let (year, month, day) = time.to_calendar_date();
     let (hour, minute, second) = time.to_hms();
-    let month = u8::from(month);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    // Years that have a sign or five digits are of no event.
+    let year = year.unsigned_abs();
+    let mut text = String::with_capacity(20);
+    for (number, after) in [
+        (year / 100, ""),
+        (year % 100, "-"),
+        (u8::from(month).into(), "-"),
+        (day.into(), "T"),
+        (hour.into(), ":"),
+        (minute.into(), ":"),
+        (second.into(), "Z"),
+    ] {
+        let digits = [number / 10 % 10, number % 10];
+        text.extend(
+            digits
+                .iter()
+                .filter_map(|digit| char::from_digit(*digit, 10)),
+        );
+        text.push_str(after);
+    }
+    text
 }
 
 /// What the log itself needs to know of a line that was read.
@@ -281,7 +352,7 @@ mod tests {
             event_name: "Decrypt".into(),
             aws_region: "eu-west-1".into(),
             account_id: "111122223333".into(),
-            user_identity: json!({"type": "Root"}),
+            user_identity: json!({"type": "Root"}).into(),
             source_ip_address: "127.0.0.1".into(),
             user_agent: "waxseal".into(),
             request_id: "r".into(),
