@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use time::OffsetDateTime;
 use waxseal_core::arn::Home;
 use waxseal_core::crypto::certificate::TrustRoots;
-use waxseal_core::crypto::random::{self, Entropy};
+use waxseal_core::crypto::random::{self, Drawn, Entropy};
 use waxseal_core::{AliasName, KeyArn, KeyId, KeyRef, SecretBytes};
 use waxseal_kms_api::op::{KeyLastUsageData, RecipientInfo};
 use waxseal_kms_api::shape::{Blob, SecretBlob};
@@ -257,7 +257,7 @@ impl Engine {
         let (origin, asking) = request.apart();
         let mut view = self.view(&origin.place, Some(&origin.caller));
         let outcome = perform(asking, &mut view);
-        let event = outcome.event(&origin.caller, &view, self.uuid()?);
+        let event = outcome.event(&origin.caller, &view, uuid(view.entropy())?);
         Ok((outcome, event))
     }
 
@@ -274,7 +274,7 @@ impl Engine {
         let mut view = self.view(&origin.place, Some(&origin.caller));
         let mut outcome = perform(asking, &mut view);
         let changes = outcome.take_changes();
-        let event_id = self.uuid()?;
+        let event_id = uuid(view.entropy())?;
         if changes.is_empty() {
             let event = outcome.event(&origin.caller, &view, event_id);
             log.append(&event).map_err(internal)?;
@@ -283,7 +283,7 @@ impl Engine {
         let event = outcome.event(&origin.caller, &view, event_id);
         if let Err(refused) = self.commit_recorded(&mut log, &changes, &event)? {
             outcome.fail(refused);
-            let event = outcome.event(&origin.caller, &view, self.uuid()?);
+            let event = outcome.event(&origin.caller, &view, uuid(view.entropy())?);
             log.append(&event).map_err(internal)?;
         }
         outcome.recorded().answer()
@@ -406,17 +406,13 @@ impl Engine {
             place,
             caller,
             now: self.now(),
+            drawn: Drawn::new(self.entropy()),
             enclave: None,
         }
     }
 
-    /// A version 4 UUID (RFC 9562).
     fn uuid(&self) -> Result<String, KmsError> {
-        let bytes: [u8; 16] = random::array(self.entropy()).map_err(internal)?;
-        Ok(uuid::Builder::from_random_bytes(bytes)
-            .into_uuid()
-            .hyphenated()
-            .to_string())
+        uuid(self.entropy())
     }
 
     /// Drops from memory what was changed since it was read, by whatever process. After this, a
@@ -504,6 +500,15 @@ impl Engine {
         let body = self.parts.rows.open(document)?;
         serde_json::from_slice(body.expose()).map_err(internal)
     }
+}
+
+/// A version 4 UUID (RFC 9562).
+fn uuid(entropy: &dyn Entropy) -> Result<String, KmsError> {
+    let bytes: [u8; 16] = random::array(entropy).map_err(internal)?;
+    Ok(uuid::Builder::from_random_bytes(bytes)
+        .into_uuid()
+        .hyphenated()
+        .to_string())
 }
 
 fn perform<O: Perform>(request: Asking<O>, view: &mut View<'_>) -> Outcome<O> {
@@ -646,6 +651,7 @@ pub struct View<'e> {
     /// Who asks, where somebody does.
     caller: Option<&'e Caller>,
     pub(crate) now: OffsetDateTime,
+    drawn: Drawn<'e>,
     /// Whom the answer is encrypted for, where a request says so.
     enclave: Option<Enclave>,
 }
@@ -689,7 +695,7 @@ impl View<'_> {
     }
 
     pub(crate) fn entropy(&self) -> &dyn Entropy {
-        self.engine.entropy()
+        &self.drawn
     }
 
     /// Now, as records keep it.
@@ -699,7 +705,7 @@ impl View<'_> {
 
     /// A UUID; for a multi-Region key `mrk-` and its digits.
     pub(crate) fn new_key_id(&self, is_multi_region: bool) -> Result<KeyId, KmsError> {
-        let uuid = self.engine.uuid()?;
+        let uuid = uuid(self.entropy())?;
         let text = match is_multi_region {
             true => format!("mrk-{}", uuid.replace('-', "")),
             false => uuid,
@@ -922,6 +928,7 @@ impl View<'_> {
                     place: &place,
                     caller: self.caller,
                     now: self.now,
+                    drawn: Drawn::new(self.engine.entropy()),
                     enclave: None,
                 };
                 let entry = there.alias(&alias)?.ok_or_else(|| there.no_alias(&alias))?;

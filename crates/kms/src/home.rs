@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! HOME/            0700
-//!   store.db       0600   sealed state (SQLite; with -wal and -shm beside it)
+//!   store.db       0600   sealed state (SQLite; with -wal, -shm and -mark beside it)
 //!   root.key       0600   32 bytes, when the root is a file
 //!   audit/         0700   the log, one segment a file; what was delivered of it in trail/
 //!   lock           0600   held while the home is made, and while a default key is made
