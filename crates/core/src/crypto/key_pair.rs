@@ -5,8 +5,8 @@
 use super::Unauthentic;
 use super::ecdh::{EcdhCurve, EcdhPrivateKey, EcdhPublicKey};
 use super::pem::{self, KeyError, Label};
-use super::{ed25519ph, ml_dsa_mu};
 use super::rsa::{RsaPadding, RsaPrivateKey};
+use super::{ed25519ph, ml_dsa_mu};
 use crate::secret::SecretBytes;
 use aws_lc_rs::digest::{self, Digest};
 use aws_lc_rs::encoding::{AsBigEndian as _, AsDer, Pkcs8V1Der};

@@ -110,11 +110,11 @@ impl Perform for ListKeyRotationsRequest {
             });
         let wanted = entries.skip(usize::from(!all)).collect();
         let marker = self.marker.as_deref();
-        let (page, next_marker) = paginate(wanted, |(at, _)| at.clone(), marker, self.limit, 100);
+        let page = paginate(wanted, |(at, _)| at.clone(), marker, self.limit, 100)?;
         Ok(Done::read(ListKeyRotationsResponse {
-            rotations: page.into_iter().map(|(_, entry)| entry).collect(),
-            truncated: next_marker.is_some(),
-            next_marker,
+            rotations: page.items.into_iter().map(|(_, entry)| entry).collect(),
+            truncated: page.next.is_some(),
+            next_marker: page.next,
         }))
     }
 }
@@ -158,8 +158,8 @@ impl Perform for GetKeyRotationStatusRequest {
         key: KeyEntry,
         _: &View<'_>,
     ) -> Result<Done<GetKeyRotationStatusResponse>, KmsError> {
-        rotates(&key)?;
-        // While its deletion is pending, a key is not rotated.
+        // Of a key that never rotates it is no error to ask; while its deletion is pending, no key
+        // does.
         let stays = key.record.state != KeyState::PendingDeletion;
         let rotation = key.record.rotation.filter(|_| stays);
         let next = key.record.next_rotation().filter(|_| stays);
