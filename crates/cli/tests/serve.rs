@@ -653,7 +653,9 @@ fn what_decides_is_explained() {
     // Who may is the account's to say, by the default policy; and ann's own policy says it.
     assert!(said.starts_with("allowed: "), "{said}");
     assert!(
-        said.contains("of the default key policy allows it"),
+        said.contains(
+            "of the default key policy leaves it to the account, and statement 1 (\"Blue\") of policy '"
+        ),
         "{said}"
     );
     let said = explain(ann, &["--action", "kms:Decrypt", "-c", "team=red"]);
