@@ -1,5 +1,9 @@
 //! The engine: state, clock, randomness and audit log, and the one way through them.
 
+mod health;
+
+pub use health::Unhealthy;
+
 use crate::attestation::{self, Enclave};
 use crate::audit::{AuditLog, Event, EventError, Exclusive, Ticket};
 use crate::clock::Clock;
@@ -58,6 +62,8 @@ pub struct Engine {
     enclaves: OnceLock<TrustRoots>,
     cache: RwLock<Cache>,
     uses: Mutex<Uses>,
+    /// Why the last commit failed, if it did.
+    trouble: Mutex<Option<&'static str>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -78,6 +84,7 @@ impl Engine {
             enclaves: OnceLock::new(),
             cache: RwLock::default(),
             uses: Mutex::default(),
+            trouble: Mutex::default(),
         };
         if !engine.scan(PENDING_PREFIX)?.is_empty() {
             let mut log = engine.parts.audit.exclusive().map_err(internal)?;
@@ -140,30 +147,6 @@ impl Engine {
             account: caller.account().to_owned(),
         };
         Ok(Authenticated::new(caller, place, self.uuid()?, input))
-    }
-
-    /// Whether it can work: a row is sealed and opened, the store is read, and the audit log is
-    /// opened for writing. No key is used, and nothing is recorded.
-    ///
-    /// # Errors
-    /// `KMSInternalException` with what failed.
-    pub fn check_health(&self) -> Result<(), KmsError> {
-        let mut body: [u8; 32] = random::array(self.entropy()).map_err(internal)?;
-        let key = "health".to_owned();
-        let sealed = self.sealed(&key, Expect::Absent, &body)?;
-        let document = Document {
-            key,
-            revision: 1,
-            body: sealed,
-        };
-        let opened = self.parts.rows.open(&document)?;
-        let same = opened.ct_eq(&body);
-        body.fill(0);
-        if !same {
-            return Err(internal("a sealed row opened as another"));
-        }
-        self.parts.store.watch(0).map_err(internal)?;
-        self.parts.audit.exclusive().map(drop).map_err(internal)
     }
 
     /// An id for a request that comes to nothing.
@@ -331,10 +314,7 @@ impl Engine {
         let body = serde_json::to_vec(&pending).map_err(internal)?;
         let body = self.sealed(&key, Expect::Absent, &body)?;
         batch.put(key, Expect::Absent, body);
-        self.parts
-            .store
-            .commit(&batch)
-            .map(drop)
+        self.committed(&batch)
             .map_err(|error| match error {
                 StoreError::Conflict { .. } => KmsError::new(
                     ErrorCode::Conflict,
@@ -362,7 +342,7 @@ impl Engine {
     fn forget(&self, document: String) -> Result<(), KmsError> {
         let mut batch = Batch::new();
         batch.delete(document, Expect::Revision(1));
-        self.parts.store.commit(&batch).map(drop).map_err(internal)
+        self.committed(&batch).map_err(internal)
     }
 
     pub(crate) fn sealed(
@@ -483,7 +463,7 @@ impl Engine {
     }
 
     pub(crate) fn commit_batch(&self, batch: &Batch) -> Result<(), KmsError> {
-        self.parts.store.commit(batch).map(drop).map_err(internal)
+        self.committed(batch).map_err(internal)
     }
 
     /// The folder of the audit log.

@@ -2,7 +2,7 @@
 
 use super::event::{Encoded, Link};
 use super::segment::{self, BATCH_BYTES_MAX, Backward};
-use super::{AuditError, SEGMENT_BYTES_MAX};
+use super::{AuditError, RECORD_BYTES_MAX, SEGMENT_BYTES_MAX};
 use crate::files::sync_directory;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -26,7 +26,12 @@ pub(super) struct Writer {
     pub(super) makes_room: bool,
     /// Records that this handle wrote or saw.
     known: u64,
-    refusing: bool,
+    /// SHA-256 of the last of them.
+    known_hash: [u8; 32],
+    /// The segment that a failed sync left in doubt.
+    doubt: Option<u64>,
+    /// Something failed: the file system may be another one by now, and the lock is opened again.
+    reopens: bool,
 }
 
 /// Where the log ends.
@@ -61,19 +66,9 @@ struct Tail {
 impl Writer {
     pub(super) fn open(dir: &Path) -> Result<Self, AuditError> {
         create_dir(dir)?;
-        let path = dir.join("lock");
-        let mut options = OpenOptions::new();
-        let lock = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| AuditError::io("open", &path, &error))?;
         Ok(Self {
             dir: dir.to_owned(),
-            lock,
+            lock: open_lock(dir)?,
             segment_bytes_max: SEGMENT_BYTES_MAX,
             sync: File::sync_data,
             syncs: 0,
@@ -81,18 +76,20 @@ impl Writer {
             lines: Vec::new(),
             makes_room: false,
             known: 0,
-            refusing: false,
+            known_hash: [0; 32],
+            doubt: None,
+            reopens: false,
         })
     }
 
-    /// Takes the lock and finds the end of the log, which nobody else moves until
-    /// [`Writer::unlock`].
-    pub(super) fn lock(&mut self) -> Result<(), AuditError> {
-        if self.refusing {
-            return Err(AuditError::Refusing);
-        }
-        self.wait_for_lock()?;
-        self.refresh().inspect_err(|_| self.unlock())
+    /// Finds the end of the log, which nobody else moves until [`Writer::unlock`]. Needs the lock.
+    pub(super) fn find_end(&mut self) -> Result<(), AuditError> {
+        let found = match self.doubt {
+            Some(segment) => self.mend(segment),
+            None => self.refresh(),
+        };
+        self.reopens |= found.is_err();
+        found
     }
 
     pub(super) fn unlock(&self) {
@@ -128,8 +125,14 @@ impl Writer {
     }
 
     fn append_batch(&mut self, records: &[Encoded]) -> Result<u64, AuditError> {
-        if self.refusing {
-            return Err(AuditError::Refusing);
+        let written = self.write_batch(records);
+        self.reopens |= written.is_err();
+        written
+    }
+
+    fn write_batch(&mut self, records: &[Encoded]) -> Result<u64, AuditError> {
+        if let Some(segment) = self.doubt {
+            self.mend(segment)?;
         }
         // Whatever goes wrong below, the end is read again before it is believed again.
         let mut end = match self.end.take() {
@@ -163,13 +166,14 @@ impl Writer {
         self.lines = lines;
         written?;
         if created && let Err(error) = sync_dir(&self.dir) {
-            self.refusing = true;
+            self.doubt = Some(first);
             segment.cut(0);
             return Err(error);
         }
         segment.bytes += bytes;
         segment.file_bytes = segment.file_bytes.max(segment.bytes);
         self.known = end.next_sequence - 1;
+        self.known_hash = end.hash;
         end.segment = Some(segment);
         self.end = Some(end);
         Ok(first)
@@ -200,10 +204,16 @@ impl Writer {
         Ok(false)
     }
 
-    fn wait_for_lock(&self) -> Result<(), AuditError> {
+    /// Takes the lock between processes.
+    pub(super) fn wait_for_lock(&mut self, limit: Duration) -> Result<(), AuditError> {
+        if self.reopens {
+            self.lock = open_lock(&self.dir)?;
+            self.end = None;
+            self.reopens = false;
+        }
         // Not the blocking call: a process that was stopped while it holds the lock must not stop
         // every other for ever.
-        let deadline = Instant::now() + LOCK_WAIT_MAX;
+        let deadline = Instant::now() + limit;
         let mut pause = Duration::from_micros(50);
         loop {
             match self.lock.try_lock() {
@@ -211,6 +221,7 @@ impl Writer {
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => {}
                 Err(TryLockError::WouldBlock) => return Err(AuditError::Busy),
                 Err(TryLockError::Error(error)) => {
+                    self.reopens = true;
                     return Err(AuditError::io("lock", &self.dir.join("lock"), &error));
                 }
             }
@@ -231,14 +242,57 @@ impl Writer {
 
     fn load(&mut self) -> Result<End, AuditError> {
         let end = End::load(&self.dir)?;
-        if end.next_sequence <= self.known {
-            return Err(AuditError::RolledBack {
-                found: end.next_sequence,
-                known: self.known,
-            });
+        let found = end.next_sequence;
+        if found <= self.known {
+            let known = self.known;
+            return Err(AuditError::RolledBack { found, known });
         }
-        self.known = end.next_sequence - 1;
+        if found == self.known + 1 && self.known > 0 && end.hash != self.known_hash {
+            let first = end.segment.as_ref().map_or(found, |segment| segment.first);
+            let reason = format!("record {} is not the one that was written", self.known);
+            return Err(AuditError::corrupt(first, reason));
+        }
+        self.known = found - 1;
+        self.known_hash = end.hash;
         Ok(end)
+    }
+
+    /// Goes on after a failed sync. The pages that it was for may have been dropped, and a second sync
+    /// would say yes to nothing: what the segment holds is read back, and so much as the failed write
+    /// may have touched is written again before it is synced. The next record begins a new segment.
+    fn mend(&mut self, first: u64) -> Result<(), AuditError> {
+        let mut end = self.load()?;
+        let path = segment::path(&self.dir, first);
+        if path.exists() {
+            let segment = Segment::open(&self.dir, first)?;
+            if segment.tail(&self.dir)?.whole_bytes == 0 {
+                let removed = std::fs::remove_file(&path);
+                removed.map_err(|error| AuditError::io("remove", &path, &error))?;
+            } else {
+                segment.rewrite()?;
+                let synced = segment.file.sync_all().and_then(|()| (self.sync)(&segment.file));
+                synced.map_err(|error| AuditError::io("sync", &path, &error))?;
+            }
+        }
+        sync_dir(&self.dir)?;
+        end.segment = None;
+        self.end = Some(end);
+        self.doubt = None;
+        Ok(())
+    }
+
+    /// Whether something can be written and made durable beside the segments.
+    pub(super) fn probe(&self) -> Result<(), AuditError> {
+        let path = self.dir.join("probe");
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let written = options
+            .open(&path)
+            .and_then(|file| file.write_all_at(&ZEROS[..PROBE_BYTES], 0).map(|()| file))
+            .and_then(|file| (self.sync)(&file));
+        // It is in nobody's way.
+        let _ = std::fs::remove_file(&path);
+        written.map_err(|error| AuditError::io("write", &path, &error))
     }
 
     /// All of `lines`, durably, or as if nothing had been written.
@@ -250,7 +304,7 @@ impl Writer {
         }
         self.syncs += 1;
         if let Err(error) = (self.sync)(&segment.file) {
-            self.refusing = true;
+            self.doubt = Some(segment.first);
             segment.cut(segment.bytes);
             return Err(AuditError::io("sync", &path, &error));
         }
@@ -423,6 +477,22 @@ impl Segment {
         Ok(sequence)
     }
 
+    /// Writes again what a failed sync may have touched: the last batch, and the page it began in.
+    fn rewrite(&self) -> Result<(), AuditError> {
+        let path = || PathBuf::from(segment::name(self.first));
+        let mut begin = self.bytes.saturating_sub(REWRITTEN_BYTES);
+        let mut chunk = vec![0; ZEROS.len()];
+        while begin < self.bytes {
+            let bytes = chunk.len().min((self.bytes - begin) as usize);
+            let chunk = &mut chunk[..bytes];
+            let read = self.file.read_exact_at(chunk, begin);
+            let written = read.and_then(|()| self.file.write_all_at(chunk, begin));
+            written.map_err(|error| AuditError::io("rewrite", &path(), &error))?;
+            begin += bytes as u64;
+        }
+        Ok(())
+    }
+
     /// As far as possible: what stays is cut off by the next writer, or was never acknowledged.
     fn cut(&self, bytes: u64) {
         let _ = self.file.set_len(bytes);
@@ -446,6 +516,14 @@ fn segment_error(path: &Path, first: u64, error: &io::Error) -> AuditError {
     }
 }
 
+fn open_lock(dir: &Path) -> Result<File, AuditError> {
+    let path = dir.join("lock");
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(false);
+    let opened = options.mode(0o600).open(&path);
+    opened.map_err(|error| AuditError::io("open", &path, &error))
+}
+
 fn create_dir(dir: &Path) -> Result<(), AuditError> {
     match DirBuilder::new().mode(0o700).create(dir) {
         Ok(()) => {
@@ -464,4 +542,8 @@ fn sync_dir(dir: &Path) -> Result<(), AuditError> {
 
 /// How much room is made at once.
 static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
-const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long the lock between processes is waited for by those who have the time.
+pub(super) const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
+/// A batch, a record of any length, and more than any page has.
+const REWRITTEN_BYTES: u64 = (BATCH_BYTES_MAX + RECORD_BYTES_MAX + (1 << 20)) as u64;
+const PROBE_BYTES: usize = 4_096;

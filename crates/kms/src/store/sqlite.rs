@@ -17,6 +17,7 @@ use super::{
     validate_prefix,
 };
 use crate::files::sync_directory;
+use crate::turn::{STALL, Taken, Turn};
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior};
@@ -24,13 +25,13 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Documents in one SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
-    inner: Mutex<Inner>,
+    inner: Turn<Inner>,
 }
 
 impl SqliteStore {
@@ -46,7 +47,7 @@ impl SqliteStore {
         create_file(&path)?;
         let connection = patiently(|| connect(&path))?;
         Ok(Self {
-            inner: Mutex::new(Inner {
+            inner: Turn::new(Inner {
                 connection,
                 wal: with_suffix(&path, "-wal"),
                 seen: None,
@@ -55,9 +56,10 @@ impl SqliteStore {
         })
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    /// The connection, unless another thread has waited with it for the disk for too long.
+    fn inner(&self) -> Result<Taken<'_, Inner>, StoreError> {
         // A panic elsewhere cannot leave a transaction open: dropping one rolls it back.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.take(INNER_WAIT_MAX).ok_or(StoreError::Stalled)
     }
 
     /// Writes a copy of everything as it is now to a new file.
@@ -65,7 +67,7 @@ impl SqliteStore {
     /// # Errors
     /// As the other methods; also when there is a file of that name.
     pub fn snapshot(&self, path: &Path) -> Result<(), StoreError> {
-        let inner = self.inner();
+        let inner = self.inner()?;
         let copied = inner
             .connection
             .execute("VACUUM INTO ?1", [path.to_string_lossy().as_ref()]);
@@ -77,7 +79,7 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError::Corrupt`] when something does not fit.
     pub fn check_integrity(&self) -> Result<(), StoreError> {
-        let inner = self.inner();
+        let inner = self.inner()?;
         let told: String = inner
             .connection
             .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
@@ -92,25 +94,29 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn get(&self, key: &str) -> Result<Option<Document>, StoreError> {
         validate_key(key)?;
-        let inner = self.inner();
+        let inner = self.inner()?;
         patiently(|| inner.read(key))
     }
 
     fn scan(&self, prefix: &str) -> Result<Vec<Document>, StoreError> {
         validate_prefix(prefix)?;
-        let inner = self.inner();
+        let inner = self.inner()?;
         patiently(|| inner.scan(prefix))
     }
 
     fn commit(&self, batch: &Batch) -> Result<u64, StoreError> {
         batch.validate()?;
-        let mut inner = self.inner();
+        let mut inner = self.inner()?;
         patiently(|| inner.commit(batch))
     }
 
     fn watch(&self, since: u64) -> Result<Changes, StoreError> {
-        let mut inner = self.inner();
+        let mut inner = self.inner()?;
         patiently(|| inner.watch(since))
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.inner.is_stalled()
     }
 }
 
@@ -461,6 +467,9 @@ const APPLICATION_ID: i32 = 0x5761_7853;
 const LAYOUT_VERSION: i32 = 1;
 
 const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How long a thread may have the connection before the others stop waiting for it.
+const INNER_WAIT_MAX: Duration = STALL;
 
 /// Of the connection, not of the file. What SQLite's own defaults promise already is said again,
 /// because the promise is ours.
