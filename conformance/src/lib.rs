@@ -33,6 +33,14 @@ pub fn promise(name: &str, figure: impl std::fmt::Display) {
     println!("promise {name}: {figure}");
 }
 
+/// A figure of the promises: that of every run, or with `WAXSEAL_LONG` the long one.
+pub fn tier(short: usize, long: usize) -> usize {
+    match std::env::var_os("WAXSEAL_LONG") {
+        Some(set) if !set.is_empty() => long,
+        _ => short,
+    }
+}
+
 /// `n`, or ten times as many when `WAXSEAL_LONG` is set.
 pub fn campaign(n: usize) -> usize {
     match std::env::var_os("WAXSEAL_LONG") {

@@ -14,7 +14,7 @@
 //! ```text
 //! eventVersion userIdentity eventTime eventSource eventName awsRegion sourceIPAddress userAgent
 //! [errorCode errorMessage] requestParameters responseElements
-//! additionalEventData { sequence previousHash … } requestID eventID readOnly
+//! additionalEventData { sequence previousHash [lastChange] … } requestID eventID readOnly
 //! [resources [{ accountId type ARN }]] eventType managementEvent recipientAccountId eventCategory
 //! ```
 //!
@@ -22,6 +22,9 @@
 //! * `additionalEventData.previousHash` is the SHA-256, in lower-case hexadecimal, of the line
 //!   before, its newline left out; 64 zeros in the first record. The chain goes on across
 //!   segments.
+//! * `additionalEventData.lastChange` is the sequence number of the newest record, up to this one, that
+//!   went with a change of the store: so that the last line tells whether the store is as new as the
+//!   log.
 //!
 //! **Crashes.** A record counts once its line, newline included, is on disk: only then does
 //! [`AuditLog::append`] return. What a crash left after the last newline was never acknowledged.
@@ -46,6 +49,7 @@
 //! ([`AuditError::RolledBack`]).
 
 mod event;
+mod find;
 mod log;
 mod records;
 mod segment;
@@ -54,9 +58,11 @@ mod writer;
 
 pub use event::{Event, EventError, Resource};
 pub(crate) use event::{Link, timestamp};
+pub(crate) use find::hash_of;
 pub use log::{AuditLog, Exclusive, Receipt, Ticket};
 pub use records::{Record, Records, records, records_after};
 pub(crate) use segment::written_segments;
+pub(crate) use writer::{Last, peek};
 pub use verify::{BrokenRecord, Reason, TornTail, Verified, VerifyError, verify};
 
 use std::io;

@@ -1,8 +1,10 @@
 //! The engine: state, clock, randomness and audit log, and the one way through them.
 
 mod health;
+mod rollback;
 
 pub use health::Unhealthy;
+pub use rollback::{Rollback, RollbackError};
 
 use crate::attestation::{self, Enclave};
 use crate::audit::{AuditLog, Event, EventError, Exclusive, Ticket};
@@ -79,18 +81,27 @@ impl Engine {
     /// # Errors
     /// `KMSInternalException` when the store or the log cannot be read or written.
     pub fn new(parts: Parts) -> Result<Self, KmsError> {
-        let engine = Self {
+        let engine = Self::unsettled(parts);
+        engine.settle_all()?;
+        Ok(engine)
+    }
+
+    fn unsettled(parts: Parts) -> Self {
+        Self {
             parts,
             enclaves: OnceLock::new(),
             cache: RwLock::default(),
             uses: Mutex::default(),
             trouble: Mutex::default(),
-        };
-        if !engine.scan(PENDING_PREFIX)?.is_empty() {
-            let mut log = engine.parts.audit.exclusive().map_err(internal)?;
-            engine.settle(&mut log)?;
         }
-        Ok(engine)
+    }
+
+    fn settle_all(&self) -> Result<(), KmsError> {
+        if !self.scan(PENDING_PREFIX)?.is_empty() {
+            let mut log = self.parts.audit.exclusive().map_err(internal)?;
+            self.settle(&mut log)?;
+        }
+        Ok(())
     }
 
     /// Its own place: partition, Region and account of the owner's keys.
@@ -280,11 +291,11 @@ impl Engine {
         changes: &[Change],
         event: &Event,
     ) -> Result<Result<(), KmsError>, KmsError> {
-        if let Err(refused) = self.commit(changes, event, log.next_sequence()) {
+        if let Err(refused) = self.commit(changes, event, log) {
             return Ok(Err(refused));
         }
-        log.append(event).map_err(internal)?;
-        self.forget(pending_document())?;
+        log.append_change(event).map_err(internal)?;
+        self.forget(pending_document(), Batch::new())?;
         Ok(Ok(()))
     }
 
@@ -292,7 +303,7 @@ impl Engine {
         &self,
         changes: &[Change],
         event: &Event,
-        since_sequence: u64,
+        log: &mut Exclusive<'_>,
     ) -> Result<(), KmsError> {
         let mut batch = Batch::new();
         for change in changes {
@@ -306,9 +317,10 @@ impl Engine {
                 }
             }
         }
+        self.mark_log(log, &mut batch)?;
         let key = pending_document();
         let pending = Pending {
-            since_sequence,
+            since_sequence: log.next_sequence(),
             event: event.clone(),
         };
         let body = serde_json::to_vec(&pending).map_err(internal)?;
@@ -332,15 +344,18 @@ impl Engine {
                 .contains(pending.since_sequence, &pending.event.event_id)
                 .map_err(internal)?;
             if !written {
-                log.append(&pending.event).map_err(internal)?;
+                log.append_change(&pending.event).map_err(internal)?;
             }
-            self.forget(document.key)?;
+            // Other requests may have been recorded between the change and its record.
+            let mut batch = Batch::new();
+            self.mark_log(log, &mut batch)?;
+            self.forget(document.key, batch)?;
         }
         Ok(())
     }
 
-    fn forget(&self, document: String) -> Result<(), KmsError> {
-        let mut batch = Batch::new();
+    /// Removes a record that is in the log now from the store, with what else is to be said.
+    fn forget(&self, document: String, mut batch: Batch) -> Result<(), KmsError> {
         batch.delete(document, Expect::Revision(1));
         self.committed(&batch).map_err(internal)
     }
@@ -523,6 +538,7 @@ impl Engine {
                 done += 1;
             }
         }
+        self.note_log()?;
         Ok(done)
     }
 

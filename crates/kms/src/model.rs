@@ -312,6 +312,8 @@ pub(crate) struct AliasRecord {
 
 pub(crate) const KEY_PREFIX: &str = "key/";
 pub(crate) const PENDING_PREFIX: &str = "pending/";
+/// How far the audit log was when the store was changed last.
+pub(crate) const LOG_DOCUMENT: &str = "log";
 
 /// What the documents of a key in `region` are called by.
 fn key_name(region: &str, id: &KeyId) -> String {

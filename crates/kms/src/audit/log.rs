@@ -12,7 +12,7 @@
 
 use super::AuditError;
 use super::event::{Encoded, Event};
-use super::writer::{LOCK_WAIT_MAX, Writer};
+use super::writer::{LOCK_WAIT_MAX, Last, Writer};
 use crate::turn::{STALL, Taken, Turn};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -524,7 +524,18 @@ impl Exclusive<'_> {
     /// # Errors
     /// As [`AuditLog::append`].
     pub fn append(&mut self, event: &Event) -> Result<Receipt, AuditError> {
-        let record = Encoded::new(event)?;
+        self.write(Encoded::new(event)?)
+    }
+
+    /// The same for the record of a change of the store: this and every later record say that it is the
+    /// newest one, until there is another.
+    pub(crate) fn append_change(&mut self, event: &Event) -> Result<Receipt, AuditError> {
+        let mut record = Encoded::new(event)?;
+        record.is_change = true;
+        self.write(record)
+    }
+
+    fn write(&mut self, record: Encoded) -> Result<Receipt, AuditError> {
         let written = self.writer.append(&[record]);
         lock(&self.shared.queue).trouble = written.as_ref().err().cloned();
         Ok(Receipt { sequence: written? })
@@ -536,7 +547,17 @@ impl Exclusive<'_> {
     /// # Errors
     /// [`AuditError::Corrupt`] and [`AuditError::Io`].
     pub fn contains(&mut self, since_sequence: u64, event_id: &str) -> Result<bool, AuditError> {
-        self.writer.contains(since_sequence, event_id)
+        Ok(self.find(since_sequence, event_id)?.is_some())
+    }
+
+    /// The sequence number of that record.
+    pub(crate) fn find(&mut self, since: u64, event_id: &str) -> Result<Option<u64>, AuditError> {
+        self.writer.find(since, event_id)
+    }
+
+    /// The last record, which is durable.
+    pub(crate) fn last(&mut self) -> Result<Last, AuditError> {
+        self.writer.last()
     }
 
     /// SHA-256 of the last record's line; zeros before the first.

@@ -40,8 +40,12 @@ struct End {
     next_sequence: u64,
     /// Of the last record's line.
     hash: [u8; 32],
+    /// The newest record of a change; 0 where there is none.
+    last_change: u64,
     /// The newest segment; none before the first record.
     segment: Option<Segment>,
+    /// Whether all of it was synced by this handle. What others left may not have been.
+    is_synced: bool,
 }
 
 #[derive(Debug)]
@@ -57,10 +61,29 @@ struct Segment {
 /// How a segment ends.
 #[derive(Debug)]
 struct Tail {
-    /// The sequence number after its last record, and the hash of that record's line.
-    last: Option<(u64, [u8; 32])>,
+    last: Option<Last>,
     /// Its length up to the last newline.
     whole_bytes: u64,
+}
+
+/// The last record of the log, or of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Last {
+    /// The sequence number that the next one gets.
+    pub(crate) next_sequence: u64,
+    /// SHA-256 of its line; zeros before the first record.
+    pub(crate) hash: [u8; 32],
+    /// The newest record of a change; 0 where there is none.
+    pub(crate) last_change: u64,
+}
+
+impl Last {
+    /// Where there is no record.
+    const NONE: Self = Self {
+        next_sequence: 1,
+        hash: [0; 32],
+        last_change: 0,
+    };
 }
 
 impl Writer {
@@ -109,6 +132,30 @@ impl Writer {
         self.end.as_ref().map_or([0; 32], |end| end.hash)
     }
 
+    /// The last record, which is durable: one that somebody wrote who was killed before the sync counts
+    /// from now on. Needs the lock.
+    pub(super) fn last(&mut self) -> Result<Last, AuditError> {
+        if let Some(End {
+            segment: Some(segment),
+            is_synced: is_synced @ false,
+            ..
+        }) = &mut self.end
+        {
+            if let Err(error) = (self.sync)(&segment.file) {
+                self.doubt = Some(segment.first);
+                self.reopens = true;
+                let path = segment::path(&self.dir, segment.first);
+                return Err(AuditError::io("sync", &path, &error));
+            }
+            *is_synced = true;
+        }
+        Ok(Last {
+            next_sequence: self.next_sequence(),
+            hash: self.head(),
+            last_change: self.end.as_ref().map_or(0, |end| end.last_change),
+        })
+    }
+
     /// Writes and syncs; gives the first one's sequence number. Needs the lock.
     pub(super) fn append(&mut self, records: &[Encoded]) -> Result<u64, AuditError> {
         let mut first = None;
@@ -144,7 +191,10 @@ impl Writer {
         lines.clear();
         for record in records {
             let begin = lines.len();
-            record.write(end.next_sequence, &end.hash, &mut lines);
+            if record.is_change {
+                end.last_change = end.next_sequence;
+            }
+            record.write(end.next_sequence, &end.hash, end.last_change, &mut lines);
             end.hash = sha256(&[&lines[begin..]]);
             end.next_sequence += 1;
             lines.push(b'\n');
@@ -175,14 +225,15 @@ impl Writer {
         self.known = end.next_sequence - 1;
         self.known_hash = end.hash;
         end.segment = Some(segment);
+        end.is_synced = true;
         self.end = Some(end);
         Ok(first)
     }
 
-    /// Whether a record with `sequence >= since` has this event id. Needs the lock.
-    pub(super) fn contains(&self, since: u64, event_id: &str) -> Result<bool, AuditError> {
+    /// The record with `sequence >= since` that has this event id, if there is one. Needs the lock.
+    pub(super) fn find(&self, since: u64, event_id: &str) -> Result<Option<u64>, AuditError> {
         if since >= self.next_sequence() {
-            return Ok(false);
+            return Ok(None);
         }
         for &first in segment::list(&self.dir)?.segments.iter().rev() {
             let path = segment::path(&self.dir, first);
@@ -194,14 +245,14 @@ impl Writer {
             while let Some(line) = lines.next().map_err(failed)? {
                 let link = Link::parse(&line).map_err(|e| AuditError::corrupt(first, e))?;
                 if link.sequence() < since {
-                    return Ok(false);
+                    return Ok(None);
                 }
                 if link.event_id == event_id {
-                    return Ok(true);
+                    return Ok(Some(link.sequence()));
                 }
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Takes the lock between processes.
@@ -312,6 +363,19 @@ impl Writer {
     }
 }
 
+/// The last record, for whoever does not hold the lock: records that are appended meanwhile may or may
+/// not be seen.
+pub(crate) fn peek(dir: &Path) -> Result<Last, AuditError> {
+    for first in segment::list(dir)?.segments.into_iter().rev() {
+        let path = segment::path(dir, first);
+        let file = File::open(&path).map_err(|error| AuditError::io("open", &path, &error))?;
+        if let Some(last) = Segment::of(dir, first, file)?.tail(dir)?.last {
+            return Ok(last);
+        }
+    }
+    Ok(Last::NONE)
+}
+
 impl Drop for Writer {
     /// Room that was made and not needed is given back, if nobody else is writing.
     fn drop(&mut self) {
@@ -349,17 +413,13 @@ impl End {
     fn load(dir: &Path) -> Result<Self, AuditError> {
         let segments = segment::list(dir)?.segments;
         let Some((&newest, older)) = segments.split_last() else {
-            return Ok(Self {
-                next_sequence: 1,
-                hash: [0; 32],
-                segment: None,
-            });
+            return Ok(Self::after(Last::NONE, None));
         };
         let mut segment = Segment::open(dir, newest)?;
         let tail = segment.tail(dir)?;
-        let (next_sequence, hash) = match tail.last {
+        let last = match tail.last {
             Some(last) => last,
-            None if newest == 1 => (1, [0; 32]),
+            None if newest == 1 => Last::NONE,
             None => Self::of_older(dir, older, newest)?,
         };
         if tail.whole_bytes < segment.file_bytes {
@@ -369,21 +429,27 @@ impl End {
             segment.bytes = tail.whole_bytes;
             segment.file_bytes = tail.whole_bytes;
         }
-        Ok(Self {
-            next_sequence,
-            hash,
-            segment: Some(segment),
-        })
+        Ok(Self::after(last, Some(segment)))
+    }
+
+    fn after(last: Last, segment: Option<Segment>) -> Self {
+        Self {
+            next_sequence: last.next_sequence,
+            hash: last.hash,
+            last_change: last.last_change,
+            segment,
+            is_synced: false,
+        }
     }
 
     /// The newest segment holds no record: what the one before it ends with.
-    fn of_older(dir: &Path, older: &[u64], newest: u64) -> Result<(u64, [u8; 32]), AuditError> {
+    fn of_older(dir: &Path, older: &[u64], newest: u64) -> Result<Last, AuditError> {
         let last = match older.last() {
             Some(&first) => Segment::open(dir, first)?.tail(dir)?.last,
             None => None,
         };
         match last {
-            Some((next, hash)) if next == newest => Ok((next, hash)),
+            Some(last) if last.next_sequence == newest => Ok(last),
             _ => Err(AuditError::corrupt(
                 newest,
                 "the segment before it does not end with the record before",
@@ -398,6 +464,13 @@ impl Segment {
         let failed = |error| AuditError::io("open", &path, &error);
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).open(&path).map_err(failed)?;
+        Self::of(dir, first, file)
+    }
+
+    /// A segment in a file, which may be open for reading alone.
+    fn of(dir: &Path, first: u64, file: File) -> Result<Self, AuditError> {
+        let path = segment::path(dir, first);
+        let failed = |error| AuditError::io("read", &path, &error);
         let file_bytes = file.metadata().map_err(failed)?.len();
         let mut bytes = segment::written(&file, file_bytes).map_err(failed)?;
         if bytes < file_bytes {
@@ -462,19 +535,24 @@ impl Segment {
         let mut lines = Backward::new(&self.file, self.bytes).map_err(failed)?;
         let whole_bytes = lines.end();
         let last = match lines.next().map_err(failed)? {
-            Some(line) => Some((self.sequence(&line)? + 1, sha256(&[&line]))),
+            Some(line) => Some(self.last(&line)?),
             None => None,
         };
         Ok(Tail { last, whole_bytes })
     }
 
-    fn sequence(&self, line: &[u8]) -> Result<u64, AuditError> {
+    fn last(&self, line: &[u8]) -> Result<Last, AuditError> {
         let corrupt = |reason| AuditError::corrupt(self.first, reason);
-        let sequence = Link::parse(line).map_err(corrupt)?.sequence();
-        if sequence < self.first || sequence == u64::MAX {
+        let link = Link::parse(line).map_err(corrupt)?;
+        let (sequence, last_change) = (link.sequence(), link.last_change());
+        if sequence < self.first || sequence == u64::MAX || last_change > sequence {
             return Err(corrupt(format!("it ends with record {sequence}")));
         }
-        Ok(sequence)
+        Ok(Last {
+            next_sequence: sequence + 1,
+            hash: sha256(&[line]),
+            last_change,
+        })
     }
 
     /// Writes again what a failed sync may have touched: the last batch, and the page it began in.
