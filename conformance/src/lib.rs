@@ -16,16 +16,19 @@
 )]
 
 pub mod dice;
+pub mod disk;
 pub mod manifest;
 pub mod opening;
 pub mod program;
 pub mod refusal;
 pub mod rights;
+pub mod server;
 pub mod vectors;
 pub mod world;
 
 pub use dice::Dice;
 pub use program::Ran;
+pub use server::{Client, Server};
 pub use world::World;
 
 /// Prints a promise and the figure that it was held with.

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 use std::fs;
-use std::path::Path;
+use waxseal_conformance::world::copy_tree;
 use waxseal_conformance::{Dice, World, promise, tier};
 
 #[test]
@@ -76,7 +76,9 @@ fn an_accepted_rollback_is_recorded() {
         let accepted = |world: &World| {
             let events = world.ok(&["audit", "list", "--json"], b"");
             let events = String::from_utf8(events).unwrap();
-            let events = events.lines().map(|line| serde_json::from_str(line).unwrap());
+            let events = events
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap());
             let events = events.filter(|event: &Value| event["eventName"] == "AcceptRollback");
             events.collect::<Vec<_>>()
         };
@@ -126,7 +128,10 @@ fn a_store_that_is_gone_is_missed() {
 }
 
 fn created(world: &World) -> String {
-    let made = world.run(&["key", "create", "--json"], b"").exits(0).json_lines();
+    let made = world
+        .run(&["key", "create", "--json"], b"")
+        .exits(0)
+        .json_lines();
     let id = made[0]["keyId"].as_str().or_else(|| made[0]["id"].as_str());
     id.unwrap_or_else(|| panic!("{made:?}")).to_owned()
 }
@@ -151,7 +156,7 @@ fn refused(world: &World, what: &str) -> usize {
 fn keep(world: &World, number: usize) {
     let kept = world.path(&format!("kept-{number}"));
     let _ = fs::remove_dir_all(&kept);
-    copy(&world.home(), &kept);
+    copy_tree(&world.home(), &kept);
 }
 
 fn put_back(world: &World, number: usize, name: &str) {
@@ -159,7 +164,7 @@ fn put_back(world: &World, number: usize, name: &str) {
     match name {
         "audit" => {
             fs::remove_dir_all(to.join(name)).unwrap();
-            copy(&from.join(name), &to.join(name));
+            copy_tree(&from.join(name), &to.join(name));
         }
         _ => {
             for suffix in ["", "-wal", "-shm"] {
@@ -169,19 +174,6 @@ fn put_back(world: &World, number: usize, name: &str) {
                     fs::copy(from.join(&name), to.join(&name)).unwrap();
                 }
             }
-        }
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        match entry.path().is_dir() {
-            true => copy(&entry.path(), &to),
-            false => drop(fs::copy(entry.path(), to).unwrap()),
         }
     }
 }

@@ -62,8 +62,8 @@ pub(crate) use find::hash_of;
 pub use log::{AuditLog, Exclusive, Receipt, Ticket};
 pub use records::{Record, Records, records, records_after};
 pub(crate) use segment::written_segments;
-pub(crate) use writer::{Last, peek};
 pub use verify::{BrokenRecord, Reason, TornTail, Verified, VerifyError, verify};
+pub(crate) use writer::{Last, peek};
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -5,6 +5,7 @@
 //!   store.db       0600   sealed state (SQLite; with -wal and -shm beside it)
 //!   root.key       0600   32 bytes, when the root is a file
 //!   audit/         0700   the log, one segment a file; what was delivered of it in trail/
+//!   reserve        0600   room on the disk for taking rights away; another one in audit/
 //!   lock           0600   held while the home is made, and while a default key is made
 //! ```
 //!
@@ -14,6 +15,7 @@ use crate::audit::{AuditError, AuditLog};
 use crate::clock::SystemClock;
 use crate::engine::{Engine, Parts, Rollback, RollbackError};
 use crate::files::{self, sync_directory};
+use crate::reserve::Reserve;
 use crate::root::{RootError, RootKind, RootRecord};
 use crate::store::{SqliteStore, StoreError};
 use std::fs::{File, OpenOptions, Permissions};
@@ -168,7 +170,14 @@ impl EmbeddedHome {
         rollback: Rollback,
     ) -> Result<Self, HomeError> {
         make_directory(directory)?;
-        let store = SqliteStore::open(&directory.join(STORE_FILE))?;
+        let store = SqliteStore::open(&directory.join(STORE_FILE));
+        let store = match store {
+            // Opening it takes room, too; who then may use it is another question.
+            Err(StoreError::Full) if Reserve::give_up_in(directory) => {
+                SqliteStore::open(&directory.join(STORE_FILE))
+            }
+            opened => opened,
+        }?;
         let (record, keyring) = match RootRecord::read(&store)? {
             Some(record) => {
                 let keyring = root_keyring(directory, &record.root, passphrases, entropy.clone())?;
@@ -185,7 +194,7 @@ impl EmbeddedHome {
             clock: Arc::new(SystemClock),
             entropy,
         };
-        let engine = Engine::open(parts, rollback)?;
+        let engine = Engine::open(parts, directory, rollback)?;
         Ok(Self {
             directory: directory.to_owned(),
             engine: Arc::new(engine),

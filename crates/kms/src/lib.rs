@@ -44,6 +44,7 @@ pub mod op;
 pub mod policy;
 pub mod principals;
 pub mod request;
+mod reserve;
 pub mod root;
 pub mod seal;
 pub mod seed;

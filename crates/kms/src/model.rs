@@ -236,6 +236,13 @@ impl KeyRecord {
         self.current_version() > 0 && used.clone().all(MaterialRecord::is_here)
     }
 
+    /// Whether any material has an end.
+    pub(crate) fn can_expire(&self) -> bool {
+        self.materials
+            .iter()
+            .any(|material| material.valid_to().is_some())
+    }
+
     /// The versions whose time is over, and the record without their material.
     pub(crate) fn without_expired(&self, now: f64) -> Option<(Vec<u32>, Self)> {
         let numbered = (1..).zip(&self.materials);

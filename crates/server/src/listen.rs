@@ -101,7 +101,9 @@ pub async fn bind(address: SocketAddr, with_tls: bool) -> io::Result<TcpListener
 /// As [`bind`], and when there can be no threads or signal handlers.
 pub fn run(door: Door, front: Arc<Front>, told: impl Fn(Notice)) -> io::Result<()> {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime.enable_all().max_blocking_threads(REQUESTS_MAX + LOOKERS_MAX);
+    runtime
+        .enable_all()
+        .max_blocking_threads(REQUESTS_MAX + LOOKERS_MAX);
     runtime.build()?.block_on(async {
         let listener = bind(door.address, door.tls.is_some()).await?;
         let mut terminated = signal(SignalKind::terminate())?;

@@ -354,7 +354,10 @@ mod tests {
         let encoded = Encoded::new(&event()).unwrap();
         encoded.write(7, &[0xab; 32], 5, &mut out);
         let plain = line(&event(), 7);
-        let expected = plain.replace(r#"abab"},"requestID""#, r#"abab","lastChange":5},"requestID""#);
+        let expected = plain.replace(
+            r#"abab"},"requestID""#,
+            r#"abab","lastChange":5},"requestID""#,
+        );
         assert_eq!(String::from_utf8(out.clone()).unwrap(), expected);
         assert_eq!(Link::parse(&out).unwrap().last_change(), 5);
         assert_eq!(Link::parse(plain.as_bytes()).unwrap().last_change(), 0);

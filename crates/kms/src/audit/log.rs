@@ -254,11 +254,7 @@ impl AuditLog {
         Ok(Ticket { batch, place })
     }
 
-    fn hand_in(
-        &self,
-        queue: &mut Queue,
-        record: Encoded,
-    ) -> Result<(Arc<Batch>, u64), AuditError> {
+    fn hand_in(&self, queue: &mut Queue, record: Encoded) -> Result<(Arc<Batch>, u64), AuditError> {
         if let Some(error) = &queue.stalled {
             return Err(error.clone());
         }
@@ -653,7 +649,10 @@ mod tests {
         assert_eq!(log.append(&event("5")), Ok(Receipt { sequence: 2 }));
         assert_eq!(log.append(&event("6")), Ok(Receipt { sequence: 3 }));
         assert_eq!(verify(&dir).unwrap().records, 3);
-        assert_eq!(names(&dir), [1, 2].map(|first| format!("{first:020}.jsonl")));
+        assert_eq!(
+            names(&dir),
+            [1, 2].map(|first| format!("{first:020}.jsonl"))
+        );
     }
 
     /// The very first segment: nothing of it was ever acknowledged.
@@ -730,7 +729,10 @@ mod tests {
             assert!(log.is_stalled());
             let begin = Instant::now();
             assert_eq!(log.append(&event("at once")), Err(AuditError::Stalled));
-            assert_eq!(log.submit(&event("at once")).err(), Some(AuditError::Stalled));
+            assert_eq!(
+                log.submit(&event("at once")).err(),
+                Some(AuditError::Stalled)
+            );
             assert_eq!(log.exclusive().err(), Some(AuditError::Stalled));
             assert_eq!(log.check(), Err(AuditError::Stalled));
             assert!(begin.elapsed() < STALL, "it waited");
@@ -738,7 +740,9 @@ mod tests {
             while log.is_stalled() {
                 std::thread::yield_now();
             }
-            let next = waited(log.submit(&event("next")).unwrap()).unwrap().sequence;
+            let next = waited(log.submit(&event("next")).unwrap())
+                .unwrap()
+                .sequence;
             let verified = verify(dir.path()).unwrap();
             assert_eq!(verified.records, next);
             // The one that was being written; those that waited behind it were not.
@@ -815,7 +819,10 @@ mod tests {
                 scope.spawn(move || log.append(&event(&number.to_string())).unwrap());
             }
             let waiting = |queue: &Queue| {
-                let flying = queue.flight.iter().map(|flight| Arc::strong_count(&flight.batch) - 2);
+                let flying = queue
+                    .flight
+                    .iter()
+                    .map(|flight| Arc::strong_count(&flight.batch) - 2);
                 queue.records.len() + flying.sum::<usize>()
             };
             while waiting(&lock(&log.shared.queue)) < 32 {

@@ -321,7 +321,10 @@ impl Writer {
                 removed.map_err(|error| AuditError::io("remove", &path, &error))?;
             } else {
                 segment.rewrite()?;
-                let synced = segment.file.sync_all().and_then(|()| (self.sync)(&segment.file));
+                let synced = segment
+                    .file
+                    .sync_all()
+                    .and_then(|()| (self.sync)(&segment.file));
                 synced.map_err(|error| AuditError::io("sync", &path, &error))?;
             }
         }

@@ -1,6 +1,6 @@
 //! Whether an engine can work, and why not, in words that everybody may read.
 
-use super::{Engine, internal};
+use super::{Engine, Room, internal, room};
 use crate::store::{Batch, Document, Expect, StoreError};
 use std::sync::PoisonError;
 use waxseal_core::crypto::random;
@@ -66,6 +66,10 @@ impl Engine {
         if !same {
             return Err(sealing(internal("a sealed row opened as another")));
         }
+        self.admit(Room::Common).map_err(|error| Unhealthy {
+            reason: room::LOW,
+            error,
+        })?;
         let audit = self.parts.audit.check();
         audit.map_err(|error| Unhealthy::new(error.reason(), error))?;
         self.parts.store.watch(0)?;
@@ -81,17 +85,6 @@ impl Engine {
         self.parts.audit.is_stalled() || self.parts.store.is_stalled()
     }
 
-    /// Commits, and remembers whether that was possible.
-    pub(super) fn committed(&self, batch: &Batch) -> Result<(), StoreError> {
-        let committed = self.parts.store.commit(batch).map(drop);
-        let trouble = match &committed {
-            Ok(()) | Err(StoreError::Conflict { .. }) => None,
-            Err(error) => Some(error.reason()),
-        };
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
-        committed
-    }
-
     fn trouble(&self) -> Option<&'static str> {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,6 +97,6 @@ impl Engine {
         };
         let mut batch = Batch::new();
         batch.put(PROBE, expect, Vec::new());
-        Ok(self.committed(&batch)?)
+        Ok(self.committed(&batch, Room::Common)?)
     }
 }

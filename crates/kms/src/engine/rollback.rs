@@ -19,7 +19,7 @@
 //! recorded, and from then on the two belong together as they are. A home that was put back as a whole
 //! looks as it did; only what is kept elsewhere tells.
 
-use super::{Engine, Parts, Pending, internal};
+use super::{Engine, Parts, Pending, Room, internal};
 use crate::audit::{self, Event, Exclusive, Last};
 use crate::model::{LOG_DOCUMENT, PENDING_PREFIX};
 use crate::request::Caller;
@@ -112,12 +112,14 @@ impl Mark {
 }
 
 impl Engine {
-    /// As [`Engine::new`], unless an older copy of the store or of the log lies in its place.
+    /// As [`Engine::new`] for the home in `directory`, unless an older copy of the store or of the log lies
+    /// in its place.
     ///
     /// # Errors
     /// [`RollbackError`].
-    pub fn open(parts: Parts, rollback: Rollback) -> Result<Self, RollbackError> {
+    pub fn open(parts: Parts, directory: &Path, rollback: Rollback) -> Result<Self, RollbackError> {
         let engine = Self::unsettled(parts);
+        engine.keep_reserve(directory);
         let verified = engine.verify_together();
         match (verified, rollback) {
             (Ok(()), _) => engine.settle_all()?,
@@ -175,7 +177,11 @@ impl Engine {
         };
         let last = log.last().map_err(internal)?;
         let body = serde_json::to_vec(&Mark::of(&last)).map_err(internal)?;
-        batch.put(LOG_DOCUMENT, expect, self.sealed(LOG_DOCUMENT, expect, &body)?);
+        batch.put(
+            LOG_DOCUMENT,
+            expect,
+            self.sealed(LOG_DOCUMENT, expect, &body)?,
+        );
         Ok(())
     }
 
@@ -183,7 +189,7 @@ impl Engine {
     /// the mark.
     fn accept(&self, error: &RollbackError) -> Result<(), KmsError> {
         let mut log = self.parts.audit.exclusive().map_err(internal)?;
-        self.settle(&mut log)?;
+        self.settle(&mut log, Room::Common)?;
         let caller = Caller::owner(self.home(), concat!("waxseal/", env!("CARGO_PKG_VERSION")));
         let event = Event {
             event_id: self.uuid()?,
@@ -203,7 +209,7 @@ impl Engine {
             read_only: false,
             error: None,
         };
-        self.commit_recorded(&mut log, &[], &event)?
+        self.commit_recorded(&mut log, &[], &event, Room::Common)?
     }
 
     /// Notes how far the log is now, so that it cannot lose its end unnoticed since the last change either.
