@@ -63,10 +63,16 @@ fn nothing_ends_early() {
             let is_deleted = describe(&engine, &deleted).is_err();
             let expired = describe(&engine, &imported).unwrap() == "PendingImport";
             if is_deleted {
-                assert!(passed + slack >= Duration::days(days), "scenario {scenario}: deleted after {passed}");
+                assert!(
+                    passed + slack >= Duration::days(days),
+                    "scenario {scenario}: deleted after {passed}"
+                );
             }
             if expired {
-                assert!(passed + slack >= lasting, "scenario {scenario}: expired after {passed} of {lasting}");
+                assert!(
+                    passed + slack >= lasting,
+                    "scenario {scenario}: expired after {passed} of {lasting}"
+                );
             }
             assert!(is_deleted || !was_deleted, "a deleted key came back");
             assert!(expired || !was_expired, "expired material came back");
@@ -76,7 +82,11 @@ fn nothing_ends_early() {
         // Order is that of the chain, whatever the clock said.
         audit::verify(&place.path().join("audit")).unwrap();
     }
-    assert!(ended > scenarios, "{ended} of {} ended in the end", 2 * scenarios);
+    assert!(
+        ended > scenarios,
+        "{ended} of {} ended in the end",
+        2 * scenarios
+    );
     promise(
         "09",
         format!(

@@ -136,7 +136,7 @@ impl Engine {
         let pending = self.scan(PENDING_PREFIX)?;
         if pending.is_empty()
             && let Ok(last) = audit::peek(self.audit_directory())
-            && self.mark()?.compare(self.audit_directory(), &last).is_ok()
+            && self.compare(&last).is_ok()
         {
             return Ok(());
         }
@@ -151,17 +151,24 @@ impl Engine {
                 last.last_change = 0;
             }
         }
-        self.mark()?.compare(self.audit_directory(), &last)
+        self.compare(&last)
     }
 
     /// How far the log was when the store was changed last.
-    fn mark(&self) -> Result<Mark, KmsError> {
-        match self.document(LOG_DOCUMENT)? {
-            Some(document) => self.open_json(&document),
-            None => Ok(Mark {
-                records: 0,
-                hash: hex::encode([0; 32]),
-            }),
+    fn mark(&self) -> Result<Option<Mark>, KmsError> {
+        let document = self.document(LOG_DOCUMENT)?;
+        document
+            .map(|document| self.open_json(&document))
+            .transpose()
+    }
+
+    /// What does not fit, where the log ends with `last`.
+    fn compare(&self, last: &Last) -> Result<(), RollbackError> {
+        match (self.mark()?, last.last_change) {
+            (Some(mark), _) => mark.compare(self.audit_directory(), last),
+            // Nothing was changed since there are marks.
+            (None, 0) => Ok(()),
+            (None, known) => Err(RollbackError::Store { found: 0, known }),
         }
     }
 
@@ -215,7 +222,8 @@ impl Engine {
     /// Notes how far the log is now, so that it cannot lose its end unnoticed since the last change either.
     pub(super) fn note_log(&self) -> Result<(), KmsError> {
         let mut log = self.parts.audit.exclusive().map_err(internal)?;
-        if self.mark()? == Mark::of(&log.last().map_err(internal)?) {
+        let now = Mark::of(&log.last().map_err(internal)?);
+        if now.records == 0 || self.mark()? == Some(now) {
             return Ok(());
         }
         let mut batch = Batch::new();
