@@ -589,6 +589,9 @@ pub(crate) enum Audit {
     },
     /// Print the public key that the trail's digests are verified with, in PEM
     PublicKey,
+    /// Take a store and an audit log that do not belong together, an older copy of either, as they are;
+    /// it is recorded. What was revoked since the copy may be in force again: look first
+    AcceptRollback,
 }
 
 /// Which records are listed: those that everything given fits.
@@ -663,6 +666,10 @@ pub(crate) struct Serve {
     /// themselves (Recipient)
     #[arg(long, value_name = "FILE")]
     pub(crate) attestation_root: Option<PathBuf>,
+    /// Take a store and an audit log that do not belong together, an older copy of either, as they
+    /// are; it is recorded
+    #[arg(long)]
+    pub(crate) accept_rollback: bool,
     /// INSECURE: everyone on this machine is the owner, with any credentials or none
     #[arg(long)]
     pub(crate) dev: bool,

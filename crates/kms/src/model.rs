@@ -236,6 +236,13 @@ impl KeyRecord {
         self.current_version() > 0 && used.clone().all(MaterialRecord::is_here)
     }
 
+    /// Whether any material has an end.
+    pub(crate) fn can_expire(&self) -> bool {
+        self.materials
+            .iter()
+            .any(|material| material.valid_to().is_some())
+    }
+
     /// The versions whose time is over, and the record without their material.
     pub(crate) fn without_expired(&self, now: f64) -> Option<(Vec<u32>, Self)> {
         let numbered = (1..).zip(&self.materials);
@@ -312,6 +319,8 @@ pub(crate) struct AliasRecord {
 
 pub(crate) const KEY_PREFIX: &str = "key/";
 pub(crate) const PENDING_PREFIX: &str = "pending/";
+/// How far the audit log was when the store was changed last.
+pub(crate) const LOG_DOCUMENT: &str = "log";
 
 /// What the documents of a key in `region` are called by.
 fn key_name(region: &str, id: &KeyId) -> String {

@@ -31,7 +31,7 @@ pub(crate) fn what(
     key: &KeyArn,
     record: &KeyRecord,
 ) -> Result<Option<What>, KmsError> {
-    let now = view.seconds();
+    let now = view.steady_seconds();
     let is_due = |time: Option<f64>| time.is_some_and(|due| due <= now);
     Ok(match record.state {
         KeyState::PendingDeletion if is_due(record.deletion) => Some(What::Deletion),
@@ -63,7 +63,8 @@ impl Due {
             What::Rotation => op::rotated(view, &key, MaterialKind::Automatic),
             What::Deletion => self.removal(view),
             What::Expiry => {
-                let Some((versions, record)) = self.record.without_expired(view.seconds()) else {
+                let Some((versions, record)) = self.record.without_expired(view.steady_seconds())
+                else {
                     return Ok(Vec::new());
                 };
                 let mut changes = vec![op::kept(&key, &record)?];
@@ -78,7 +79,7 @@ impl Due {
                 let mut record = KeyRecord::clone(&self.record);
                 let days = record.deletion_days.take().unwrap_or_default();
                 record.state = KeyState::PendingDeletion;
-                record.deletion = Some(view.seconds() + days as f64 * DAY);
+                record.deletion = Some(view.steady_seconds() + days as f64 * DAY);
                 Ok(vec![op::kept(&key, &record)?])
             }
         }

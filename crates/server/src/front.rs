@@ -161,11 +161,7 @@ impl Front {
         let (status, content_type, text) = match path {
             "/healthz" => match self.engine().check_health() {
                 Ok(()) => (200, "application/json", "{\"status\":\"ok\"}".to_owned()),
-                Err(_) => (
-                    503,
-                    "application/json",
-                    "{\"status\":\"failing\"}".to_owned(),
-                ),
+                Err(unhealthy) => return Some(failing(unhealthy.reason)),
             },
             "/metrics" if from.address.is_loopback() => {
                 (200, metrics::CONTENT_TYPE, self.metrics.text())
@@ -179,6 +175,11 @@ impl Front {
             headers: Vec::new(),
             body: SecretBytes::new(text.into_bytes()),
         })
+    }
+
+    /// Whether the disk does not answer: requests are refused until it does.
+    pub fn is_stalled(&self) -> bool {
+        self.engine().is_stalled()
     }
 
     /// Does what has come due: rotations, the ends of waiting periods, the delivery of the trail.
@@ -549,6 +550,19 @@ impl Front {
         let region = region.unwrap_or(&home.region).to_owned();
         let account = if is_account(id) { id } else { &home.account };
         Ok((engine.owner_of(account, ""), region))
+    }
+}
+
+/// The answer about a server that cannot work.
+pub fn failing(reason: &str) -> Reply {
+    // The reasons are ours: there is nothing in them to be escaped.
+    let text = format!("{{\"status\":\"failing\",\"reason\":\"{reason}\"}}");
+    Reply {
+        status: 503,
+        request_id: String::new(),
+        content_type: "application/json",
+        headers: Vec::new(),
+        body: SecretBytes::new(text.into_bytes()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Connections: HTTP/1.1 and HTTP/2, with TLS or on loopback addresses.
 
-use crate::front::{Front, Peer, Reply};
+use crate::front::{Front, Peer, Reply, failing};
 use crate::metrics::Metrics;
 use crate::tls::{Tls, TlsError};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -23,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinHandle};
 use waxseal_core::SecretBytes;
 use waxseal_kms_api::sigv4::SignedRequest;
 use waxseal_kms_api::{ErrorCode, KmsError, wire};
@@ -48,6 +49,12 @@ pub const BODY_SECONDS: u64 = 10;
 pub const DRAIN_SECONDS: u64 = 10;
 /// The longest head of a request.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// How often a request that waits for a thread looks whether the disk holds it up.
+const STALL_LOOK: Duration = Duration::from_millis(50);
+/// What is said when it does.
+const STALLED: &str = "the disk of the audit log or of the store does not answer";
+/// Threads for those who look how the server is, when all others are held up.
+const LOOKERS_MAX: usize = 8;
 /// How long to wait when no connection can be accepted, for want of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -95,7 +102,9 @@ pub async fn bind(address: SocketAddr, with_tls: bool) -> io::Result<TcpListener
 /// As [`bind`], and when there can be no threads or signal handlers.
 pub fn run(door: Door, front: Arc<Front>, told: impl Fn(Notice)) -> io::Result<()> {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime.enable_all().max_blocking_threads(REQUESTS_MAX);
+    runtime
+        .enable_all()
+        .max_blocking_threads(REQUESTS_MAX + LOOKERS_MAX);
     runtime.build()?.block_on(async {
         let listener = bind(door.address, door.tls.is_some()).await?;
         let mut terminated = signal(SignalKind::terminate())?;
@@ -293,9 +302,11 @@ impl Service {
         if request.method() == hyper::Method::GET {
             let path = request.uri().path().to_owned();
             let (front, from) = (self.front.clone(), from.clone());
-            let found = tokio::task::spawn_blocking(move || front.look(&path, &from)).await;
-            if let Ok(Some(reply)) = found {
-                return self.response(reply);
+            let found = tokio::task::spawn_blocking(move || front.look(&path, &from));
+            match self.answer_in_time(found).await {
+                None => return self.response(failing(STALLED)),
+                Some(Ok(Some(reply))) => return self.response(reply),
+                Some(_) => {}
             }
         }
         let reply = match self.read(request).await {
@@ -335,17 +346,34 @@ impl Service {
             drop((head, body));
             return front.finish(begun).await;
         }
+        if front.is_stalled() {
+            return front.refusal(KmsError::new(ErrorCode::Internal, STALLED));
+        }
         let from = from.clone();
         let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             head.with(&body, |request| front.reply(request, &from))
         });
-        match done.await {
-            Ok(reply) => reply,
-            Err(_) => self.front.refusal(KmsError {
-                code: ErrorCode::Internal,
-                message: None,
-            }),
+        let message = match self.answer_in_time(done).await {
+            Some(Ok(reply)) => return reply,
+            Some(Err(_)) => None,
+            None => Some(STALLED.to_owned()),
+        };
+        self.front.refusal(KmsError {
+            code: ErrorCode::Internal,
+            message,
+        })
+    }
+
+    /// What a thread gives, unless the disk holds it up. Then it goes on by itself, and with it its
+    /// permit; what it does in the end is recorded, and was refused.
+    async fn answer_in_time<T>(&self, mut done: JoinHandle<T>) -> Option<Result<T, JoinError>> {
+        loop {
+            match tokio::time::timeout(STALL_LOOK, &mut done).await {
+                Ok(done) => return Some(done),
+                Err(_) if self.front.is_stalled() => return None,
+                Err(_) => {}
+            }
         }
     }
 

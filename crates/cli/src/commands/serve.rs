@@ -38,6 +38,10 @@ const DEV_STATE: [&str; 5] = [
 
 /// Runs the command: until a signal ends it.
 pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
+    if args.accept_rollback {
+        // Nothing has opened the home before.
+        let _ = session.world.accepts_rollback.set(());
+    }
     let args = &Settings::of(args)?;
     let tls = tls(args)?;
     allow_files();

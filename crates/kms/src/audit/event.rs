@@ -44,8 +44,8 @@ pub struct Event {
     pub request_parameters: Option<Value>,
     /// `responseElements`; `null` for cryptographic operations.
     pub response_elements: Option<Value>,
-    /// Further members of `additionalEventData`, such as `keyMaterialId`. The names `sequence` and
-    /// `previousHash` belong to the chain.
+    /// Further members of `additionalEventData`, such as `keyMaterialId`. The names `sequence`,
+    /// `previousHash` and `lastChange` belong to the chain.
     pub additional: Map<String, Value>,
     /// `resources`: the keys that were used.
     pub resources: Vec<Resource>,
@@ -128,11 +128,13 @@ pub(super) struct Encoded {
     text: Vec<u8>,
     /// Where the two are to stand in `text`.
     link_at: usize,
+    /// Whether the store is changed with it.
+    pub(super) is_change: bool,
 }
 
 impl Encoded {
     pub(super) fn new(event: &Event) -> Result<Self, AuditError> {
-        for reserved in ["sequence", "previousHash"] {
+        for reserved in ["sequence", "previousHash", "lastChange"] {
             if event.additional.contains_key(reserved) {
                 return Err(AuditError::ReservedMember(reserved));
             }
@@ -142,14 +144,17 @@ impl Encoded {
         text.pop();
         text.extend_from_slice(br#","additionalEventData":{"sequence":"#);
         let link_at = text.len();
-        text.push(b'"');
         if event.additional.is_empty() {
             text.push(b'}');
         } else {
             members(&event.additional, &mut text)?;
         }
         members(&Closing::of(event), &mut text)?;
-        let record = Self { text, link_at };
+        let record = Self {
+            text,
+            link_at,
+            is_change: false,
+        };
         let bytes = record.bytes_max();
         match bytes <= RECORD_BYTES_MAX {
             true => Ok(record),
@@ -162,8 +167,15 @@ impl Encoded {
         self.text.len() + LINK_BYTES_MAX
     }
 
-    /// Appends the line, without its newline, to `out`.
-    pub(super) fn write(&self, sequence: u64, previous: &[u8; 32], out: &mut Vec<u8>) {
+    /// Appends the line, without its newline, to `out`. `last_change` is the newest record of a change,
+    /// perhaps this one; 0 where there is none.
+    pub(super) fn write(
+        &self,
+        sequence: u64,
+        previous: &[u8; 32],
+        last_change: u64,
+        out: &mut Vec<u8>,
+    ) {
         let (before, after) = self.text.split_at(self.link_at);
         out.extend_from_slice(before);
         // Writing to a vector does not fail.
@@ -172,12 +184,16 @@ impl Encoded {
         out.resize(begin + 2 * previous.len(), 0);
         // The room is as long as it must be.
         let _ = hex::encode_to_slice(previous, &mut out[begin..]);
+        out.push(b'"');
+        if last_change > 0 {
+            let _ = write!(out, r#","lastChange":{last_change}"#);
+        }
         out.extend_from_slice(after);
     }
 }
 
-/// The most bytes between the two parts of [`Encoded`]: a number of 20 digits, a name, a hash.
-const LINK_BYTES_MAX: usize = 20 + r#","previousHash":""#.len() + 64;
+/// The most bytes between the two parts of [`Encoded`]: two numbers of 20 digits, two names, a hash.
+const LINK_BYTES_MAX: usize = 20 + r#","previousHash":"","lastChange":"#.len() + 64 + 20;
 
 /// Room for most lines, so that few grow.
 const USUAL_BYTES: usize = 1536;
@@ -321,6 +337,8 @@ struct Chain<'a> {
     sequence: u64,
     #[serde(rename = "previousHash", borrow)]
     previous_hash: Cow<'a, str>,
+    #[serde(rename = "lastChange", default)]
+    last_change: u64,
 }
 
 impl<'a> Link<'a> {
@@ -331,6 +349,11 @@ impl<'a> Link<'a> {
 
     pub(crate) fn sequence(&self) -> u64 {
         self.chain.sequence
+    }
+
+    /// The newest record of a change up to this one; 0 where there is none.
+    pub(super) fn last_change(&self) -> u64 {
+        self.chain.last_change
     }
 
     /// Whether `previous` is the hash that this line names, letter by letter.
@@ -372,7 +395,7 @@ mod tests {
         let mut out = Vec::new();
         Encoded::new(event)
             .unwrap()
-            .write(sequence, &[0xab; 32], &mut out);
+            .write(sequence, &[0xab; 32], 0, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -393,6 +416,21 @@ mod tests {
             r#""recipientAccountId":"111122223333","eventCategory":"Management"}"#,
         ];
         assert_eq!(line(&event(), 7), expected.concat());
+    }
+
+    #[test]
+    fn the_last_change_is_part_of_the_chain_s_members() {
+        let mut out = Vec::new();
+        let encoded = Encoded::new(&event()).unwrap();
+        encoded.write(7, &[0xab; 32], 5, &mut out);
+        let plain = line(&event(), 7);
+        let expected = plain.replace(
+            r#"abab"},"requestID""#,
+            r#"abab","lastChange":5},"requestID""#,
+        );
+        assert_eq!(String::from_utf8(out.clone()).unwrap(), expected);
+        assert_eq!(Link::parse(&out).unwrap().last_change(), 5);
+        assert_eq!(Link::parse(plain.as_bytes()).unwrap().last_change(), 0);
     }
 
     #[test]
@@ -433,7 +471,7 @@ mod tests {
 
     #[test]
     fn the_chain_s_own_members_are_reserved() {
-        for name in ["sequence", "previousHash"] {
+        for name in ["sequence", "previousHash", "lastChange"] {
             let mut event = event();
             event.additional.insert(name.into(), json!(1));
             let error = Encoded::new(&event).unwrap_err();
@@ -445,9 +483,14 @@ mod tests {
     fn the_limit_holds_on_both_sides() {
         let mut event = event();
         event.user_agent.clear();
-        let rest = line(&event, u64::MAX).len();
-        event.user_agent = "x".repeat(RECORD_BYTES_MAX - rest);
-        assert_eq!(line(&event, u64::MAX).len(), RECORD_BYTES_MAX);
+        let longest = |event: &Event| {
+            let mut line = Vec::new();
+            let encoded = Encoded::new(event).unwrap();
+            encoded.write(u64::MAX, &[0xab; 32], u64::MAX, &mut line);
+            line.len()
+        };
+        event.user_agent = "x".repeat(RECORD_BYTES_MAX - longest(&event));
+        assert_eq!(longest(&event), RECORD_BYTES_MAX);
         event.user_agent.push('x');
         let bytes = RECORD_BYTES_MAX + 1;
         let error = Encoded::new(&event).unwrap_err();

@@ -18,6 +18,7 @@ use super::{
     validate_prefix,
 };
 use crate::files::sync_directory;
+use crate::turn::{STALL, Taken, Turn};
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior};
@@ -26,13 +27,13 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Documents in one SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
-    inner: Mutex<Inner>,
+    inner: Turn<Inner>,
     looked: Looked,
 }
 
@@ -51,7 +52,7 @@ impl SqliteStore {
         let looked = Looked::open(&with_suffix(&path, "-mark"))?;
         Ok(Self {
             looked,
-            inner: Mutex::new(Inner {
+            inner: Turn::new(Inner {
                 connection,
                 wal: with_suffix(&path, "-wal"),
                 seen: None,
@@ -60,9 +61,10 @@ impl SqliteStore {
         })
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    /// The connection, unless another thread has waited with it for the disk for too long.
+    fn inner(&self) -> Result<Taken<'_, Inner>, StoreError> {
         // A panic elsewhere cannot leave a transaction open: dropping one rolls it back.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.take(INNER_WAIT_MAX).ok_or(StoreError::Stalled)
     }
 
     /// Writes a copy of everything as it is now to a new file.
@@ -70,7 +72,7 @@ impl SqliteStore {
     /// # Errors
     /// As the other methods; also when there is a file of that name.
     pub fn snapshot(&self, path: &Path) -> Result<(), StoreError> {
-        let inner = self.inner();
+        let inner = self.inner()?;
         let copied = inner
             .connection
             .execute("VACUUM INTO ?1", [path.to_string_lossy().as_ref()]);
@@ -82,7 +84,7 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError::Corrupt`] when something does not fit.
     pub fn check_integrity(&self) -> Result<(), StoreError> {
-        let inner = self.inner();
+        let inner = self.inner()?;
         let told: String = inner
             .connection
             .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
@@ -97,19 +99,19 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn get(&self, key: &str) -> Result<Option<Document>, StoreError> {
         validate_key(key)?;
-        let inner = self.inner();
+        let inner = self.inner()?;
         patiently(|| inner.read(key))
     }
 
     fn scan(&self, prefix: &str) -> Result<Vec<Document>, StoreError> {
         validate_prefix(prefix)?;
-        let inner = self.inner();
+        let inner = self.inner()?;
         patiently(|| inner.scan(prefix))
     }
 
     fn commit(&self, batch: &Batch) -> Result<u64, StoreError> {
         batch.validate()?;
-        let mut inner = self.inner();
+        let mut inner = self.inner()?;
         if !batch.writes() {
             return patiently(|| inner.commit(batch));
         }
@@ -130,12 +132,16 @@ impl Store for SqliteStore {
                 keys: Vec::new(),
             });
         }
-        let mut inner = self.inner();
+        let mut inner = self.inner()?;
         // Read before the look: a commit in between is marked later, and looked at again.
         let mark = self.looked.read()?;
         let changes = patiently(|| inner.watch(since))?;
         self.looked.at(mark, changes.head);
         Ok(changes)
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.inner.is_stalled()
     }
 }
 
@@ -574,6 +580,9 @@ const APPLICATION_ID: i32 = 0x5761_7853;
 const LAYOUT_VERSION: i32 = 1;
 
 const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How long a thread may have the connection before the others stop waiting for it.
+const INNER_WAIT_MAX: Duration = STALL;
 
 /// Of the connection, not of the file. What SQLite's own defaults promise already is said again,
 /// because the promise is ours.
