@@ -167,6 +167,22 @@ pub struct KeyArn {
     pub id: KeyId,
 }
 
+impl KeyArn {
+    /// As `to_string`, in one piece of memory.
+    pub fn text(&self) -> String {
+        let Home {
+            partition,
+            region,
+            account,
+        } = &self.home;
+        let id = self.id.as_str();
+        [
+            "arn:", partition, ":kms:", region, ":", account, ":key/", id,
+        ]
+        .concat()
+    }
+}
+
 impl FromStr for KeyArn {
     type Err = NameError;
 

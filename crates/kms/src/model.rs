@@ -332,7 +332,7 @@ fn key_name(region: &str, id: &KeyId) -> String {
 }
 
 pub(crate) fn key_document(region: &str, id: &KeyId) -> String {
-    format!("{KEY_PREFIX}{}", key_name(region, id))
+    [KEY_PREFIX, &key_name(region, id)].concat()
 }
 
 /// What the records of a multi-Region key begin with, in all Regions.
@@ -341,7 +341,8 @@ pub(crate) fn siblings_prefix(id: &KeyId) -> String {
 }
 
 pub(crate) fn material_document(region: &str, id: &KeyId, version: u32) -> String {
-    format!("material/{}/{version:08x}", key_name(region, id))
+    let name = key_name(region, id);
+    ["material/", &name, "/", &hex::encode(version.to_be_bytes())].concat()
 }
 
 /// What the grants of a key begin with; their ids follow.

@@ -17,8 +17,9 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -226,13 +227,74 @@ impl Host {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let pulse = Arc::new(Pulse::new());
         let from = Peer::from(from);
         let answer = service_fn(|request| {
-            let (service, from) = (self.service.clone(), from.clone());
-            async move { Ok::<_, Infallible>(service.answer(request, &from).await) }
+            let (service, from, busy) = (self.service.clone(), from.clone(), pulse.busy());
+            async move {
+                let answer = service.answer(request, &from).await;
+                drop(busy);
+                Ok::<_, Infallible>(answer)
+            }
         });
         let connection = self.builder.serve_connection(TokioIo::new(stream), answer);
-        drop(watcher.watch(connection).await);
+        tokio::select! {
+            done = watcher.watch(connection) => drop(done),
+            () = pulse.stopped() => {}
+        }
+    }
+}
+
+/// Since when a connection has had nothing to answer. One timer a connection is looked at when it
+/// has run out; one a request would have to be set and taken back each time.
+#[derive(Debug)]
+struct Pulse {
+    begin: Instant,
+    /// In milliseconds from `begin`.
+    idle_since: AtomicU64,
+    under_way: AtomicUsize,
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+struct Busy(Arc<Pulse>);
+
+impl Pulse {
+    fn new() -> Self {
+        Self {
+            begin: Instant::now(),
+            idle_since: AtomicU64::new(0),
+            under_way: AtomicUsize::new(0),
+        }
+    }
+
+    fn busy(self: &Arc<Self>) -> Busy {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        Busy(self.clone())
+    }
+
+    /// Ready when nothing was asked for [`HEADER_SECONDS`], or was and was not read to its end.
+    async fn stopped(&self) {
+        let limit = Duration::from_secs(HEADER_SECONDS);
+        loop {
+            let idle_since = self.idle_since.load(Ordering::Relaxed);
+            let idle = self.begin.elapsed() - Duration::from_millis(idle_since);
+            let is_idle = self.under_way.load(Ordering::Relaxed) == 0;
+            match limit.checked_sub(idle) {
+                Some(left) if is_idle => tokio::time::sleep(left).await,
+                None if is_idle => return,
+                _ => tokio::time::sleep(limit).await,
+            }
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let elapsed = self.0.begin.elapsed();
+        let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        self.0.idle_since.store(millis, Ordering::Relaxed);
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -280,7 +342,8 @@ fn builder() -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(HEADER_SECONDS))
+        // See [`Pulse`].
+        .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES_MAX);
     builder
         .http2()
@@ -329,11 +392,7 @@ impl Service {
             }
             Err(_) => return Err(malformed("The body took too long.")),
         };
-        let mut values = parts.headers.values();
-        match values.all(|value| str::from_utf8(value.as_bytes()).is_ok()) {
-            true => Ok((Head(parts), body)),
-            false => Err(malformed("A header is no text.")),
-        }
+        Ok((Head(parts), body))
     }
 
     async fn reply(&self, head: Head, body: SecretBytes, from: &Peer) -> Reply {
@@ -341,7 +400,12 @@ impl Service {
             return self.front.refusal(throttled());
         };
         let front = self.front.clone();
-        if let Some(begun) = head.with(&body, |request| front.begin(request, from)) {
+        let begun = head.with(&body, |request| front.begin(request, from));
+        let begun = match begun {
+            Ok(begun) => begun,
+            Err(error) => return front.refusal(error),
+        };
+        if let Some(begun) = begun {
             // Little is to wait with those that wait.
             drop((head, body));
             return front.finish(begun).await;
@@ -352,7 +416,8 @@ impl Service {
         let from = from.clone();
         let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            head.with(&body, |request| front.reply(request, &from))
+            let replied = head.with(&body, |request| front.reply(request, &from));
+            replied.unwrap_or_else(|error| front.refusal(error))
         });
         let message = match self.answer_in_time(done).await {
             Some(Ok(reply)) => return reply,
@@ -403,12 +468,16 @@ impl Service {
     }
 }
 
-/// A request without its body. Its headers are text.
+/// A request without its body.
 struct Head(Parts);
 
 impl Head {
-    /// Hands the request to `then`.
-    fn with<T>(&self, body: &SecretBytes, then: impl FnOnce(SignedRequest<'_>) -> T) -> T {
+    /// Hands the request to `then`, if its headers are text.
+    fn with<T>(
+        &self,
+        body: &SecretBytes,
+        then: impl FnOnce(SignedRequest<'_>) -> T,
+    ) -> Result<T, KmsError> {
         let Parts {
             method,
             uri,
@@ -416,21 +485,22 @@ impl Head {
             ..
         } = &self.0;
         let mut headers = Vec::with_capacity(map.len() + 1);
-        headers.extend(map.iter().filter_map(|(name, value)| {
-            let text = str::from_utf8(value.as_bytes()).ok()?;
-            Some((name.as_str(), text))
-        }));
+        for (name, value) in map {
+            let text = str::from_utf8(value.as_bytes());
+            let text = text.map_err(|_| malformed("A header is no text."))?;
+            headers.push((name.as_str(), text));
+        }
         // HTTP/2 has the host elsewhere.
         if let (Some(authority), false) = (uri.authority(), map.contains_key(HOST)) {
             headers.push(("host", authority.as_str()));
         }
-        then(SignedRequest {
+        Ok(then(SignedRequest {
             method: method.as_str(),
             path: uri.path(),
             query: uri.query().unwrap_or_default(),
             headers: &headers,
             body: body.expose(),
-        })
+        }))
     }
 }
 
