@@ -67,6 +67,7 @@ pub struct Engine {
     /// After the parts: what they need no more is there for it.
     reserve: OnceLock<Reserve>,
     enclaves: OnceLock<TrustRoots>,
+    tags_choose: OnceLock<()>,
     cache: RwLock<Cache>,
     uses: Mutex<Uses>,
     steady: Steady,
@@ -98,6 +99,7 @@ impl Engine {
             parts,
             reserve: OnceLock::new(),
             enclaves: OnceLock::new(),
+            tags_choose: OnceLock::new(),
             cache: RwLock::default(),
             uses: Mutex::default(),
             trouble: Mutex::default(),
@@ -122,6 +124,16 @@ impl Engine {
     pub fn trust_enclaves(&self, roots: TrustRoots) {
         // The first word holds.
         let _ = self.enclaves.set(roots);
+    }
+
+    /// Lets tags of CreateKey choose ids and material (see `chosen`), for development: from then on.
+    pub fn let_tags_choose(&self) {
+        // Once is enough.
+        let _ = self.tags_choose.set(());
+    }
+
+    pub(crate) fn lets_tags_choose(&self) -> bool {
+        self.tags_choose.get().is_some()
     }
 
     /// Whether an alias of this name is there. A look at the state, not a use of a key: nothing is
