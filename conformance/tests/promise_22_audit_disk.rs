@@ -31,12 +31,22 @@ fn no_answer_without_its_record() {
     let mut server = Server::start(&world, &data);
     let key = server.client().call("CreateKey", &json!({})).unwrap();
     let key = key.text("/KeyMetadata/KeyId").to_owned();
+    // One that is changed all the time: the store is stuck as well.
+    let other = server.client().call("CreateKey", &json!({})).unwrap();
+    let other = other.text("/KeyMetadata/KeyId").to_owned();
     let a_round = tier(100_000, 1_000_000) / ROUNDS;
     let (mut answered, mut total) = (HashSet::new(), Tally::default());
     for round in 0..ROUNDS {
-        let calls = Calls::new(&server, &key, a_round);
+        let calls = Calls::new(&server, [&key, &other], a_round);
         std::thread::scope(|scope| {
-            let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(|| calls.make())).collect();
+            let callers: Vec<_> = (0..CALLERS)
+                .map(|caller| {
+                    scope.spawn({
+                        let calls = &calls;
+                        move || calls.make(caller)
+                    })
+                })
+                .collect();
             calls.wait_for(a_round / 4);
             disk.freeze();
             std::thread::sleep(STUCK);
@@ -70,9 +80,16 @@ fn no_answer_without_its_record() {
             }
         });
         // Killed in the middle of some more.
-        let calls = Calls::new(&server, &key, a_round / 10);
+        let calls = Calls::new(&server, [&key, &other], a_round / 10);
         let killed = std::thread::scope(|scope| {
-            let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(|| calls.make())).collect();
+            let callers: Vec<_> = (0..CALLERS)
+                .map(|caller| {
+                    scope.spawn({
+                        let calls = &calls;
+                        move || calls.make(caller)
+                    })
+                })
+                .collect();
             calls.wait_for(a_round / 20);
             server.kill();
             let callers = callers.into_iter().map(|caller| caller.join().unwrap());
@@ -106,7 +123,7 @@ fn no_answer_without_its_record() {
 /// Requests of many callers, until so many were made.
 struct Calls<'s> {
     server: &'s Server,
-    key: &'s str,
+    keys: [&'s str; 2],
     most: usize,
     made: AtomicUsize,
     gone: AtomicBool,
@@ -126,10 +143,10 @@ impl Tally {
 }
 
 impl<'s> Calls<'s> {
-    fn new(server: &'s Server, key: &'s str, most: usize) -> Self {
+    fn new(server: &'s Server, keys: [&'s str; 2], most: usize) -> Self {
         Self {
             server,
-            key,
+            keys,
             most,
             made: AtomicUsize::new(0),
             gone: AtomicBool::new(false),
@@ -143,16 +160,23 @@ impl<'s> Calls<'s> {
     }
 
     /// One caller: the request ids of what was done.
-    fn make(&self) -> (Vec<String>, Tally) {
+    fn make(&self, caller: usize) -> (Vec<String>, Tally) {
         let mut client = self.server.client();
         let (mut ids, mut tally) = (Vec::new(), Tally::default());
-        let input = json!({ "KeyId": self.key, "Plaintext": "c2VjcmV0" });
+        let [key, other] = self.keys;
+        let encrypt = json!({ "KeyId": key, "Plaintext": "c2VjcmV0" });
+        let change = json!({ "KeyId": other });
         while !self.gone.load(Ordering::Relaxed) {
             if self.made.fetch_add(1, Ordering::Relaxed) >= self.most {
                 break;
             }
             let begin = Instant::now();
-            match client.call("Encrypt", &input) {
+            let call = match (caller, ids.len() % 2) {
+                (0, 0) => client.call("DisableKey", &change),
+                (0, _) => client.call("EnableKey", &change),
+                _ => client.call("Encrypt", &encrypt),
+            };
+            match call {
                 Ok(answer) if answer.is_done() => ids.push(answer.request_id),
                 Ok(answer) => {
                     assert_eq!(answer.status, 500, "{answer:?}");
