@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use waxseal::message::{CommitmentPolicy, Suite};
+use waxseal_kms::audit::{self, Filter};
 
 /// Encrypts data with keys that never leave their KMS.
 ///
@@ -612,6 +613,23 @@ pub(crate) struct AuditFilter {
     /// Before this time
     #[arg(long, value_name = "TIME", value_parser = rfc3339)]
     pub(crate) until: Option<OffsetDateTime>,
+}
+
+impl AuditFilter {
+    /// As the log is asked.
+    pub(crate) fn wanted(&self) -> Filter {
+        Filter {
+            key: self.key.clone(),
+            principal: self.principal.clone(),
+            operation: self.operation.clone(),
+            outcome: self.outcome.map(|outcome| match outcome {
+                Outcome::Done => audit::Outcome::Done,
+                Outcome::Refused => audit::Outcome::Refused,
+            }),
+            since: self.since,
+            until: self.until,
+        }
+    }
 }
 
 /// What came of a request.

@@ -1,7 +1,7 @@
 //! `waxseal audit`: the log of all key usage of the embedded KMS.
 
 use super::{Session, read_file};
-use crate::args::{Audit, AuditFilter, Outcome};
+use crate::args::{Audit, AuditFilter};
 use crate::embedded;
 use crate::failure::{Exit, Failure};
 use crate::terminal::plain;
@@ -9,12 +9,10 @@ use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use waxseal_core::crypto::hash::sha256;
 use waxseal_core::crypto::pem::{PEM_BYTES_MAX, spki_pem};
 use waxseal_core::crypto::rsa::RsaVerifyingKey;
-use waxseal_kms::audit::{AuditError, Record, VerifyError, records, records_after, verify};
+use waxseal_kms::audit::{AuditError, Record, VerifyError, records_after, verify};
 use waxseal_kms::home::EmbeddedHome;
 use waxseal_kms::trail::{self, TrailError, VerifiedTrail};
 
@@ -68,39 +66,6 @@ fn deliver(session: &Session) -> Result<(), Failure> {
     session.tell(line, || json!({ "delivered": delivered }))
 }
 
-/// Whether a record is one that was asked for.
-fn fits(filter: &AuditFilter, event: &Value) -> bool {
-    let text = |path: &str| event.pointer(path).and_then(Value::as_str);
-    let is_key = |key: &String| {
-        let resources = event["resources"].as_array().into_iter().flatten();
-        let mut arns = resources.filter_map(|resource| resource["ARN"].as_str());
-        arns.any(|arn| arn == key || arn.rsplit_once('/').is_some_and(|(_, id)| id == key))
-    };
-    let is_principal = |who: &String| {
-        let arn = text("/userIdentity/arn").unwrap_or_default();
-        let name = arn.rsplit_once('/').map_or("", |(_, name)| name);
-        [arn, name].contains(&who.as_str()) || text("/userIdentity/accessKeyId") == Some(who)
-    };
-    let outcome = match text("/errorCode") {
-        None => Outcome::Done,
-        Some(_) => Outcome::Refused,
-    };
-    let time = text("/eventTime").and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok());
-    let is_in_time = |wanted: Option<OffsetDateTime>,
-                      is: fn(&OffsetDateTime, &OffsetDateTime) -> bool| {
-        wanted.is_none_or(|wanted| time.is_some_and(|time| is(&time, &wanted)))
-    };
-    filter.key.as_ref().is_none_or(is_key)
-        && filter.principal.as_ref().is_none_or(is_principal)
-        && filter
-            .operation
-            .as_deref()
-            .is_none_or(|name| text("/eventName") == Some(name))
-        && filter.outcome.is_none_or(|wanted| wanted == outcome)
-        && is_in_time(filter.since, OffsetDateTime::ge)
-        && is_in_time(filter.until, OffsetDateTime::lt)
-}
-
 fn list(
     log: &Path,
     last: Option<usize>,
@@ -109,11 +74,8 @@ fn list(
 ) -> Result<(), Failure> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut kept = VecDeque::new();
-    for record in records(log) {
+    for record in filter.wanted().records(log) {
         let record = record.map_err(|error| unreadable(&error))?;
-        if !fits(filter, &record.event) {
-            continue;
-        }
         match last {
             None => tell(&record, session, &mut out)?,
             Some(last) => {
@@ -135,7 +97,10 @@ fn list(
 fn tell(record: &Record, session: &Session, out: &mut impl Write) -> Result<(), Failure> {
     let told = match session.report.json {
         true => writeln!(out, "{}", record.line),
-        false => writeln!(out, "{}", plain(&words(record.sequence, &record.event))),
+        false => {
+            let event = record.event().map_err(|error| unreadable(&error))?;
+            writeln!(out, "{}", plain(&words(record.sequence, &event)))
+        }
     };
     told.map_err(|error| Failure::io("write", "stdout", &error))
 }
