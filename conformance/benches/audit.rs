@@ -12,7 +12,7 @@
 use serde_json::{Map, json};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 use waxseal_kms::audit::{AuditLog, Event, Filter, Outcome, Resource, records, verify};
@@ -168,7 +168,9 @@ fn reading(dir: &Path) {
 
 fn committing(folder: &Path) {
     let bytes = serde_json::to_vec(&event(1)).unwrap().len();
-    println!("records of {bytes} bytes and their links, a second; medians of {ROUNDS} rounds in turns");
+    println!(
+        "records of {bytes} bytes and their links, a second; medians of {ROUNDS} rounds in turns"
+    );
     println!(
         "{:>8} {:>12} {:>12} {:>6}",
         "writers", "bare", "log", "ratio"
@@ -219,7 +221,7 @@ fn log_loop(dir: &Path, writers: usize) -> f64 {
 
 /// The least that a group commit can be: whoever finds nobody writing writes what waits, into a file
 /// that was preallocated, and calls `fdatasync`.
-fn bare_loop(path: &PathBuf, writers: usize) -> f64 {
+fn bare_loop(path: &Path, writers: usize) -> f64 {
     let line = vec![b'x'; record_bytes()];
     let bare = Bare::new(path);
     rate(writers, || bare.append(&line))

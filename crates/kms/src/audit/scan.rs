@@ -197,7 +197,7 @@ mod tests {
     fn read(text: &str) -> Option<Vec<(String, Value)>> {
         let mut found = Vec::new();
         members(text, |name, value| {
-            found.push((name.to_owned(), value.to_owned()))
+            found.push((name.to_owned(), value.to_owned()));
         })?;
         let parsed = |(name, value): (String, String)| {
             let value = serde_json::from_str(&value);
