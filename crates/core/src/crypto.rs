@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod cms;
 pub mod ecdh;
 pub mod ecdsa;
+pub mod ed25519;
 pub mod hash;
 pub mod kdf;
 pub mod kem;

@@ -37,6 +37,7 @@
 //! elsewhere shows both. A process that wrote the missing records notices by itself
 //! ([`AuditError::RolledBack`]).
 
+mod checkpoint;
 mod event;
 mod filter;
 mod log;
@@ -46,6 +47,10 @@ mod segment;
 mod verify;
 mod writer;
 
+pub use checkpoint::{
+    CHECKPOINT_BYTES_MAX, CHECKPOINT_FILE, Checkpoint, CheckpointError, CheckpointKey,
+    SignedCheckpoint,
+};
 pub use event::{Event, EventError, Resource};
 pub(crate) use event::{Link, timestamp};
 pub use filter::{Filter, Outcome};

@@ -20,6 +20,7 @@
 //! Files are complete and durable before they have their names, and the digest is the last of them.
 //! What was delivered is noted in the store; a crash before that delivers the same hour again.
 
+mod checkpoint;
 mod verify;
 
 pub use verify::{TrailError, VerifiedTrail, verify};
