@@ -48,6 +48,15 @@ pub(super) fn list(dir: &Path) -> Result<Listing, AuditError> {
     Ok(listing)
 }
 
+impl Listing {
+    /// Bytes of all segments together.
+    pub(super) fn bytes(&self, dir: &Path) -> u64 {
+        let bytes =
+            |first: &u64| std::fs::metadata(path(dir, *first)).map_or(0, |found| found.len());
+        self.segments.iter().map(bytes).sum()
+    }
+}
+
 const SUFFIX: &str = ".jsonl";
 
 fn parse_name(name: &str) -> Option<u64> {
@@ -85,9 +94,12 @@ pub(super) enum Next<'l> {
 
 impl Forward {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        // A byte more, so that the end is seen.
+        let bytes = (file.metadata()?.len() + 1).min(BUFFER_BYTES as u64);
         Ok(Self {
-            file: File::open(path)?,
-            buffer: vec![0; BUFFER_BYTES],
+            file,
+            buffer: vec![0; bytes as usize],
             unread: 0..0,
             searched: 0,
             place: 0,
@@ -119,6 +131,10 @@ impl Forward {
         if self.unread.end == self.buffer.len() {
             self.buffer.copy_within(self.unread.clone(), 0);
             self.unread = 0..self.unread.len();
+            if self.unread.end == self.buffer.len() {
+                // It has grown since it was opened.
+                self.buffer.resize(BUFFER_BYTES, 0);
+            }
         }
         let read = loop {
             match self.file.read(&mut self.buffer[self.unread.end..]) {
