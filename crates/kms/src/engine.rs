@@ -56,6 +56,7 @@ impl std::fmt::Debug for Parts {
 pub struct Engine {
     parts: Parts,
     enclaves: OnceLock<TrustRoots>,
+    tags_choose: OnceLock<()>,
     cache: RwLock<Cache>,
     uses: Mutex<Uses>,
 }
@@ -76,6 +77,7 @@ impl Engine {
         let engine = Self {
             parts,
             enclaves: OnceLock::new(),
+            tags_choose: OnceLock::new(),
             cache: RwLock::default(),
             uses: Mutex::default(),
         };
@@ -96,6 +98,16 @@ impl Engine {
     pub fn trust_enclaves(&self, roots: TrustRoots) {
         // The first word holds.
         let _ = self.enclaves.set(roots);
+    }
+
+    /// Lets tags of CreateKey choose ids and material (see `chosen`), for development: from then on.
+    pub fn let_tags_choose(&self) {
+        // Once is enough.
+        let _ = self.tags_choose.set(());
+    }
+
+    pub(crate) fn lets_tags_choose(&self) -> bool {
+        self.tags_choose.get().is_some()
     }
 
     /// Whether an alias of this name is there. A look at the state, not a use of a key: nothing is
