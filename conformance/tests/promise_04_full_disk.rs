@@ -26,9 +26,11 @@ fn a_full_disk_lets_nothing_be_done_but_take_rights_away() {
         let blob = done(&mut client, "Encrypt", encrypt(&keys[0]));
         let blob = blob["CiphertextBlob"].as_str().unwrap().to_owned();
         disk.fill();
-        // Room that was made ahead is used up first.
+        // Room that was made ahead is used up first: by records that are long.
+        let mut long = encrypt(&keys[1]);
+        long["EncryptionContext"] = json!({ "long": "x".repeat(30_000) });
         let why = loop {
-            let answer = client.call("Encrypt", &encrypt(&keys[1])).unwrap();
+            let answer = client.call("Encrypt", &long).unwrap();
             if !answer.is_done() {
                 break told(&answer);
             }
