@@ -223,10 +223,11 @@ fn recovers(server: &Server, key: &str) {
 
 fn refused(server: &Server, key: &str) -> String {
     let mut client = server.client();
-    // Room that was made ahead is used up first: by records that are long.
+    // Room that was made ahead is used up first: by records that are long, and then by short ones.
     let long = "x".repeat(30_000);
+    while encrypted_in(&mut client, key, &long).is_ok() {}
     loop {
-        if let Err(why) = encrypted_in(&mut client, key, &long) {
+        if let Err(why) = encrypted(&mut client, key) {
             return why;
         }
     }
