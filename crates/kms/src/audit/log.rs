@@ -778,7 +778,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = AuditLog::open(dir.path()).unwrap();
         synced_by(&log, |_| {
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(50));
             Err(io::ErrorKind::Other.into())
         });
         std::thread::scope(|scope| {
@@ -794,7 +794,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = AuditLog::open(dir.path()).unwrap();
         synced_by(&log, |_| {
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(50));
             panic!("as a test")
         });
         let outcomes: Vec<_> = std::thread::scope(|scope| {
