@@ -77,10 +77,7 @@ impl Server {
 
     /// Someone who asks.
     pub fn client(&self) -> Client {
-        Client {
-            address: self.address,
-            stream: None,
-        }
+        Client::of(self.address)
     }
 }
 
@@ -125,6 +122,14 @@ impl Answer {
 }
 
 impl Client {
+    /// Someone who asks the server at an address.
+    pub fn of(address: SocketAddr) -> Self {
+        Self {
+            address,
+            stream: None,
+        }
+    }
+
     /// An operation of the KMS.
     ///
     /// # Errors

@@ -157,6 +157,9 @@ impl Looks {
     /// Lets the power fail some times between the last look and this one.
     fn look(&mut self) {
         let now = files(&self.home);
+        if now == self.before {
+            return;
+        }
         let store = Path::new("store.db");
         let is_checkpoint = self.before.get(store) != now.get(store);
         // A checkpoint writes the file once the write-ahead log is synced.
@@ -164,7 +167,11 @@ impl Looks {
         if let (true, Some(old)) = (is_checkpoint, self.before.get(store)) {
             between.insert(store.to_owned(), old.clone());
         }
-        for number in 0..FAILURES {
+        let failures = match is_checkpoint {
+            true => 10 * FAILURES,
+            false => FAILURES,
+        };
+        for number in 0..failures {
             let (from, to) = match (is_checkpoint, number % 2) {
                 (true, 0) => (&between, &now),
                 _ => (&self.before, &between),
@@ -248,7 +255,7 @@ fn torn(from: &Files, to: &Files, dice: &mut Dice) -> Files {
             continue;
         }
         // All there, none, or any.
-        let share = [0, 50, 90, 100][dice.below(4) as usize];
+        let share = [0, 20, 50, 80, 95, 100][dice.below(6) as usize];
         let whole = new.clone();
         new.resize(old.len().max(whole.len()), 0);
         for (number, sector) in new.chunks_mut(SECTOR).enumerate() {

@@ -26,13 +26,11 @@ fn a_full_disk_lets_nothing_be_done_but_take_rights_away() {
         let blob = done(&mut client, "Encrypt", encrypt(&keys[0]));
         let blob = blob["CiphertextBlob"].as_str().unwrap().to_owned();
         disk.fill();
-        // Room that was made ahead is used up first.
-        let why = loop {
-            let answer = client.call("Encrypt", &encrypt(&keys[1])).unwrap();
-            if !answer.is_done() {
-                break told(&answer);
-            }
-        };
+        // Room that was made ahead is used up first: by records that are long.
+        let mut long = encrypt(&keys[1]);
+        long["EncryptionContext"] = json!({ "long": "x".repeat(30_000) });
+        used_up(&mut client, &long);
+        let why = used_up(&mut client, &encrypt(&keys[1]));
         assert!(
             why.contains("no space") || why.contains("full"),
             "cycle {cycle}: {why}"
@@ -101,6 +99,16 @@ fn a_full_disk_lets_nothing_be_done_but_take_rights_away() {
             4 * cycles
         ),
     );
+}
+
+/// Asks until that is refused, and why.
+fn used_up(client: &mut Client, input: &Value) -> String {
+    loop {
+        let answer = client.call("Encrypt", input).unwrap();
+        if !answer.is_done() {
+            return told(&answer);
+        }
+    }
 }
 
 fn encrypt(key: &str) -> Value {

@@ -25,7 +25,16 @@ const TEXT: &[u8] = b"what only this may give";
 const KEYS: usize = 6;
 
 #[test]
-fn a_store_with_other_bytes_answers_what_was_or_nothing() {
+fn other_bytes_are_found_or_do_no_harm() {
+    let (store, log) = std::thread::scope(|scope| {
+        let store = scope.spawn(a_store_with_other_bytes_answers_what_was_or_nothing);
+        let log = scope.spawn(a_log_with_other_bytes_tells);
+        (store.join().unwrap(), log.join().unwrap())
+    });
+    promise("05", format!("{store}; {log}"));
+}
+
+fn a_store_with_other_bytes_answers_what_was_or_nothing() -> String {
     let flips = tier(10_000, usize::MAX);
     let (mut dice, seed) = Dice::new(0x5ea1_0505);
     let place = quick_place();
@@ -52,19 +61,15 @@ fn a_store_with_other_bytes_answers_what_was_or_nothing() {
         "{refused} of {}",
         changes.len()
     );
-    promise(
-        "05",
-        format!(
-            "{} bytes of a store of {} changed or cut off (seed {seed}): {refused} refused, {harmless} without \
-             consequence, 0 wrong plaintexts, 0 disabled keys used",
-            changes.len(),
-            whole.len()
-        ),
-    );
+    format!(
+        "{} bytes of a store of {} changed or cut off (seed {seed}): {refused} refused, {harmless} without \
+         consequence, 0 wrong plaintexts, 0 disabled keys used",
+        changes.len(),
+        whole.len()
+    )
 }
 
-#[test]
-fn a_log_with_other_bytes_tells() {
+fn a_log_with_other_bytes_tells() -> String {
     let flips = tier(10_000, usize::MAX);
     let (mut dice, seed) = Dice::new(0x5ea1_0506);
     let place = quick_place();
@@ -80,14 +85,11 @@ fn a_log_with_other_bytes_tells() {
         let is_found = audit::verify(log.path()).map_or(true, |verified| verified.head != head);
         assert!(is_found, "{change:?}");
     }
-    promise(
-        "05-log",
-        format!(
-            "{} bytes of a log of {} changed or cut off (seed {seed}): all found",
-            changes.len(),
-            whole.len()
-        ),
-    );
+    format!(
+        "{} bytes of a log of {} changed or cut off (seed {seed}): all found",
+        changes.len(),
+        whole.len()
+    )
 }
 
 #[derive(Debug)]

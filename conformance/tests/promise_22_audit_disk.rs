@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -122,7 +123,7 @@ fn no_answer_without_its_record() {
 
 /// Requests of many callers, until so many were made.
 struct Calls<'s> {
-    server: &'s Server,
+    address: SocketAddr,
     keys: [&'s str; 2],
     most: usize,
     made: AtomicUsize,
@@ -143,9 +144,9 @@ impl Tally {
 }
 
 impl<'s> Calls<'s> {
-    fn new(server: &'s Server, keys: [&'s str; 2], most: usize) -> Self {
+    fn new(server: &Server, keys: [&'s str; 2], most: usize) -> Self {
         Self {
-            server,
+            address: server.address,
             keys,
             most,
             made: AtomicUsize::new(0),
@@ -161,7 +162,7 @@ impl<'s> Calls<'s> {
 
     /// One caller: the request ids of what was done.
     fn make(&self, caller: usize) -> (Vec<String>, Tally) {
-        let mut client = self.server.client();
+        let mut client = Client::of(self.address);
         let (mut ids, mut tally) = (Vec::new(), Tally::default());
         let [key, other] = self.keys;
         let encrypt = json!({ "KeyId": key, "Plaintext": "c2VjcmV0" });
@@ -193,7 +194,12 @@ impl<'s> Calls<'s> {
 }
 
 fn encrypted(client: &mut Client, key: &str) -> Result<(), String> {
-    let input = json!({ "KeyId": key, "Plaintext": "c2VjcmV0" });
+    encrypted_in(client, key, "short")
+}
+
+fn encrypted_in(client: &mut Client, key: &str, context: &str) -> Result<(), String> {
+    let context = json!({ "in": context });
+    let input = json!({ "KeyId": key, "Plaintext": "c2VjcmV0", "EncryptionContext": context });
     let answer = client.call("Encrypt", &input).unwrap();
     match answer.is_done() {
         true => Ok(()),
@@ -217,7 +223,9 @@ fn recovers(server: &Server, key: &str) {
 
 fn refused(server: &Server, key: &str) -> String {
     let mut client = server.client();
-    // Room that was made ahead is used first.
+    // Room that was made ahead is used up first: by records that are long, and then by short ones.
+    let long = "x".repeat(30_000);
+    while encrypted_in(&mut client, key, &long).is_ok() {}
     loop {
         if let Err(why) = encrypted(&mut client, key) {
             return why;

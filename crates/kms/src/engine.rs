@@ -320,7 +320,7 @@ impl Engine {
             return Ok(Err(refused));
         }
         self.appended_change(log, event, room)?;
-        self.forget(pending_document(), Batch::new(), room)?;
+        self.forget(pending_document(), log, room)?;
         Ok(Ok(()))
     }
 
@@ -371,16 +371,20 @@ impl Engine {
             if !written {
                 self.appended_change(log, &pending.event, room)?;
             }
-            // Other requests may have been recorded between the change and its record.
-            let mut batch = Batch::new();
-            self.mark_log(log, &mut batch)?;
-            self.forget(document.key, batch, room)?;
+            self.forget(document.key, log, room)?;
         }
         Ok(())
     }
 
-    /// Removes a record that is in the log now from the store, with what else is to be said.
-    fn forget(&self, document: String, mut batch: Batch, room: Room) -> Result<(), KmsError> {
+    /// Removes a record that is in the log now from the store, and marks that it is.
+    fn forget(
+        &self,
+        document: String,
+        log: &mut Exclusive<'_>,
+        room: Room,
+    ) -> Result<(), KmsError> {
+        let mut batch = Batch::new();
+        self.mark_log(log, &mut batch)?;
         batch.delete(document, Expect::Revision(1));
         self.committed(&batch, room).map_err(internal)
     }

@@ -135,7 +135,7 @@ fn make(path: &Path, bytes: u64) -> io::Result<()> {
 }
 
 fn fill(mut file: &File, bytes: u64) -> io::Result<()> {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     for _ in 0..bytes.div_ceil(ZEROS.len() as u64) {
         file.write_all(&ZEROS)?;
     }

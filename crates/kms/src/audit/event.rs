@@ -364,16 +364,15 @@ impl<'a> Link<'a> {
             "lastChange" => last_change.put(value),
             _ => {}
         })?;
-        let last_change = match last_change {
-            Once { value: None, .. } => 0,
-            there => there.taken()?.parse().ok()?,
-        };
         Some(Self {
             event_id: plain(event_id.taken()?)?.into(),
             chain: Chain {
                 sequence: sequence.taken()?.parse().ok()?,
                 previous_hash: plain(previous_hash.taken()?)?.into(),
-                last_change,
+                last_change: match last_change.value {
+                    None => 0,
+                    Some(_) => last_change.taken()?.parse().ok()?,
+                },
             },
         })
     }

@@ -71,9 +71,9 @@ impl Lines {
 
     /// What lies between `begin` and the next newline.
     fn line(&self, begin: u64) -> io::Result<Option<Vec<u8>>> {
+        let left = usize::try_from(self.end.saturating_sub(begin)).unwrap_or(usize::MAX);
         let mut bytes = CHUNK_BYTES;
-        while begin < self.end {
-            let left = usize::try_from(self.end - begin).unwrap_or(usize::MAX);
+        loop {
             let mut chunk = vec![0; bytes.min(left)];
             self.file.read_exact_at(&mut chunk, begin)?;
             if let Some(newline) = chunk.iter().position(|byte| *byte == b'\n') {
@@ -81,11 +81,10 @@ impl Lines {
                 return Ok(Some(chunk));
             }
             if chunk.len() == left || bytes > RECORD_BYTES_MAX {
-                break;
+                return Ok(None);
             }
             bytes *= 4;
         }
-        Ok(None)
     }
 
     fn sequence(&self, line: &[u8]) -> Result<u64, AuditError> {

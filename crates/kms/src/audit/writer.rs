@@ -475,10 +475,9 @@ impl Segment {
         let path = segment::path(dir, first);
         let failed = |error| AuditError::io("read", &path, &error);
         let file_bytes = file.metadata().map_err(failed)?.len();
-        let mut bytes = segment::written(&file, file_bytes).map_err(failed)?;
-        if bytes < file_bytes {
-            bytes = segment::before_holes(&file, bytes).map_err(failed)?;
-        }
+        // Files that grew by what a power failure left have holes as well.
+        let written = segment::written(&file, file_bytes).map_err(failed)?;
+        let bytes = segment::before_holes(&file, written).map_err(failed)?;
         Ok(Self {
             first,
             file,

@@ -7,13 +7,15 @@
 //! {"records":N,"hash":"…"}   the log had N records; the line of the last has this SHA-256
 //! ```
 //!
-//! The record of the change is then the next one, N + 1, and it and all later records name it
-//! (`additionalEventData.lastChange`) until there is another. The two hold each other:
+//! The record of the change is then the next one, and the document says so once that is written; what a
+//! crash left between the two is known by its pending record. The record of the change and all later ones
+//! name it (`additionalEventData.lastChange`) until there is another. The two hold each other:
 //!
 //! * A log with fewer than N records, or with another N-th one, is not the one that the store was
 //!   changed with: it lost its end, or an older copy took its place.
-//! * A log whose last line names a change after N + 1 has seen changes that the store does not have: an
-//!   older copy took the store's place. What was revoked since would be in force again.
+//! * A log whose last line names a change after N, of which the store has nothing pending, has seen
+//!   changes that the store does not have: an older copy took the store's place. What was revoked since
+//!   would be in force again.
 //!
 //! Both are refused when the KMS is opened, unless whoever opens it accepts it in so many words. That is
 //! recorded, and from then on the two belong together as they are. A home that was put back as a whole
@@ -35,11 +37,11 @@ use waxseal_kms_api::KmsError;
 pub enum RollbackError {
     /// The log has records of changes that the store does not have.
     #[error(
-        "an older copy took the store's place: it was changed last with record {found} of the audit log, \
-         which has a record of a change, {known}, after that"
+        "an older copy took the store's place: it knows of {found} records of the audit log, in which record \
+         {known} is that of a change"
     )]
     Store {
-        /// The newest change in the store.
+        /// The records that there were when the store was changed last.
         found: u64,
         /// The newest change in the log.
         known: u64,
@@ -101,9 +103,9 @@ impl Mark {
                 known: self.records,
             });
         }
-        if last.last_change > self.records + 1 {
+        if last.last_change > self.records {
             return Err(RollbackError::Store {
-                found: self.records + 1,
+                found: self.records,
                 known: last.last_change,
             });
         }
