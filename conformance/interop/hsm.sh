@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A root key in a PKCS #11 device: SoftHSM, looked at with OpenSC's pkcs11-tool.
+# Root keys in PKCS #11 devices: SoftHSM, looked at with OpenSC's pkcs11-tool, and a TPM 2.0 (swtpm,
+# tpm2-pkcs11).
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 need_waxseal
@@ -12,6 +13,7 @@ printf 'directories.tokendir = %s\nobjectstore.backend = file\n' "$T/tokens" >"$
 for token in 'first device' second; do
     softhsm2-util --init-token --free --label "$token" --so-pin 12345678 --pin 4321 >/dev/null
 done
+umask 077 # secrets that others can read are refused
 printf '4321\n' >"$T/pin"
 printf '9999\n' >"$T/wrong-pin"
 
@@ -30,7 +32,7 @@ made_in_the_device() {
     wax encrypt -o "$T/sealed" "$T/plain"
     opens
     fails test -e "$WAXSEAL_HOME/root.key"
-    wax root status | grep -q "^the key 'root' in the PKCS #11 device .* it opens the store"
+    wax root status | grep -q "^1  the key 'root' in the PKCS #11 device .* it opens the store"
 }
 never_leaves_it() {
     tool --list-objects >"$T/objects"
@@ -56,6 +58,18 @@ pin_is_tried_once() {
     grep -q 'refused the PIN; it was not tried again' "$T/why"
     opens
 }
+pin_stays_secret() {
+    cp "$T/pin" "$T/open-pin"
+    chmod 644 "$T/open-pin"
+    WAXSEAL_ROOT=$(device 'first%20device' "$T/open-pin") fails wax decrypt "$T/sealed" 2>"$T/why"
+    grep -q 'others can read it' "$T/why"
+    local uri
+    uri=$(device 'first%20device' | sed "s/pin-source=.*/x-pin-env=THE_PIN/")
+    THE_PIN=4321 WAXSEAL_ROOT=$uri opens
+    THE_PIN=9999 WAXSEAL_ROOT=$uri fails opens
+    WAXSEAL_ROOT=$uri fails wax decrypt "$T/sealed" 2>"$T/why"
+    grep -q 'THE_PIN' "$T/why"
+}
 weak_keys_are_refused() {
     # A key that was brought in from outside, and one that can be taken out.
     head -c 32 /dev/urandom >"$T/outside"
@@ -73,6 +87,50 @@ weak_keys_are_refused() {
     WAXSEAL_HOME=$T/weak WAXSEAL_ROOT="$(device 'first%20device' | sed 's/object=root/object=twice/')" \
         fails wax key create 2>"$T/why"
     grep -q 'there are 2 keys' "$T/why"
+}
+# Two devices are replicas: either of them opens the store. A file is taken in, and let go.
+several_roots() {
+    local first second
+    first=$(device 'first%20device') second=$(device second)
+    wax root add "$second"
+    fails wax root add "$second" 2>"$T/why"
+    grep -q 'hangs from that already' "$T/why"
+    WAXSEAL_ROOT="$first $second" wax root status >"$T/status"
+    test "$(grep -c 'it opens the store' "$T/status")" = 2
+    WAXSEAL_ROOT=$second opens
+    # One device is gone: the other one is taken, and the status says which.
+    WAXSEAL_ROOT="$(device absent) $second" opens
+    WAXSEAL_ROOT="$second" wax root status >"$T/status"
+    grep -q "^1  .*WAXSEAL_ROOT" "$T/status"
+    grep -q "^2  .*it opens the store" "$T/status"
+    # Both are gone: every failure is told.
+    WAXSEAL_ROOT="$(device absent) $(device second "$T/wrong-pin")" fails wax decrypt "$T/sealed" 2>"$T/why"
+    grep -q 'no root opens the store' "$T/why"
+    grep -q 'refused the PIN' "$T/why"
+    grep -q 'absent' "$T/why"
+    WAXSEAL_ROOT="$first" wax root add file
+    env -u WAXSEAL_ROOT "$WAXSEAL" decrypt "$T/sealed" | cmp - "$T/plain"
+    mv "$WAXSEAL_HOME/root.key" "$T/aside"
+    opens
+    # What cannot be opened without it is not let go.
+    fails env -u WAXSEAL_ROOT "$WAXSEAL" root remove 1 2>"$T/why"
+    mv "$T/aside" "$WAXSEAL_HOME/root.key"
+    wax root remove file
+    fails test -e "$WAXSEAL_HOME/root.key"
+    wax root remove 2
+    WAXSEAL_ROOT=$second fails opens
+    opens
+    fails wax root remove 1 2>"$T/why"
+    grep -q 'the last root is not removed' "$T/why"
+}
+made_by_init() {
+    export WAXSEAL_HOME=$T/init
+    wax root init file "$(device second)"
+    fails wax root init file 2>"$T/why"
+    grep -q 'already' "$T/why"
+    wax encrypt -o "$T/init-sealed" "$T/plain"
+    rm "$WAXSEAL_HOME/root.key"
+    WAXSEAL_ROOT=$(device second) wax decrypt "$T/init-sealed" | cmp - "$T/plain"
 }
 # A server goes on while its store is hung from another root key, and another.
 migrates_while_it_serves() {
@@ -98,7 +156,10 @@ check "the root key is made in the device" made_in_the_device
 check "pkcs11-tool: it never leaves it" never_leaves_it
 check "without the device, or with another, nothing opens" no_device_no_data
 check "a wrong PIN is tried once" pin_is_tried_once
+check "a PIN comes from a file that others cannot read, or from a variable" pin_stays_secret
 check "pkcs11-tool: keys that were or could be elsewhere are refused" weak_keys_are_refused
+check "two devices and a file: any of them opens, none is let go that is needed" several_roots
+check "a home is made with several roots" made_by_init
 start_serve
 check "a server goes on while its root key is migrated" migrates_while_it_serves
 

@@ -132,7 +132,7 @@ pub(crate) enum Command {
     /// Manage whose web identities may assume roles: Kubernetes, CI, sign-on services
     #[command(subcommand)]
     Oidc(Oidc),
-    /// Show or change what the embedded KMS hangs from: a file, a passphrase, a key in a device
+    /// Show or change what the embedded KMS hangs from: a file, a passphrase, keys in devices
     #[command(subcommand)]
     Root(Root),
     Backup(Backup),
@@ -821,14 +821,32 @@ pub(crate) struct Restore {
 /// `waxseal root`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Root {
-    /// Show what the store hangs from, and that it opens it
+    /// Show what the store hangs from, and which of it opens it now
     Status,
-    /// Hang the store from another root key, while it is served; the old one opens it no more
-    Migrate {
-        /// file, passphrase, or pkcs11:token=NAME;object=LABEL?module-path=FILE&pin-source=FILE; a
-        /// key that is not in the device is made there
+    /// Make the data directory, hanging from all of these; refused where there is one
+    Init {
+        /// file, passphrase, pkcs11:token=NAME;object=LABEL?module-path=FILE&pin-source=FILE or
+        /// aws-kms:///ARN [default: what WAXSEAL_ROOT names, else file]
         #[arg(value_name = "ROOT")]
-        to: String,
+        roots: Vec<String>,
+    },
+    /// Hang the store from one more root key: each of them alone opens it
+    Add {
+        /// As of root init; a key that is not in the device is made there
+        #[arg(value_name = "ROOT")]
+        root: String,
+    },
+    /// Let a root key open the store no more; another one opens it first
+    Remove {
+        /// Its number, as root status shows it, or its name as of root init
+        #[arg(value_name = "NUMBER|ROOT")]
+        root: String,
+    },
+    /// Hang the store from other root keys, while it is served; the old ones open it no more
+    Migrate {
+        /// As of root init; a key that is not in the device is made there
+        #[arg(value_name = "ROOT", required = true)]
+        to: Vec<String>,
     },
 }
 

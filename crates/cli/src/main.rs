@@ -18,6 +18,7 @@ mod keys;
 mod output;
 mod progress;
 mod report;
+mod roots;
 mod terminal;
 mod tree;
 mod world;

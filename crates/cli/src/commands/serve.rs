@@ -11,12 +11,11 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
-use waxseal_core::SecretBytes;
 use waxseal_core::arn::{Home, is_account};
 use waxseal_core::crypto::certificate::{ROOTS_BYTES_MAX, TrustRoots};
 use waxseal_kms::Engine;
 use waxseal_kms::clock::SystemClock;
-use waxseal_kms::home::{EmbeddedHome, Passphrases};
+use waxseal_kms::home::{EmbeddedHome, FileRoot};
 use waxseal_server::access_key::{AccessKey, AccessKeyError};
 use waxseal_server::front::{Anew, is_region};
 use waxseal_server::listen::{Door, Notice};
@@ -258,24 +257,11 @@ fn anew(data: &Path, beginning: &Arc<Beginning>, session: &Session) -> Anew {
                 _ => {}
             }
         }
-        let home = EmbeddedHome::open(&data, &beginning.place, &RootInFile, entropy.clone());
+        let home = EmbeddedHome::open(&data, &beginning.place, &FileRoot, entropy.clone());
         let engine = home.map_err(|error| error.to_string())?.engine().clone();
         beginning.prepare(&engine).map_err(|failure| failure.what)?;
         Ok(engine)
     }))
-}
-
-/// Homes that nobody keeps have their root key in a file.
-struct RootInFile;
-
-impl Passphrases for RootInFile {
-    fn wanted_for_new_home(&self) -> bool {
-        false
-    }
-
-    fn passphrase(&self, _: bool) -> Result<SecretBytes, String> {
-        Err("there is none".to_owned())
-    }
 }
 
 fn unusable(error: &AccessKeyError) -> Failure {

@@ -1,0 +1,443 @@
+//! The roots of a home: reached, made, added, removed.
+//!
+//! Of several roots the first that opens the store is taken. Those that can be tried without asking
+//! anybody come first, in the order they were added; somebody is asked for the others only then.
+
+use super::{HomeError, STORE_FILE, lock, make_directory};
+use crate::files::sync_directory;
+use crate::root::{Opened, Root, RootError, RootKind, RootRecord};
+use crate::store::{SqliteStore, Store};
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use waxseal_core::SecretBytes;
+use waxseal_core::arn::Home;
+use waxseal_core::crypto::password::PasswordParams;
+use waxseal_core::crypto::random::{self, Entropy};
+
+const ROOT_KEY_BYTES: usize = 32;
+const ROOT_KEY_FILE: &str = "root.key";
+
+/// What a store is to hang from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// 32 bytes in `root.key`, which are made unless they are there.
+    File,
+    /// A passphrase.
+    Passphrase,
+    /// A key in a device or another KMS, named as whoever reaches it spells it.
+    Elsewhere(String),
+}
+
+/// Root keys as those who run this program configured them.
+pub trait RootSource: Send + Sync {
+    /// What a home that is made now hangs from: one root at least.
+    fn wanted(&self) -> Vec<Wanted>;
+
+    /// Whether a root that is no file can be tried without asking anybody.
+    fn is_at_hand(&self, root: &RootKind) -> bool;
+
+    /// The passphrase; `new` when it is being chosen and should be asked for twice.
+    ///
+    /// # Errors
+    /// A sentence that says why there is none.
+    fn passphrase(&self, new: bool) -> Result<SecretBytes, String>;
+
+    /// The root elsewhere that a store hangs from.
+    ///
+    /// # Errors
+    /// A sentence that says why it cannot be used.
+    fn reach(&self, root: &RootKind) -> Result<Root, String> {
+        Err(format!(
+            "the store hangs from {root}, which is not configured"
+        ))
+    }
+
+    /// The root elsewhere of this name, for a store to hang from; a key that is not in a device yet is
+    /// made there.
+    ///
+    /// # Errors
+    /// A sentence that says why it cannot be used.
+    fn make(&self, name: &str) -> Result<Root, String> {
+        Err(format!("{name} cannot be reached"))
+    }
+}
+
+/// A root key file, and nothing else.
+#[derive(Debug, Clone, Copy)]
+pub struct FileRoot;
+
+impl RootSource for FileRoot {
+    fn wanted(&self) -> Vec<Wanted> {
+        vec![Wanted::File]
+    }
+
+    fn is_at_hand(&self, _: &RootKind) -> bool {
+        false
+    }
+
+    fn passphrase(&self, _: bool) -> Result<SecretBytes, String> {
+        Err("there is none".to_owned())
+    }
+}
+
+/// What came of trying one root of a store.
+#[derive(Debug)]
+pub struct Tried {
+    /// Which one.
+    pub root: RootKind,
+    /// `None`: it was not tried, since somebody would have to be asked for it.
+    pub outcome: Option<Result<(), HomeError>>,
+}
+
+/// The roots of one home, as this process can reach them.
+pub(super) struct Roots<'s> {
+    directory: &'s Path,
+    source: &'s dyn RootSource,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl<'s> Roots<'s> {
+    pub(super) fn new(
+        directory: &'s Path,
+        source: &'s dyn RootSource,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self {
+            directory,
+            source,
+            entropy,
+        }
+    }
+
+    /// Opens the store with the first root that does.
+    pub(super) fn open(&self, record: &RootRecord) -> Result<(Root, Opened), HomeError> {
+        self.open_without(record, None)
+    }
+
+    /// The same without one of its roots.
+    fn open_without(
+        &self,
+        record: &RootRecord,
+        left_out: Option<&RootKind>,
+    ) -> Result<(Root, Opened), HomeError> {
+        let mut failures = Vec::new();
+        for kind in self.in_order(record) {
+            if Some(kind) == left_out {
+                continue;
+            }
+            match self.open_with(record, kind) {
+                Ok(opened) => return Ok(opened),
+                Err(error) => failures.push((kind.clone(), error)),
+            }
+        }
+        match (failures.len(), failures.pop()) {
+            (1, Some((_, error))) => Err(error),
+            (_, Some(last)) => {
+                failures.push(last);
+                Err(HomeError::NoRoot(failures))
+            }
+            (_, None) => Err(RootError::Last.into()),
+        }
+    }
+
+    fn open_with(
+        &self,
+        record: &RootRecord,
+        kind: &RootKind,
+    ) -> Result<(Root, Opened), HomeError> {
+        let root = self.reach(kind)?;
+        let opened = record.open(&root)?;
+        Ok((root, opened))
+    }
+
+    /// Those that need nobody to be asked come first.
+    fn in_order<'r>(&self, record: &'r RootRecord) -> Vec<&'r RootKind> {
+        let mut kinds: Vec<&RootKind> = record.kinds().collect();
+        kinds.sort_by_key(|kind| !self.is_at_hand(kind));
+        kinds
+    }
+
+    fn is_at_hand(&self, kind: &RootKind) -> bool {
+        *kind == RootKind::File || self.source.is_at_hand(kind)
+    }
+
+    /// Makes the home that is wanted. Under the lock: of several processes that find it empty one
+    /// makes it, the others find it made.
+    pub(super) fn open_or_create(
+        &self,
+        store: &SqliteStore,
+        place: &Home,
+    ) -> Result<(Root, Opened), HomeError> {
+        let _lock = lock(self.directory)?;
+        if let Some(record) = RootRecord::read(store)? {
+            return self.open(&record);
+        }
+        let mut roots = self.make_all(&self.source.wanted())?;
+        let record = RootRecord::create(store, place, &roots, self.entropy.as_ref())?;
+        let first = roots.swap_remove(0);
+        let opened = record.open(&first)?;
+        Ok((first, opened))
+    }
+
+    fn make_all(&self, wanted: &[Wanted]) -> Result<Vec<Root>, HomeError> {
+        if wanted.is_empty() {
+            return Err(RootError::Last.into());
+        }
+        wanted.iter().map(|one| self.make(one)).collect()
+    }
+
+    /// A root key that is there or is made.
+    fn make(&self, wanted: &Wanted) -> Result<Root, HomeError> {
+        let no_entropy = |_| HomeError::Io {
+            path: self.directory.to_owned(),
+            source: std::io::Error::other("the operating system gave no random bytes"),
+        };
+        match wanted {
+            Wanted::File => {
+                let path = self.directory.join(ROOT_KEY_FILE);
+                if !path.exists() {
+                    let mut key = SecretBytes::zeroed(ROOT_KEY_BYTES);
+                    self.entropy.fill(key.expose_mut()).map_err(no_entropy)?;
+                    write_secret(self.directory, &path, &key)?;
+                }
+                self.root(RootKind::File, &read_root_key(&path)?)
+            }
+            Wanted::Passphrase => {
+                let salt = random::array(self.entropy.as_ref()).map_err(no_entropy)?;
+                let params = PasswordParams::recommended(salt);
+                let passphrase = self.source.passphrase(true);
+                let passphrase = passphrase.map_err(HomeError::NoPassphrase)?;
+                let key = params.derive(&passphrase)?;
+                self.root(RootKind::passphrase(&params), &key)
+            }
+            Wanted::Elsewhere(name) => self.source.make(name).map_err(HomeError::Elsewhere),
+        }
+    }
+
+    /// A root that a store hangs from.
+    fn reach(&self, kind: &RootKind) -> Result<Root, HomeError> {
+        if kind.is_elsewhere() {
+            return self.source.reach(kind).map_err(HomeError::Elsewhere);
+        }
+        let key = match kind.password_params()? {
+            None => read_root_key(&self.directory.join(ROOT_KEY_FILE))?,
+            Some(params) => {
+                let passphrase = self.source.passphrase(false);
+                params.derive(&passphrase.map_err(HomeError::NoPassphrase)?)?
+            }
+        };
+        self.root(kind.clone(), &key)
+    }
+
+    fn root(&self, kind: RootKind, key: &SecretBytes) -> Result<Root, HomeError> {
+        let keyring = Box::new(kind.keyring(key, self.entropy.clone())?);
+        Ok(Root { kind, keyring })
+    }
+}
+
+/// What a home hangs from; nothing where there is none yet. No key is needed.
+///
+/// # Errors
+/// [`HomeError::Store`], [`HomeError::Root`].
+pub fn roots_of(directory: &Path) -> Result<Vec<RootKind>, HomeError> {
+    let path = directory.join(STORE_FILE);
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let record = RootRecord::read(&SqliteStore::open(&path)?)?;
+    Ok(record.iter().flat_map(RootRecord::kinds).cloned().collect())
+}
+
+/// Tries every root of a home that can be tried without asking anybody; when none of them opens it,
+/// the others too, until one does.
+///
+/// # Errors
+/// [`HomeError::Store`], [`HomeError::Root`]. What is wrong with a root is in its [`Tried`].
+pub fn try_roots(
+    directory: &Path,
+    source: &dyn RootSource,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Vec<Tried>, HomeError> {
+    let record = present(&SqliteStore::open(&directory.join(STORE_FILE))?)?;
+    let roots = Roots::new(directory, source, entropy);
+    let mut opens = false;
+    let mut outcomes = Vec::new();
+    for kind in roots.in_order(&record) {
+        let is_tried = roots.is_at_hand(kind) || !opens;
+        let outcome = is_tried.then(|| roots.open_with(&record, kind).map(drop));
+        opens |= matches!(outcome, Some(Ok(())));
+        outcomes.push((kind, outcome));
+    }
+    let tried = record.kinds().map(|root| {
+        let found = outcomes.iter_mut().find(|(kind, _)| *kind == root);
+        Tried {
+            root: root.clone(),
+            outcome: found.and_then(|(_, outcome)| outcome.take()),
+        }
+    });
+    Ok(tried.collect())
+}
+
+fn present(store: &dyn Store) -> Result<RootRecord, HomeError> {
+    let missing = || RootError::Damaged("there is no root record".to_owned());
+    Ok(RootRecord::read(store)?.ok_or_else(missing)?)
+}
+
+/// Makes the home in `directory`, which hangs from all of `wanted`.
+///
+/// # Errors
+/// [`HomeError::Exists`] where there is one already; others as [`EmbeddedHome::open`](super::EmbeddedHome::open).
+pub fn init(
+    directory: &Path,
+    place: &Home,
+    source: &dyn RootSource,
+    wanted: &[Wanted],
+    entropy: Arc<dyn Entropy>,
+) -> Result<Vec<RootKind>, HomeError> {
+    make_directory(directory)?;
+    let _lock = lock(directory)?;
+    let store = SqliteStore::open(&directory.join(STORE_FILE))?;
+    if RootRecord::read(&store)?.is_some() {
+        return Err(HomeError::Exists(directory.to_owned()));
+    }
+    let made = Roots::new(directory, source, entropy.clone()).make_all(wanted)?;
+    let record = RootRecord::create(&store, place, &made, entropy.as_ref())?;
+    Ok(record.kinds().cloned().collect())
+}
+
+/// Hangs the home in `directory` from one more root. One that it hangs from opens it first.
+///
+/// # Errors
+/// [`HomeError`]; the home then hangs from what it hung from.
+pub fn add_root(
+    directory: &Path,
+    source: &dyn RootSource,
+    wanted: &Wanted,
+    entropy: Arc<dyn Entropy>,
+) -> Result<RootKind, HomeError> {
+    let _lock = lock(directory)?;
+    let store = SqliteStore::open(&directory.join(STORE_FILE))?;
+    let roots = Roots::new(directory, source, entropy);
+    let record = present(&store)?;
+    if *wanted == Wanted::File && record.kinds().any(|kind| *kind == RootKind::File) {
+        return Err(RootError::Twice(RootKind::File).into());
+    }
+    let (by, _) = roots.open(&record)?;
+    let new = roots.make(wanted)?;
+    RootRecord::add(&store, &by, &new)?;
+    Ok(new.kind)
+}
+
+/// Lets the home in `directory` hang from `gone` no more. Another root opens it first, or nothing is
+/// changed; a root key file that is not needed any more is removed.
+///
+/// # Errors
+/// [`HomeError`]; the home then hangs from what it hung from.
+pub fn remove_root(
+    directory: &Path,
+    source: &dyn RootSource,
+    gone: &RootKind,
+    entropy: Arc<dyn Entropy>,
+) -> Result<(), HomeError> {
+    let _lock = lock(directory)?;
+    let store = SqliteStore::open(&directory.join(STORE_FILE))?;
+    let record = present(&store)?;
+    if !record.kinds().any(|kind| kind == gone) {
+        return Err(HomeError::NoSuchRoot(gone.to_string()));
+    }
+    let roots = Roots::new(directory, source, entropy);
+    let (by, _) = roots.open_without(&record, Some(gone))?;
+    RootRecord::remove(&store, &by, gone)?;
+    forget_file(directory, &[gone], &[])
+}
+
+/// Hangs the home in `directory` from `wanted` alone. Processes that have it open go on as before; a
+/// root key file that is not needed any more is removed.
+///
+/// # Errors
+/// [`HomeError`]; the home then hangs from what it hung from.
+pub fn migrate_root(
+    directory: &Path,
+    source: &dyn RootSource,
+    wanted: &[Wanted],
+    entropy: Arc<dyn Entropy>,
+) -> Result<Vec<RootKind>, HomeError> {
+    let _lock = lock(directory)?;
+    let store = SqliteStore::open(&directory.join(STORE_FILE))?;
+    let roots = Roots::new(directory, source, entropy);
+    let old = present(&store)?;
+    // One that it hangs from opens the store, or nothing is made.
+    let (by, _) = roots.open(&old)?;
+    let made = roots.make_all(wanted)?;
+    let new = RootRecord::replace(&store, &by, &made)?;
+    let kept: Vec<RootKind> = new.kinds().cloned().collect();
+    forget_file(directory, &old.kinds().collect::<Vec<_>>(), &kept)?;
+    Ok(kept)
+}
+
+/// Removes the root key file of a home that hung from it and does not any more.
+fn forget_file(directory: &Path, gone: &[&RootKind], kept: &[RootKind]) -> Result<(), HomeError> {
+    if !gone.contains(&&RootKind::File) || kept.contains(&RootKind::File) {
+        return Ok(());
+    }
+    let path = directory.join(ROOT_KEY_FILE);
+    match std::fs::remove_file(&path) {
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(HomeError::Io { path, source }),
+        _ => Ok(()),
+    }
+}
+fn read_root_key(path: &Path) -> Result<SecretBytes, HomeError> {
+    let root_key = |what| HomeError::RootKey {
+        path: path.to_owned(),
+        what,
+    };
+    let io = |source| HomeError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(root_key("missing")),
+        Err(error) => return Err(io(error)),
+    };
+    let metadata = file.metadata().map_err(io)?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(HomeError::WeakMode {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    if metadata.len() != ROOT_KEY_BYTES as u64 {
+        return Err(root_key("not 32 bytes long"));
+    }
+    let mut key = SecretBytes::zeroed(ROOT_KEY_BYTES);
+    file.read_exact(key.expose_mut()).map_err(io)?;
+    Ok(key)
+}
+
+/// Writes a file that is complete and durable before it has its name.
+fn write_secret(directory: &Path, path: &Path, secret: &SecretBytes) -> Result<(), HomeError> {
+    let temporary = path.with_extension("key.new");
+    let io = |source| HomeError::Io {
+        path: temporary.clone(),
+        source,
+    };
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .map_err(io)?;
+    file.set_permissions(Permissions::from_mode(0o600))
+        .map_err(io)?;
+    file.write_all(secret.expose()).map_err(io)?;
+    file.sync_all().map_err(io)?;
+    std::fs::rename(&temporary, path).map_err(io)?;
+    sync_directory(directory).map_err(io)
+}
+
