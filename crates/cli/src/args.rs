@@ -825,8 +825,9 @@ pub(crate) enum Root {
     Status,
     /// Make the data directory, hanging from all of these; refused where there is one
     Init {
-        /// file, passphrase, pkcs11:token=NAME;object=LABEL?module-path=FILE&pin-source=FILE or
-        /// aws-kms:///ARN [default: what WAXSEAL_ROOT names, else file]
+        /// file, passphrase, shares:3/5, aws-kms:///ARN or
+        /// pkcs11:token=NAME;object=LABEL?module-path=FILE&pin-source=FILE; new shares are printed, once
+        /// [default: what WAXSEAL_ROOT names, else file]
         #[arg(value_name = "ROOT")]
         roots: Vec<String>,
     },

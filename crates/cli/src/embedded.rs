@@ -127,6 +127,15 @@ pub(crate) fn failure(error: &HomeError, directory: &Path) -> Failure {
         HomeError::NoPassphrase(_) => configuration(
             "set WAXSEAL_PASSPHRASE_FILE to a file that holds it, or run on a terminal",
         ),
+        HomeError::NoShares(_) => configuration(
+            "name files with enough shares in WAXSEAL_SHARES, with colons between them, or run on a terminal",
+        ),
+        HomeError::Root(RootError::Shares { .. }) => Failure::new(
+            Exit::AccessDenied,
+            what,
+            "try again with other shares; each names its store, and the shares it was made with",
+        ),
+        HomeError::Root(RootError::ShareNumbers) => Failure::usage(what, "write shares:3/5"),
         HomeError::Root(RootError::WrongKey("passphrase")) => Failure::new(
             Exit::AccessDenied,
             what,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `file` | `root.key` in the data directory |
 //! | `passphrase` | what `WAXSEAL_PASSPHRASE_FILE` holds, else what somebody types |
+//! | `shares:3/5` | a key that any 3 of 5 shares make: files in `WAXSEAL_SHARES`, else typed |
 //! | `pkcs11:token=NAME;object=LABEL?module-path=FILE…` | an AES key in a device, see [`KeyUri`] |
 //! | `aws-kms:///ARN` | a key in Amazon KMS, or in what `AWS_ENDPOINT_URL_KMS` names |
 //!
@@ -14,7 +15,7 @@ use crate::failure::Failure;
 use crate::world::World;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -25,21 +26,22 @@ use waxseal_core::{KeyArn, KeyRef, SecretBytes};
 use waxseal_hsm::{HsmKeyring, Pin};
 use waxseal_hsm::uri::KeyUri;
 use waxseal_kms::home::{RootSource, Wanted};
-use waxseal_kms::root::{PROVIDER_ROOT, Root, RootKind};
+use waxseal_kms::root::{PROVIDER_ROOT, Root, RootKind, RootShare};
 
 /// The most bytes that a file with a passphrase or a PIN may have.
 const SECRET_BYTES_MAX: u64 = 4_096;
 /// How long another KMS may take, with all attempts.
 const KMS_SECONDS: u64 = 10;
 
-const HINT: &str = "a root is 'file', 'passphrase', pkcs11:token=NAME;object=LABEL?module-path=FILE or \
-                    aws-kms:///ARN";
+const HINT: &str = "a root is 'file', 'passphrase', shares:3/5, pkcs11:token=NAME;object=LABEL?module-path=FILE \
+                    or aws-kms:///ARN";
 
 /// A root by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Named {
     File,
     Passphrase,
+    Shares { need: u8, of: u8 },
     Device(KeyUri),
     Kms(KeyArn),
 }
@@ -50,6 +52,18 @@ impl Named {
             "file" => return Ok(Self::File),
             "passphrase" => return Ok(Self::Passphrase),
             _ => {}
+        }
+        if let Some(numbers) = name.strip_prefix("shares:") {
+            let numbers = numbers.split_once('/').and_then(|(need, of)| {
+                let (need, of) = (need.parse().ok()?, of.parse().ok()?);
+                Some(Self::Shares { need, of })
+            });
+            return numbers.ok_or_else(|| {
+                Failure::configuration(
+                    format!("'{name}' does not say how many shares"),
+                    "write shares:3/5 for five shares of which any three make the root key",
+                )
+            });
         }
         if name.starts_with("pkcs11:") {
             let uri = name.parse::<KeyUri>();
@@ -78,6 +92,14 @@ impl Named {
     pub(crate) fn fits(&self, kind: &RootKind) -> bool {
         match (self, kind) {
             (Self::File, RootKind::File) | (Self::Passphrase, RootKind::Passphrase { .. }) => true,
+            (
+                Self::Shares { need, of },
+                RootKind::Shares {
+                    need: wanted,
+                    of: there,
+                    ..
+                },
+            ) => (need, of) == (wanted, there),
             (Self::Device(uri), RootKind::Pkcs11 { serial, object }) => {
                 uri.object == *object && uri.serial.as_ref().is_none_or(|one| one == serial)
             }
@@ -93,6 +115,7 @@ pub(crate) fn wanted(names: &[String]) -> Result<Vec<Wanted>, Failure> {
         Ok(match Named::parse(name)? {
             Named::File => Wanted::File,
             Named::Passphrase => Wanted::Passphrase,
+            Named::Shares { need, of } => Wanted::Shares { need, of },
             Named::Device(_) | Named::Kms(_) => Wanted::Elsewhere(name.clone()),
         })
     };
@@ -106,6 +129,9 @@ pub(crate) struct Roots {
     wanted: Vec<Wanted>,
     passphrase_file: Option<PathBuf>,
     new_passphrase_file: Option<PathBuf>,
+    share_files: Vec<PathBuf>,
+    /// Whether new shares may be printed: the command is about roots, and nothing else goes to stdout.
+    may_hand_out: bool,
     entropy: Arc<dyn Entropy>,
     devices: Mutex<HashMap<String, Arc<Device>>>,
     aws: OnceLock<Arc<AwsKms>>,
@@ -131,10 +157,18 @@ impl Roots {
             wanted,
             passphrase_file: world.passphrase_file.clone(),
             new_passphrase_file: world.new_passphrase_file.clone(),
+            share_files: world.share_files.clone(),
+            may_hand_out: false,
             entropy: world.entropy.clone(),
             devices: Mutex::default(),
             aws: OnceLock::new(),
         })
+    }
+
+    /// The same for a command that may print new shares.
+    pub(crate) fn handing_out(mut self) -> Self {
+        self.may_hand_out = true;
+        self
     }
 
     /// The device of this name: one for the whole process, so that a PIN is tried once.
@@ -269,6 +303,7 @@ impl RootSource for Roots {
     fn is_at_hand(&self, root: &RootKind) -> bool {
         match root {
             RootKind::Passphrase { .. } => self.passphrase_file.is_some(),
+            RootKind::Shares { .. } => !self.share_files.is_empty(),
             root => self.names.iter().zip(&self.named).any(|(name, named)| match named {
                 Named::Device(uri) => named.fits(root) && self.has_pin(name, uri),
                 _ => named.fits(root),
@@ -283,6 +318,38 @@ impl RootSource for Roots {
             (None, Some(path)) => secret_file("WAXSEAL_PASSPHRASE_FILE", path),
             (None, None) => passphrase_from_terminal(new),
         }
+    }
+
+    fn shares(&self, need: u8) -> Result<Vec<RootShare>, String> {
+        if self.share_files.is_empty() {
+            return (1..=need).map(|number| share_from_terminal(number, need)).collect();
+        }
+        let mut shares = Vec::new();
+        for path in &self.share_files {
+            let text = secret_file("WAXSEAL_SHARES", path)?;
+            for line in text.expose().split(|byte| *byte == b'\n') {
+                if line.trim_ascii().is_empty() {
+                    continue;
+                }
+                let share = RootShare::read(line);
+                shares.push(share.map_err(|error| format!("{}: {error}", path.display()))?);
+            }
+        }
+        Ok(shares)
+    }
+
+    fn hand_out(&self, shares: &[SecretBytes]) -> Result<(), String> {
+        if !self.may_hand_out {
+            return Err("make the home with waxseal root init, which prints them".to_owned());
+        }
+        let mut stdout = std::io::stdout().lock();
+        for share in shares {
+            let told = stdout.write_all(share.expose());
+            told.and_then(|()| stdout.write_all(b"\n"))
+                .map_err(|error| format!("they cannot be printed: {error}"))?;
+        }
+        let flushed = stdout.flush();
+        flushed.map_err(|error| format!("they cannot be printed: {error}"))
     }
 
     fn reach(&self, root: &RootKind) -> Result<Root, String> {
@@ -303,7 +370,7 @@ impl RootSource for Roots {
         match Named::parse(name).map_err(|failure| failure.what)? {
             Named::Device(uri) => self.make_device(name, &uri),
             Named::Kms(arn) => Ok(self.kms_root(&arn)),
-            Named::File | Named::Passphrase => Err(format!("'{name}' is not elsewhere")),
+            Named::File | Named::Passphrase | Named::Shares { .. } => Err(format!("'{name}' is not elsewhere")),
         }
     }
 }
@@ -316,6 +383,24 @@ fn pin_from_terminal(object: &str) -> Result<SecretBytes, String> {
     match pin.is_empty() {
         true => Err("the PIN is empty".to_owned()),
         false => Ok(pin),
+    }
+}
+
+/// One that is mistyped is asked for again.
+fn share_from_terminal(number: u8, need: u8) -> Result<RootShare, String> {
+    loop {
+        let typed = rpassword::prompt_password(format!("Share {number} of {need}: "))
+            .map(|text| SecretBytes::new(text.into_bytes()))
+            .map_err(|error| {
+                format!("no terminal to ask for shares on ({error}); give files in WAXSEAL_SHARES")
+            })?;
+        if typed.is_empty() {
+            return Err("no share was typed".to_owned());
+        }
+        match RootShare::read(typed.expose()) {
+            Ok(share) => return Ok(share),
+            Err(error) => drop(writeln!(std::io::stderr(), "{error}")),
+        }
     }
 }
 
@@ -400,8 +485,10 @@ mod tests {
             let kms = named(&format!("aws-kms:{slashes}{ARN}"));
             assert_eq!(kms, Ok(Named::Kms(ARN.parse().unwrap())));
         }
+        assert_eq!(named("shares:3/5"), Ok(Named::Shares { need: 3, of: 5 }));
         for (name, word) in [
             ("disk", "no kind"),
+            ("shares:3", "how many"),
             ("aws-kms:///alias/root", "ARN"),
             ("pkcs11:object=o", "token or serial"),
         ] {

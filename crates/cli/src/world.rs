@@ -15,6 +15,8 @@ pub(crate) struct World {
     pub(crate) passphrase_file: Option<PathBuf>,
     /// `$WAXSEAL_NEW_PASSPHRASE_FILE`: holds one that is being chosen, where it is another one.
     pub(crate) new_passphrase_file: Option<PathBuf>,
+    /// `$WAXSEAL_SHARES`: files with shares of the root key, with colons between them.
+    pub(crate) share_files: Vec<PathBuf>,
     /// `$WAXSEAL_ROOT`: the names of roots, see [`crate::roots`].
     pub(crate) root: Option<String>,
     /// The embedded KMS, once it was needed.
@@ -36,6 +38,9 @@ impl World {
             home: home(&path_of),
             passphrase_file: path_of("WAXSEAL_PASSPHRASE_FILE"),
             new_passphrase_file: path_of("WAXSEAL_NEW_PASSPHRASE_FILE"),
+            share_files: path_of("WAXSEAL_SHARES")
+                .map(|paths| std::env::split_paths(&paths).collect())
+                .unwrap_or_default(),
             root: std::env::var("WAXSEAL_ROOT")
                 .ok()
                 .filter(|root| !root.is_empty()),

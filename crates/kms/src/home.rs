@@ -82,6 +82,9 @@ pub enum HomeError {
     /// No passphrase was given.
     #[error("no passphrase: {0}")]
     NoPassphrase(String),
+    /// There are no shares to be had, or nobody to give new ones to.
+    #[error("no shares: {0}")]
+    NoShares(String),
     /// The passphrase costs are out of bounds.
     #[error(transparent)]
     PasswordParams(#[from] PasswordParamsError),

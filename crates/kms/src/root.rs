@@ -6,17 +6,19 @@
 //!                                               backing key ── derives ──▶ a key a blob
 //! ```
 //!
-//! A root key is a [`Keyring`](waxseal_core::Keyring): a file, a passphrase, a key in a device or in
-//! another KMS. A store hangs from one or several, and each of them alone opens it. The document
+//! A root key is a [`Keyring`](waxseal_core::Keyring): a file, a passphrase, shares, a key in a device or
+//! in another KMS. A store hangs from one or several, and each of them alone opens it. The document
 //! `root` ([`RootRecord`]) holds the domain key as each of them wrapped it, and how to find them. It
 //! is the one row that is not sealed; what it says of a root is bound to what that root wrapped as
 //! encryption context, so that nothing in it can be changed unnoticed.
 
 mod kind;
 mod record;
+mod share;
 
 pub use kind::RootKind;
 pub use record::{Opened, RootRecord};
+pub use share::{Illegible, RootShare, SHARE_BYTES_MAX, SHARES_MAX, combine_shares, make_shares};
 
 use crate::store::StoreError;
 use waxseal_core::{Keyring, KeyringError};
@@ -53,6 +55,18 @@ pub enum RootError {
     /// The root key did not open the domain key: another file, or another passphrase.
     #[error("the {0} does not open this store")]
     WrongKey(&'static str),
+    /// The shares are too few, repeated, altered, or of another splitting: it is not said which.
+    #[error(
+        "the shares do not open this store: {need} different ones are needed, all of those that were made \
+         together for it"
+    )]
+    Shares {
+        /// How many are needed.
+        need: u8,
+    },
+    /// A root key cannot be split like that.
+    #[error("of 2 to {SHARES_MAX} shares at least 2 must be needed, and at most all of them")]
+    ShareNumbers,
     /// The record is of a newer layout.
     #[error("the store's root record has layout {found}; this version knows up to {LAYOUT}")]
     Newer {
@@ -77,4 +91,11 @@ pub enum RootError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+fn no_entropy(error: impl std::fmt::Display) -> RootError {
+    RootError::Keyring(KeyringError::Service {
+        key: "the root".to_owned(),
+        reason: error.to_string(),
+    })
 }

@@ -16,7 +16,7 @@ use waxseal_kms::root::RootKind;
 pub(super) fn run(command: Root, session: &Session) -> Result<(), Failure> {
     let world = &session.world;
     let directory = embedded::directory(world)?;
-    let roots = Roots::of(world)?;
+    let roots = Roots::of(world)?.handing_out();
     let entropy = world.entropy.clone();
     let failed = |error: HomeError| embedded::failure(&error, directory);
     match command {
@@ -116,6 +116,7 @@ fn value(root: &RootKind) -> Value {
         RootKind::Passphrase { memory_kib, .. } => {
             json!({ "kind": "passphrase", "memoryKib": memory_kib })
         }
+        RootKind::Shares { need, of, .. } => json!({ "kind": "shares", "need": need, "of": of }),
         RootKind::Pkcs11 { serial, object } => {
             json!({ "kind": "pkcs11", "serial": serial, "object": object })
         }

@@ -5,7 +5,9 @@
 
 use super::{HomeError, STORE_FILE, lock, make_directory};
 use crate::files::sync_directory;
-use crate::root::{Opened, Root, RootError, RootKind, RootRecord};
+use crate::root::{
+    Opened, Root, RootError, RootKind, RootRecord, RootShare, combine_shares, make_shares,
+};
 use crate::store::{SqliteStore, Store};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -27,6 +29,13 @@ pub enum Wanted {
     File,
     /// A passphrase.
     Passphrase,
+    /// A key that is split into shares.
+    Shares {
+        /// How many make it again.
+        need: u8,
+        /// How many there are.
+        of: u8,
+    },
     /// A key in a device or another KMS, named as whoever reaches it spells it.
     Elsewhere(String),
 }
@@ -44,6 +53,22 @@ pub trait RootSource: Send + Sync {
     /// # Errors
     /// A sentence that says why there is none.
     fn passphrase(&self, new: bool) -> Result<SecretBytes, String>;
+
+    /// Shares of which `need` make the root key, as those who keep them give them.
+    ///
+    /// # Errors
+    /// A sentence that says why there are none.
+    fn shares(&self, need: u8) -> Result<Vec<RootShare>, String> {
+        Err(format!("{need} shares are needed, and nobody gives them"))
+    }
+
+    /// Hands new shares out. They are nowhere else.
+    ///
+    /// # Errors
+    /// A sentence that says why it cannot.
+    fn hand_out(&self, shares: &[SecretBytes]) -> Result<(), String> {
+        Err(format!("there is nobody to give {} shares to", shares.len()))
+    }
 
     /// The root elsewhere that a store hangs from.
     ///
@@ -148,7 +173,7 @@ impl<'s> Roots<'s> {
         record: &RootRecord,
         kind: &RootKind,
     ) -> Result<(Root, Opened), HomeError> {
-        let root = self.reach(kind)?;
+        let root = self.reach(record, kind)?;
         let opened = record.open(&root)?;
         Ok((root, opened))
     }
@@ -175,22 +200,24 @@ impl<'s> Roots<'s> {
         if let Some(record) = RootRecord::read(store)? {
             return self.open(&record);
         }
-        let mut roots = self.make_all(&self.source.wanted())?;
-        let record = RootRecord::create(store, place, &roots, self.entropy.as_ref())?;
+        let id = RootRecord::new_store_id(self.entropy.as_ref())?;
+        let mut roots = self.make_all(&self.source.wanted(), id)?;
+        let record = RootRecord::create(store, place, id, &roots, self.entropy.as_ref())?;
         let first = roots.swap_remove(0);
         let opened = record.open(&first)?;
         Ok((first, opened))
     }
 
-    fn make_all(&self, wanted: &[Wanted]) -> Result<Vec<Root>, HomeError> {
+    fn make_all(&self, wanted: &[Wanted], store_id: [u8; 16]) -> Result<Vec<Root>, HomeError> {
         if wanted.is_empty() {
             return Err(RootError::Last.into());
         }
-        wanted.iter().map(|one| self.make(one)).collect()
+        wanted.iter().map(|one| self.make(one, store_id)).collect()
     }
 
-    /// A root key that is there or is made.
-    fn make(&self, wanted: &Wanted) -> Result<Root, HomeError> {
+    /// A root key that is there or is made. Shares are handed out before the store hangs from them: what
+    /// ends early leaves shares of nothing, and not a store that nobody can open.
+    fn make(&self, wanted: &Wanted, store_id: [u8; 16]) -> Result<Root, HomeError> {
         let no_entropy = |_| HomeError::Io {
             path: self.directory.to_owned(),
             source: std::io::Error::other("the operating system gave no random bytes"),
@@ -213,20 +240,32 @@ impl<'s> Roots<'s> {
                 let key = params.derive(&passphrase)?;
                 self.root(RootKind::passphrase(&params), &key)
             }
+            Wanted::Shares { need, of } => {
+                let made = make_shares(store_id, *need, *of, self.entropy.as_ref())?;
+                let (kind, key, shares) = made;
+                let root = self.root(kind, &key)?;
+                self.source.hand_out(&shares).map_err(HomeError::NoShares)?;
+                Ok(root)
+            }
             Wanted::Elsewhere(name) => self.source.make(name).map_err(HomeError::Elsewhere),
         }
     }
 
     /// A root that a store hangs from.
-    fn reach(&self, kind: &RootKind) -> Result<Root, HomeError> {
-        if kind.is_elsewhere() {
-            return self.source.reach(kind).map_err(HomeError::Elsewhere);
-        }
-        let key = match kind.password_params()? {
-            None => read_root_key(&self.directory.join(ROOT_KEY_FILE))?,
-            Some(params) => {
+    fn reach(&self, record: &RootRecord, kind: &RootKind) -> Result<Root, HomeError> {
+        let key = match kind {
+            RootKind::Pkcs11 { .. } | RootKind::Kms { .. } => {
+                return self.source.reach(kind).map_err(HomeError::Elsewhere);
+            }
+            RootKind::File => read_root_key(&self.directory.join(ROOT_KEY_FILE))?,
+            RootKind::Passphrase { .. } => {
                 let passphrase = self.source.passphrase(false);
-                params.derive(&passphrase.map_err(HomeError::NoPassphrase)?)?
+                let passphrase = passphrase.map_err(HomeError::NoPassphrase)?;
+                kind.password_params()?.derive(&passphrase)?
+            }
+            RootKind::Shares { need, .. } => {
+                let given = self.source.shares(*need).map_err(HomeError::NoShares)?;
+                combine_shares(kind, record.store_id()?, given)?
             }
         };
         self.root(kind.clone(), &key)
@@ -303,8 +342,9 @@ pub fn init(
     if RootRecord::read(&store)?.is_some() {
         return Err(HomeError::Exists(directory.to_owned()));
     }
-    let made = Roots::new(directory, source, entropy.clone()).make_all(wanted)?;
-    let record = RootRecord::create(&store, place, &made, entropy.as_ref())?;
+    let id = RootRecord::new_store_id(entropy.as_ref())?;
+    let made = Roots::new(directory, source, entropy.clone()).make_all(wanted, id)?;
+    let record = RootRecord::create(&store, place, id, &made, entropy.as_ref())?;
     Ok(record.kinds().cloned().collect())
 }
 
@@ -326,7 +366,7 @@ pub fn add_root(
         return Err(RootError::Twice(RootKind::File).into());
     }
     let (by, _) = roots.open(&record)?;
-    let new = roots.make(wanted)?;
+    let new = roots.make(wanted, record.store_id()?)?;
     RootRecord::add(&store, &by, &new)?;
     Ok(new.kind)
 }
@@ -371,7 +411,7 @@ pub fn migrate_root(
     let old = present(&store)?;
     // One that it hangs from opens the store, or nothing is made.
     let (by, _) = roots.open(&old)?;
-    let made = roots.make_all(wanted)?;
+    let made = roots.make_all(wanted, old.store_id()?)?;
     let new = RootRecord::replace(&store, &by, &made)?;
     let kept: Vec<RootKind> = new.kinds().cloned().collect();
     forget_file(directory, &old.kinds().collect::<Vec<_>>(), &kept)?;

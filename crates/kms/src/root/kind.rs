@@ -27,6 +27,15 @@ pub enum RootKind {
         /// 16 bytes in hexadecimal digits.
         salt: String,
     },
+    /// 32 bytes that were split into shares.
+    Shares {
+        /// How many make the key again.
+        need: u8,
+        /// How many there are.
+        of: u8,
+        /// Which splitting it was: 4 bytes in hexadecimal digits.
+        set: String,
+    },
     /// An AES key in a PKCS #11 device.
     Pkcs11 {
         /// The token's serial number.
@@ -55,8 +64,9 @@ impl RootKind {
     /// The parameters of a passphrase root.
     ///
     /// # Errors
-    /// [`RootError::Damaged`] when the salt is not 16 bytes in hexadecimal digits.
-    pub fn password_params(&self) -> Result<Option<PasswordParams>, RootError> {
+    /// [`RootError::Damaged`] for another kind of root, and when the salt is not 16 bytes in hexadecimal
+    /// digits.
+    pub fn password_params(&self) -> Result<PasswordParams, RootError> {
         let Self::Passphrase {
             memory_kib,
             passes,
@@ -64,18 +74,18 @@ impl RootKind {
             salt,
         } = self
         else {
-            return Ok(None);
+            return Err(RootError::Damaged("there is no passphrase".to_owned()));
         };
         let mut bytes = [0; 16];
         hex::decode_to_slice(salt, &mut bytes)
             .map_err(|error| RootError::Damaged(format!("salt: {error}")))?;
         let (memory_kib, passes, lanes) = (*memory_kib, *passes, *lanes);
-        Ok(Some(PasswordParams {
+        Ok(PasswordParams {
             memory_kib,
             passes,
             lanes,
             salt: bytes,
-        }))
+        })
     }
 
     /// Whether the key is somewhere else than with this program: a device, another KMS.
@@ -83,11 +93,20 @@ impl RootKind {
         matches!(self, Self::Pkcs11 { .. } | Self::Kms { .. })
     }
 
+    /// That its key does not open the store.
+    pub(super) fn wrong(&self) -> RootError {
+        match self {
+            Self::Shares { need, .. } => RootError::Shares { need: *need },
+            _ => RootError::WrongKey(self.name()),
+        }
+    }
+
     /// As errors call it.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::File => "root key file",
             Self::Passphrase { .. } => "passphrase",
+            Self::Shares { .. } => "key from the shares",
             Self::Pkcs11 { .. } => "key in the device",
             Self::Kms { .. } => "key in the other KMS",
         }
@@ -122,6 +141,7 @@ impl fmt::Display for RootKind {
             Self::Passphrase { memory_kib, .. } => {
                 write!(f, "a passphrase (Argon2id, {memory_kib} KiB)")
             }
+            Self::Shares { need, of, .. } => write!(f, "{need} of {of} shares"),
             Self::Pkcs11 { serial, object } => {
                 write!(f, "the key '{object}' in the PKCS #11 device {serial}")
             }

@@ -12,7 +12,7 @@
 //! partition, Region, account, epoch, and `root` as JSON. Layout 1 had one root beside the other
 //! members, no check and no epoch, which is 1; it is read, and written as layout 2 with the next change.
 
-use super::{LAYOUT, ROOT_DOCUMENT, ROOTS_MAX, Root, RootError, RootKind};
+use super::{LAYOUT, ROOT_DOCUMENT, ROOTS_MAX, Root, RootError, RootKind, no_entropy};
 use crate::seal::RowSealer;
 use crate::store::{Batch, Expect, Store};
 use serde::{Deserialize, Serialize};
@@ -105,6 +105,14 @@ impl RootRecord {
         Self::read(store)?.ok_or_else(missing)
     }
 
+    /// An id for a store that is made.
+    ///
+    /// # Errors
+    /// [`RootError::Keyring`] when there is no randomness.
+    pub fn new_store_id(entropy: &dyn Entropy) -> Result<[u8; 16], RootError> {
+        random::array(entropy).map_err(no_entropy)
+    }
+
     /// Makes a domain key for an empty store, has each root wrap it, and writes the record.
     ///
     /// # Errors
@@ -112,10 +120,10 @@ impl RootRecord {
     pub fn create(
         store: &dyn Store,
         home: &Home,
+        store_id: [u8; 16],
         roots: &[Root],
         entropy: &dyn Entropy,
     ) -> Result<Self, RootError> {
-        let store_id: [u8; 16] = random::array(entropy).map_err(no_entropy)?;
         let mut record = Self {
             layout: LAYOUT,
             store_id: hex::encode(store_id),
@@ -204,7 +212,11 @@ impl RootRecord {
         })
     }
 
-    fn store_id(&self) -> Result<[u8; 16], RootError> {
+    /// Which store it is.
+    ///
+    /// # Errors
+    /// [`RootError::Damaged`] when it has not 16 bytes.
+    pub fn store_id(&self) -> Result<[u8; 16], RootError> {
         let mut store_id = [0; 16];
         hex::decode_to_slice(&self.store_id, &mut store_id)
             .map_err(|_| RootError::Damaged("the store id has not 16 bytes".to_owned()))?;
@@ -234,7 +246,7 @@ impl RootRecord {
         let opened = self.domain_key(root)?.into_secret();
         match opened.ct_eq(domain_key.expose()) {
             true => Ok(()),
-            false => Err(RootError::WrongKey(root.kind.name())),
+            false => Err(root.kind.wrong()),
         }
     }
 
@@ -277,7 +289,7 @@ impl RootRecord {
     }
 
     fn domain_key(&self, by: &Root) -> Result<DataKey, RootError> {
-        let wrong = || RootError::WrongKey(by.kind.name());
+        let wrong = || by.kind.wrong();
         let hung = self.roots.iter().find(|hung| hung.root == by.kind);
         let hung = hung.ok_or_else(wrong)?;
         let bytes =
@@ -343,13 +355,6 @@ impl From<Layout1> for RootRecord {
     }
 }
 
-fn no_entropy(error: impl std::fmt::Display) -> RootError {
-    RootError::Keyring(KeyringError::Service {
-        key: "the domain key".to_owned(),
-        reason: error.to_string(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::PROVIDER_ROOT;
@@ -386,7 +391,7 @@ mod tests {
     }
 
     fn create(store: &MemoryStore, roots: &[Root]) -> Result<RootRecord, RootError> {
-        RootRecord::create(store, &home(), roots, &SystemEntropy)
+        RootRecord::create(store, &home(), [3; 16], roots, &SystemEntropy)
     }
 
     fn read(store: &MemoryStore) -> RootRecord {
