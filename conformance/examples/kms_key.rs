@@ -35,7 +35,7 @@ async fn kms_key() -> Result<(), Box<dyn Error>> {
     let home = EmbeddedHome::open(
         &directory.path().join("kms"),
         &place,
-        &FileRoot,
+        Arc::new(FileRoot),
         Arc::new(SystemEntropy),
     )?;
     home.ensure_default_key(USER_AGENT)?;

@@ -663,6 +663,10 @@ pub(crate) struct Serve {
     /// themselves (Recipient)
     #[arg(long, value_name = "FILE")]
     pub(crate) attestation_root: Option<PathBuf>,
+    /// How long to go on when no root key opens the store any more; the KMS is sealed then, and serves
+    /// again when one does [default: 300 when a device or another KMS opened it, else no end]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) root_lease: Option<u64>,
     /// INSECURE: everyone on this machine is the owner, with any credentials or none
     #[arg(long)]
     pub(crate) dev: bool,
@@ -842,6 +846,13 @@ pub(crate) enum Root {
         /// Its number, as root status shows it, or its name as of root init
         #[arg(value_name = "NUMBER|ROOT")]
         root: String,
+    },
+    /// Give the store a new domain key and seal every row anew, while it is served; goes on where it ended
+    /// early. With a root: a new root key in its place instead
+    Rotate {
+        /// Number or name of a root that is a file, a passphrase or shares: it gets a new key
+        #[arg(value_name = "NUMBER|ROOT")]
+        root: Option<String>,
     },
     /// Hang the store from other root keys, while it is served; the old ones open it no more
     Migrate {

@@ -69,8 +69,8 @@ pub(crate) fn open_at(
     directory: &Path,
     place: &Home,
 ) -> Result<EmbeddedHome, Failure> {
-    let roots = Roots::of(world)?;
-    EmbeddedHome::open(directory, place, &roots, world.entropy.clone())
+    let roots = Arc::new(Roots::of(world)?);
+    EmbeddedHome::open(directory, place, roots, world.entropy.clone())
         .map_err(|error| failure(&error, directory))
 }
 
@@ -121,6 +121,10 @@ pub(crate) fn failure(error: &HomeError, directory: &Path) -> Failure {
         HomeError::NoSuchRoot(_) | HomeError::Root(RootError::Twice(_)) => {
             Failure::usage(what, "see waxseal root status")
         }
+        HomeError::Root(RootError::Missing(_) | RootError::Rotating) => {
+            configuration("see waxseal root status; a root that is not needed any more can be removed")
+        }
+        HomeError::Root(RootError::Engine(error)) => error.clone().into(),
         HomeError::Root(RootError::Last | RootError::TooMany) => {
             Failure::usage(what, "waxseal root migrate hangs the store from another root instead")
         }
@@ -185,6 +189,10 @@ impl From<KmsError> for Failure {
             }
             ErrorCode::LimitExceeded => (Exit::Policy, "stay below the limit"),
             ErrorCode::Conflict => (Exit::KeyState, "try again"),
+            ErrorCode::KeyUnavailable => (
+                Exit::Unreachable,
+                "a root key is needed: see waxseal root status",
+            ),
             ErrorCode::Internal => (
                 Exit::Io,
                 "check disk and permissions of the home directory; no key is used without its record",

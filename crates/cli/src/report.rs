@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// Tells results and errors in the form that was asked for. Lines from several threads do not
 /// mix.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Debug, Clone, Copy)]
 pub(crate) struct Report {
     /// JSON lines instead of words.
     pub(crate) json: bool,

@@ -1,5 +1,11 @@
 //! The engine: state, clock, randomness and audit log, and the one way through them.
 
+mod epochs;
+mod serving;
+
+pub use serving::{By, Reopen};
+
+use serving::Gate;
 use crate::attestation::{self, Enclave};
 use crate::audit::{AuditLog, Event, EventError, Exclusive, Ticket};
 use crate::clock::Clock;
@@ -52,11 +58,21 @@ impl std::fmt::Debug for Parts {
     }
 }
 
+/// What an engine is made of, but for what it has only while it serves.
+struct Held {
+    store: Box<dyn Store>,
+    audit: AuditLog,
+    home: Home,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
 /// A KMS: keys, aliases, and the operations on them. Shared by threads as it is.
 pub struct Engine {
-    parts: Parts,
+    parts: Held,
+    gate: Gate,
+    reopen: OnceLock<Box<dyn Reopen>>,
     enclaves: OnceLock<TrustRoots>,
-    cache: RwLock<Cache>,
     uses: Mutex<Uses>,
 }
 
@@ -74,9 +90,16 @@ impl Engine {
     /// `KMSInternalException` when the store or the log cannot be read or written.
     pub fn new(parts: Parts) -> Result<Self, KmsError> {
         let engine = Self {
-            parts,
+            parts: Held {
+                store: parts.store,
+                audit: parts.audit,
+                home: parts.home,
+                clock: parts.clock,
+                entropy: parts.entropy,
+            },
+            gate: Gate::open(parts.rows),
+            reopen: OnceLock::new(),
             enclaves: OnceLock::new(),
-            cache: RwLock::default(),
             uses: Mutex::default(),
         };
         if !engine.scan(PENDING_PREFIX)?.is_empty() {
@@ -156,7 +179,7 @@ impl Engine {
             revision: 1,
             body: sealed,
         };
-        let opened = self.parts.rows.open(&document)?;
+        let opened = self.opened(&document)?;
         let same = opened.ct_eq(&body);
         body.fill(0);
         if !same {
@@ -375,7 +398,8 @@ impl Engine {
             Expect::Absent => 1,
             Expect::Revision(revision) => revision + 1,
         };
-        self.parts.rows.seal(key, revision, body, self.entropy())
+        let serving = self.serving()?;
+        serving.rows.seal(key, revision, body, self.entropy())
     }
 
     /// Seals what only this KMS can open again, and only under the same name.
@@ -385,7 +409,7 @@ impl Engine {
 
     /// Opens what [`Engine::seal_for_later`] gave.
     pub(crate) fn open_sealed(&self, name: &str, sealed: &[u8]) -> Result<SecretBytes, KmsError> {
-        self.parts.rows.open(&Document {
+        self.opened(&Document {
             key: name.to_owned(),
             revision: 1,
             body: sealed.to_owned(),
@@ -422,7 +446,8 @@ impl Engine {
     /// Drops from memory what was changed since it was read, by whatever process. After this, a
     /// change that was answered before this request came is seen by it.
     pub(crate) fn refresh(&self) -> Result<(), KmsError> {
-        let head = self
+        let serving = self.serving()?;
+        let head = serving
             .cache
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -431,12 +456,19 @@ impl Engine {
         if changes.head == head {
             return Ok(());
         }
-        let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = serving
+            .cache
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         for key in &changes.keys {
             cache.entries.remove(key);
         }
         cache.head = cache.head.max(changes.head);
-        Ok(())
+        drop(cache);
+        match serving::names_root(&changes.keys) {
+            true => self.learn_root(),
+            false => Ok(()),
+        }
     }
 
     /// The cached record of a document, read and opened when it is not there.
@@ -445,7 +477,8 @@ impl Engine {
         key: &str,
         read: fn(&Self, &Document) -> Result<Entry, KmsError>,
     ) -> Result<Option<Entry>, KmsError> {
-        if let Some(entry) = self
+        let serving = self.serving()?;
+        if let Some(entry) = serving
             .cache
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -458,7 +491,10 @@ impl Engine {
             return Ok(None);
         };
         let entry = read(self, &document)?;
-        let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = serving
+            .cache
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         cache.entries.insert(key.to_owned(), entry.clone());
         Ok(Some(entry))
     }
@@ -482,7 +518,22 @@ impl Engine {
         self.parts.store.get(key).map_err(internal)
     }
 
-    pub(crate) fn commit_batch(&self, batch: &Batch) -> Result<(), KmsError> {
+    /// Writes one document outside of any request. Under the log's lock, as every change: nothing is
+    /// sealed under a domain key that was let go meanwhile.
+    pub(crate) fn commit_row(
+        &self,
+        name: &str,
+        expect: Expect,
+        body: &SecretBytes,
+    ) -> Result<(), KmsError> {
+        let _log = self.parts.audit.exclusive().map_err(internal)?;
+        self.refresh()?;
+        let mut batch = Batch::new();
+        batch.put(name, expect, self.sealed(name, expect, body.expose())?);
+        self.commit_batch(&batch)
+    }
+
+    fn commit_batch(&self, batch: &Batch) -> Result<(), KmsError> {
         self.parts.store.commit(batch).map(drop).map_err(internal)
     }
 
@@ -501,7 +552,7 @@ impl Engine {
         &self,
         document: &Document,
     ) -> Result<T, KmsError> {
-        let body = self.parts.rows.open(document)?;
+        let body = self.opened(document)?;
         serde_json::from_slice(body.expose()).map_err(internal)
     }
 }
@@ -759,7 +810,7 @@ impl View<'_> {
     ) -> Result<Arc<SecretBytes>, KmsError> {
         let name = material_document(&key.home.region, &key.id, version);
         let entry = self.engine.cached(&name, |engine, document| {
-            Ok(Entry::Material(Arc::new(engine.parts.rows.open(document)?)))
+            Ok(Entry::Material(Arc::new(engine.opened(document)?)))
         })?;
         match entry {
             Some(Entry::Material(key)) => Ok(key),

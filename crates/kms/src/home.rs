@@ -10,11 +10,13 @@
 //!
 //! Several processes may use one home at once.
 
+mod lease;
 mod roots;
 
+pub use lease::{Keeper, LeaseNotice};
 pub use roots::{
-    FileRoot, RootSource, Tried, Wanted, add_root, init, migrate_root, remove_root, roots_of,
-    try_roots,
+    FileRoot, RootSource, Tried, Wanted, add_root, exchange_root, init, migrate_root, remove_root,
+    roots_of, try_roots,
 };
 
 use crate::audit::{AuditError, AuditLog};
@@ -114,6 +116,8 @@ fn listed(failures: &[(RootKind, HomeError)]) -> String {
 pub struct EmbeddedHome {
     directory: PathBuf,
     engine: Arc<Engine>,
+    roots: Arc<Roots>,
+    opened_by: RootKind,
 }
 
 impl EmbeddedHome {
@@ -127,13 +131,13 @@ impl EmbeddedHome {
     pub fn open(
         directory: &Path,
         place: &Home,
-        source: &dyn RootSource,
+        source: Arc<dyn RootSource>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, HomeError> {
         make_directory(directory)?;
         let store = SqliteStore::open(&directory.join(STORE_FILE))?;
         let roots = Roots::new(directory, source, entropy.clone());
-        let (_, opened) = match RootRecord::read(&store)? {
+        let (by, opened) = match RootRecord::read(&store)? {
             Some(record) => roots.open(&record)?,
             None => roots.open_or_create(&store, place)?,
         };
@@ -145,10 +149,32 @@ impl EmbeddedHome {
             clock: Arc::new(SystemClock),
             entropy,
         })?;
+        let roots = Arc::new(roots);
+        engine.reopen_by(Box::new(roots.clone()));
         Ok(Self {
             directory: directory.to_owned(),
             engine: Arc::new(engine),
+            roots,
+            opened_by: by.kind,
         })
+    }
+
+    /// The root that opened it.
+    pub fn opened_by(&self) -> &RootKind {
+        &self.opened_by
+    }
+
+    /// Gives the store a new domain key, and seals every row anew, while others use it; or goes on with
+    /// that where it was begun. `told` hears how many rows were looked at, of how many. How many were sealed
+    /// anew. Tokens of sessions and of imports from before end with it.
+    ///
+    /// # Errors
+    /// [`HomeError`]; every root must be at hand to begin, one to go on. What ended early is gone on with
+    /// by calling this again.
+    pub fn rotate_domain_key(&self, told: &dyn Fn(usize, usize)) -> Result<usize, HomeError> {
+        let _lock = lock(&self.directory)?;
+        self.roots.begin_epoch(&self.engine)?;
+        Ok(self.engine.reseal(told)?)
     }
 
     /// The engine.

@@ -22,6 +22,7 @@ pub use share::{Illegible, RootShare, SHARE_BYTES_MAX, SHARES_MAX, combine_share
 
 use crate::store::StoreError;
 use waxseal_core::{Keyring, KeyringError};
+use waxseal_kms_api::KmsError;
 
 /// The provider id of domain keys that were wrapped here or by a device.
 pub const PROVIDER_ROOT: &str = "waxseal-root";
@@ -85,12 +86,21 @@ pub enum RootError {
     /// The store would hang from more than [`ROOTS_MAX`] roots.
     #[error("a store hangs from {ROOTS_MAX} roots at most")]
     TooMany,
+    /// A root is needed that is not at hand.
+    #[error("every root is needed for this, and one is not there: {0}")]
+    Missing(RootKind),
+    /// The domain key is being rotated.
+    #[error("the store's rows are being sealed anew: waxseal root rotate goes on with it")]
+    Rotating,
     /// The root keyring failed otherwise.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] KmsError),
 }
 
 fn no_entropy(error: impl std::fmt::Display) -> RootError {

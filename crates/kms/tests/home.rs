@@ -12,13 +12,13 @@ use waxseal_core::crypto::random::SystemEntropy;
 use waxseal_kms::home::{EmbeddedHome, HomeError, RootSource, Wanted};
 use waxseal_kms::root::{RootError, RootKind};
 
-struct Asked<'p> {
-    passphrase: &'p [u8],
+struct Asked {
+    passphrase: Vec<u8>,
     /// Whether each time a new one was asked for.
     times: Mutex<Vec<bool>>,
 }
 
-impl RootSource for Asked<'_> {
+impl RootSource for Asked {
     fn wanted(&self) -> Vec<Wanted> {
         vec![Wanted::Passphrase]
     }
@@ -29,7 +29,7 @@ impl RootSource for Asked<'_> {
 
     fn passphrase(&self, new: bool) -> Result<SecretBytes, String> {
         self.times.lock().unwrap().push(new);
-        Ok(SecretBytes::copy_of(self.passphrase))
+        Ok(SecretBytes::copy_of(&self.passphrase))
     }
 }
 
@@ -46,9 +46,12 @@ fn a_passphrase_is_asked_for_once_and_must_be_right() {
     let directory = tempfile::tempdir().unwrap();
     let open = |passphrase: &[u8]| {
         let times = Mutex::default();
-        let asked = Asked { passphrase, times };
-        let home = EmbeddedHome::open(directory.path(), &place(), &asked, Arc::new(SystemEntropy));
-        (home, asked.times.into_inner().unwrap())
+        let passphrase = passphrase.to_owned();
+        let asked = Arc::new(Asked { passphrase, times });
+        let entropy = Arc::new(SystemEntropy);
+        let home = EmbeddedHome::open(directory.path(), &place(), asked.clone(), entropy);
+        let times = asked.times.lock().unwrap().clone();
+        (home, times)
     };
     let (home, times) = open(b"right");
     home.unwrap().ensure_default_key("test").unwrap();

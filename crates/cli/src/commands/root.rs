@@ -7,8 +7,10 @@ use crate::failure::Failure;
 use crate::roots::{Named, Roots, wanted};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::sync::Arc;
 use waxseal_kms::home::{
-    HomeError, Tried, add_root, init, migrate_root, remove_root, roots_of, try_roots,
+    HomeError, RootSource as _, Tried, add_root, exchange_root, init, migrate_root, remove_root,
+    roots_of, try_roots,
 };
 use waxseal_kms::root::RootKind;
 
@@ -16,40 +18,67 @@ use waxseal_kms::root::RootKind;
 pub(super) fn run(command: Root, session: &Session) -> Result<(), Failure> {
     let world = &session.world;
     let directory = embedded::directory(world)?;
-    let roots = Roots::of(world)?.handing_out();
+    let roots = Arc::new(Roots::of(world)?.handing_out());
     let entropy = world.entropy.clone();
     let failed = |error: HomeError| embedded::failure(&error, directory);
     match command {
-        Root::Status => status(directory, &roots, session),
+        Root::Status => status(directory, roots, session),
         Root::Init { roots: names } => {
             let wanted = match names.is_empty() {
-                true => waxseal_kms::home::RootSource::wanted(&roots),
+                true => roots.wanted(),
                 false => wanted(&names)?,
             };
-            let made = init(directory, &embedded::place(), &roots, &wanted, entropy);
+            let made = init(directory, &embedded::place(), roots, &wanted, entropy);
             hangs(&made.map_err(failed)?, session)
         }
         Root::Add { root } => {
             for wanted in wanted(&[root])? {
-                add_root(directory, &roots, &wanted, entropy.clone()).map_err(failed)?;
+                add_root(directory, roots.clone(), &wanted, entropy.clone()).map_err(failed)?;
             }
             hangs(&roots_of(directory).map_err(failed)?, session)
         }
         Root::Remove { root } => {
             let there = roots_of(directory).map_err(failed)?;
             let gone = one_of(&there, &root)?;
-            remove_root(directory, &roots, gone, entropy).map_err(failed)?;
+            remove_root(directory, roots, gone, entropy).map_err(failed)?;
+            hangs(&roots_of(directory).map_err(failed)?, session)
+        }
+        Root::Rotate { root: None } => rotate(session),
+        Root::Rotate { root: Some(root) } => {
+            let there = roots_of(directory).map_err(failed)?;
+            let one = one_of(&there, &root)?;
+            exchange_root(directory, roots, one, entropy).map_err(failed)?;
             hangs(&roots_of(directory).map_err(failed)?, session)
         }
         Root::Migrate { to } => {
-            let made = migrate_root(directory, &roots, &wanted(&to)?, entropy);
+            let made = migrate_root(directory, roots, &wanted(&to)?, entropy);
             hangs(&made.map_err(failed)?, session)
         }
     }
 }
 
+/// A new domain key.
+fn rotate(session: &Session) -> Result<(), Failure> {
+    let world = &session.world;
+    let directory = embedded::directory(world)?;
+    if roots_of(directory).is_ok_and(|roots| roots.is_empty()) {
+        return Err(Failure::usage(
+            "there is no store yet",
+            "it is made on first use",
+        ));
+    }
+    let home = embedded::open(world)?;
+    let rows = home
+        .rotate_domain_key(&|_, _| {})
+        .map_err(|error| embedded::failure(&error, directory))?;
+    session.tell(
+        &format!("the store has a new domain key; {rows} rows were sealed anew"),
+        || json!({ "rows": rows }),
+    )
+}
+
 /// Tries them, and shows what came of it. That none opens the store is an error.
-fn status(directory: &Path, roots: &Roots, session: &Session) -> Result<(), Failure> {
+fn status(directory: &Path, roots: Arc<Roots>, session: &Session) -> Result<(), Failure> {
     let failed = |error: HomeError| embedded::failure(&error, directory);
     if roots_of(directory).map_err(failed)?.is_empty() {
         let told = "there is no store yet; it is made on first use";

@@ -4,23 +4,28 @@
 //! anybody come first, in the order they were added; somebody is asked for the others only then.
 
 use super::{HomeError, STORE_FILE, lock, make_directory};
+use crate::engine::{By, Engine, Reopen};
 use crate::files::sync_directory;
 use crate::root::{
     Opened, Root, RootError, RootKind, RootRecord, RootShare, combine_shares, make_shares,
 };
+use crate::seal::RowSealer;
 use crate::store::{SqliteStore, Store};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use waxseal_core::SecretBytes;
 use waxseal_core::arn::Home;
 use waxseal_core::crypto::password::PasswordParams;
 use waxseal_core::crypto::random::{self, Entropy};
+use waxseal_core::keyring::RawAesKeyring;
 
 const ROOT_KEY_BYTES: usize = 32;
 const ROOT_KEY_FILE: &str = "root.key";
+/// A root key file that the store hangs from, or is about to, and that has not its name yet.
+const NEXT_KEY_FILE: &str = "root.key.next";
 
 /// What a store is to hang from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,44 +123,60 @@ pub struct Tried {
 }
 
 /// The roots of one home, as this process can reach them.
-pub(super) struct Roots<'s> {
-    directory: &'s Path,
-    source: &'s dyn RootSource,
+pub(super) struct Roots {
+    directory: PathBuf,
+    source: Arc<dyn RootSource>,
     entropy: Arc<dyn Entropy>,
+    /// Those that somebody was asked for: nobody is asked twice.
+    typed: Mutex<Vec<Typed>>,
 }
 
-impl<'s> Roots<'s> {
+/// A root whose key somebody gave.
+#[derive(Clone)]
+struct Typed {
+    kind: RootKind,
+    keyring: Arc<RawAesKeyring>,
+}
+
+impl Typed {
+    fn root(&self) -> Root {
+        Root {
+            kind: self.kind.clone(),
+            keyring: Box::new(self.keyring.clone()),
+        }
+    }
+}
+
+impl Roots {
     pub(super) fn new(
-        directory: &'s Path,
-        source: &'s dyn RootSource,
+        directory: &Path,
+        source: Arc<dyn RootSource>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
         Self {
-            directory,
+            directory: directory.to_owned(),
             source,
             entropy,
+            typed: Mutex::default(),
         }
     }
 
     /// Opens the store with the first root that does.
     pub(super) fn open(&self, record: &RootRecord) -> Result<(Root, Opened), HomeError> {
-        self.open_without(record, None)
+        self.open_by(record, &self.in_order(record))
     }
 
-    /// The same without one of its roots.
-    fn open_without(
+    /// The same with these roots alone.
+    fn open_by(
         &self,
         record: &RootRecord,
-        left_out: Option<&RootKind>,
+        kinds: &[&RootKind],
     ) -> Result<(Root, Opened), HomeError> {
         let mut failures = Vec::new();
-        for kind in self.in_order(record) {
-            if Some(kind) == left_out {
-                continue;
-            }
+        for kind in kinds {
             match self.open_with(record, kind) {
                 Ok(opened) => return Ok(opened),
-                Err(error) => failures.push((kind.clone(), error)),
+                Err(error) => failures.push(((*kind).clone(), error)),
             }
         }
         match (failures.len(), failures.pop()) {
@@ -174,19 +195,40 @@ impl<'s> Roots<'s> {
         kind: &RootKind,
     ) -> Result<(Root, Opened), HomeError> {
         let root = self.reach(record, kind)?;
-        let opened = record.open(&root)?;
-        Ok((root, opened))
+        match record.open(&root) {
+            Ok(opened) => Ok((root, opened)),
+            Err(error) => {
+                self.typed().retain(|typed| typed.kind != *kind);
+                // The process that changed the root key file may have ended before it had its name.
+                let next = self.directory.join(NEXT_KEY_FILE);
+                if *kind != RootKind::File || !next.exists() {
+                    return Err(error.into());
+                }
+                let root = self.root(RootKind::File, &read_root_key(&next)?)?;
+                let opened = record.open(&root)?;
+                self.rename_next()?;
+                Ok((root, opened))
+            }
+        }
     }
 
-    /// Those that need nobody to be asked come first.
+    /// Those that need nobody to be asked come first, and of them those that take the least time.
     fn in_order<'r>(&self, record: &'r RootRecord) -> Vec<&'r RootKind> {
         let mut kinds: Vec<&RootKind> = record.kinds().collect();
-        kinds.sort_by_key(|kind| !self.is_at_hand(kind));
+        kinds.sort_by_key(|kind| match kind {
+            kind if !self.is_at_hand(kind) => 2,
+            RootKind::Passphrase { .. } => 1,
+            _ => 0,
+        });
         kinds
     }
 
     fn is_at_hand(&self, kind: &RootKind) -> bool {
         *kind == RootKind::File || self.source.is_at_hand(kind)
+    }
+
+    fn typed(&self) -> MutexGuard<'_, Vec<Typed>> {
+        self.typed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the home that is wanted. Under the lock: of several processes that find it empty one
@@ -196,7 +238,7 @@ impl<'s> Roots<'s> {
         store: &SqliteStore,
         place: &Home,
     ) -> Result<(Root, Opened), HomeError> {
-        let _lock = lock(self.directory)?;
+        let _lock = lock(&self.directory)?;
         if let Some(record) = RootRecord::read(store)? {
             return self.open(&record);
         }
@@ -218,17 +260,14 @@ impl<'s> Roots<'s> {
     /// A root key that is there or is made. Shares are handed out before the store hangs from them: what
     /// ends early leaves shares of nothing, and not a store that nobody can open.
     fn make(&self, wanted: &Wanted, store_id: [u8; 16]) -> Result<Root, HomeError> {
-        let no_entropy = |_| HomeError::Io {
-            path: self.directory.to_owned(),
-            source: std::io::Error::other("the operating system gave no random bytes"),
-        };
+        let no_entropy = |_| self.no_entropy();
         match wanted {
             Wanted::File => {
                 let path = self.directory.join(ROOT_KEY_FILE);
                 if !path.exists() {
                     let mut key = SecretBytes::zeroed(ROOT_KEY_BYTES);
                     self.entropy.fill(key.expose_mut()).map_err(no_entropy)?;
-                    write_secret(self.directory, &path, &key)?;
+                    write_secret(&self.directory, &path, &key)?;
                 }
                 self.root(RootKind::File, &read_root_key(&path)?)
             }
@@ -253,6 +292,9 @@ impl<'s> Roots<'s> {
 
     /// A root that a store hangs from.
     fn reach(&self, record: &RootRecord, kind: &RootKind) -> Result<Root, HomeError> {
+        if let Some(typed) = self.typed().iter().find(|typed| typed.kind == *kind) {
+            return Ok(typed.root());
+        }
         let key = match kind {
             RootKind::Pkcs11 { .. } | RootKind::Kms { .. } => {
                 return self.source.reach(kind).map_err(HomeError::Elsewhere);
@@ -261,19 +303,113 @@ impl<'s> Roots<'s> {
             RootKind::Passphrase { .. } => {
                 let passphrase = self.source.passphrase(false);
                 let passphrase = passphrase.map_err(HomeError::NoPassphrase)?;
-                kind.password_params()?.derive(&passphrase)?
+                let key = kind.password_params()?.derive(&passphrase)?;
+                return self.typed_root(kind, &key);
             }
             RootKind::Shares { need, .. } => {
                 let given = self.source.shares(*need).map_err(HomeError::NoShares)?;
-                combine_shares(kind, record.store_id()?, given)?
+                let key = combine_shares(kind, record.store_id()?, given)?;
+                return self.typed_root(kind, &key);
             }
         };
         self.root(kind.clone(), &key)
     }
 
+    fn typed_root(&self, kind: &RootKind, key: &SecretBytes) -> Result<Root, HomeError> {
+        let keyring = Arc::new(kind.keyring(key, self.entropy.clone())?);
+        let kind = kind.clone();
+        let typed = Typed { kind, keyring };
+        let root = typed.root();
+        self.typed().push(typed);
+        Ok(root)
+    }
+
+    /// Gives the new root key file its name.
+    fn rename_next(&self) -> Result<(), HomeError> {
+        let (next, path) = (
+            self.directory.join(NEXT_KEY_FILE),
+            self.directory.join(ROOT_KEY_FILE),
+        );
+        let renamed = std::fs::rename(&next, &path);
+        renamed
+            .and_then(|()| sync_directory(&self.directory))
+            .map_err(|source| HomeError::Io { path, source })
+    }
+
+    /// A new root of the same kind as one there is.
+    fn make_another(&self, kind: &RootKind, store_id: [u8; 16]) -> Result<Root, HomeError> {
+        match kind {
+            RootKind::File => {
+                let path = self.directory.join(NEXT_KEY_FILE);
+                let mut key = SecretBytes::zeroed(ROOT_KEY_BYTES);
+                let filled = self.entropy.fill(key.expose_mut());
+                filled.map_err(|_| self.no_entropy())?;
+                write_secret(&self.directory, &path, &key)?;
+                self.root(RootKind::File, &key)
+            }
+            RootKind::Passphrase { .. } => self.make(&Wanted::Passphrase, store_id),
+            RootKind::Shares { need, of, .. } => {
+                let (need, of) = (*need, *of);
+                self.make(&Wanted::Shares { need, of }, store_id)
+            }
+            elsewhere => Err(HomeError::Elsewhere(format!(
+                "a new key in place of {elsewhere} has another name: add it, then remove this one"
+            ))),
+        }
+    }
+
+    fn no_entropy(&self) -> HomeError {
+        HomeError::Io {
+            path: self.directory.clone(),
+            source: std::io::Error::other("the operating system gave no random bytes"),
+        }
+    }
+
     fn root(&self, kind: RootKind, key: &SecretBytes) -> Result<Root, HomeError> {
         let keyring = Box::new(kind.keyring(key, self.entropy.clone())?);
         Ok(Root { kind, keyring })
+    }
+}
+
+impl Roots {
+    /// Gives the store its next domain key, unless that was begun already.
+    pub(super) fn begin_epoch(&self, engine: &Engine) -> Result<(), HomeError> {
+        let store = SqliteStore::open(&self.directory.join(STORE_FILE))?;
+        let record = present(&store)?;
+        if record.epochs().1.is_some() {
+            return Ok(());
+        }
+        let mut roots = Vec::new();
+        for kind in record.kinds() {
+            let (root, _) = self.open_with(&record, kind)?;
+            roots.push(root);
+        }
+        let next = RootRecord::next_epoch(&store, &roots, self.entropy.as_ref())?;
+        Ok(engine.begin_epoch(next)?)
+    }
+}
+
+impl std::fmt::Debug for Roots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Roots({})", self.directory.display())
+    }
+}
+
+impl Reopen for Arc<Roots> {
+    fn reopen(&self, store: &dyn Store, by: By) -> Result<RowSealer, String> {
+        let reopened = || {
+            let record = present(store)?;
+            let mut kinds = self.in_order(&record);
+            let typed: Vec<RootKind> = self.typed().iter().map(|typed| typed.kind.clone()).collect();
+            kinds.retain(|kind| match typed.contains(kind) {
+                // What is in memory proves nothing.
+                true => by == By::Any,
+                false => self.is_at_hand(kind),
+            });
+            self.open_by(&record, &kinds)
+        };
+        let (_, opened) = reopened().map_err(|error: HomeError| error.to_string())?;
+        Ok(opened.rows)
     }
 }
 
@@ -297,7 +433,7 @@ pub fn roots_of(directory: &Path) -> Result<Vec<RootKind>, HomeError> {
 /// [`HomeError::Store`], [`HomeError::Root`]. What is wrong with a root is in its [`Tried`].
 pub fn try_roots(
     directory: &Path,
-    source: &dyn RootSource,
+    source: Arc<dyn RootSource>,
     entropy: Arc<dyn Entropy>,
 ) -> Result<Vec<Tried>, HomeError> {
     let record = present(&SqliteStore::open(&directory.join(STORE_FILE))?)?;
@@ -332,7 +468,7 @@ fn present(store: &dyn Store) -> Result<RootRecord, HomeError> {
 pub fn init(
     directory: &Path,
     place: &Home,
-    source: &dyn RootSource,
+    source: Arc<dyn RootSource>,
     wanted: &[Wanted],
     entropy: Arc<dyn Entropy>,
 ) -> Result<Vec<RootKind>, HomeError> {
@@ -354,7 +490,7 @@ pub fn init(
 /// [`HomeError`]; the home then hangs from what it hung from.
 pub fn add_root(
     directory: &Path,
-    source: &dyn RootSource,
+    source: Arc<dyn RootSource>,
     wanted: &Wanted,
     entropy: Arc<dyn Entropy>,
 ) -> Result<RootKind, HomeError> {
@@ -378,7 +514,7 @@ pub fn add_root(
 /// [`HomeError`]; the home then hangs from what it hung from.
 pub fn remove_root(
     directory: &Path,
-    source: &dyn RootSource,
+    source: Arc<dyn RootSource>,
     gone: &RootKind,
     entropy: Arc<dyn Entropy>,
 ) -> Result<(), HomeError> {
@@ -389,7 +525,9 @@ pub fn remove_root(
         return Err(HomeError::NoSuchRoot(gone.to_string()));
     }
     let roots = Roots::new(directory, source, entropy);
-    let (by, _) = roots.open_without(&record, Some(gone))?;
+    let mut others = roots.in_order(&record);
+    others.retain(|kind| *kind != gone);
+    let (by, _) = roots.open_by(&record, &others)?;
     RootRecord::remove(&store, &by, gone)?;
     forget_file(directory, &[gone], &[])
 }
@@ -401,7 +539,7 @@ pub fn remove_root(
 /// [`HomeError`]; the home then hangs from what it hung from.
 pub fn migrate_root(
     directory: &Path,
-    source: &dyn RootSource,
+    source: Arc<dyn RootSource>,
     wanted: &[Wanted],
     entropy: Arc<dyn Entropy>,
 ) -> Result<Vec<RootKind>, HomeError> {
@@ -416,6 +554,33 @@ pub fn migrate_root(
     let kept: Vec<RootKind> = new.kinds().cloned().collect();
     forget_file(directory, &old.kinds().collect::<Vec<_>>(), &kept)?;
     Ok(kept)
+}
+
+/// Puts a new root key of the same kind in the place of one: another file, another passphrase, other
+/// shares. Processes that have the home open go on as before.
+///
+/// # Errors
+/// [`HomeError`]; the home then hangs from what it hung from.
+pub fn exchange_root(
+    directory: &Path,
+    source: Arc<dyn RootSource>,
+    gone: &RootKind,
+    entropy: Arc<dyn Entropy>,
+) -> Result<(), HomeError> {
+    let _lock = lock(directory)?;
+    let store = SqliteStore::open(&directory.join(STORE_FILE))?;
+    let record = present(&store)?;
+    if !record.kinds().any(|kind| kind == gone) {
+        return Err(HomeError::NoSuchRoot(gone.to_string()));
+    }
+    let roots = Roots::new(directory, source, entropy);
+    let (by, _) = roots.open(&record)?;
+    let new = roots.make_another(gone, record.store_id()?)?;
+    RootRecord::exchange(&store, &by, gone, &new)?;
+    match gone {
+        RootKind::File => roots.rename_next(),
+        _ => Ok(()),
+    }
 }
 
 /// Removes the root key file of a home that hung from it and does not any more.
@@ -461,7 +626,7 @@ fn read_root_key(path: &Path) -> Result<SecretBytes, HomeError> {
 
 /// Writes a file that is complete and durable before it has its name.
 fn write_secret(directory: &Path, path: &Path, secret: &SecretBytes) -> Result<(), HomeError> {
-    let temporary = path.with_extension("key.new");
+    let temporary = path.with_extension("new");
     let io = |source| HomeError::Io {
         path: temporary.clone(),
         source,

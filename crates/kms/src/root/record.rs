@@ -4,26 +4,33 @@
 //! { "layout": 2, "store_id": 32 hex digits, "partition": …, "region": …, "account": …,
 //!   "epoch": 1,               which domain key of the store it is
 //!   "check": 32 hex digits,   KDF(domain key, "waxseal-kms/check/1", store id | epoch u32)
-//!   "roots": [ { "root": { "kind": … }, "provider_info": hex, "wrapped_domain_key": hex }, … ] }
+//!   "roots": [ { "root": { "kind": … }, "provider_info": hex, "wrapped_domain_key": hex }, … ],
+//!   "former": { "epoch": …, "sealed": hex } }           while rows are sealed anew only
 //! ```
 //!
 //! The KDF is SP 800-108 in counter mode with HMAC-SHA-256: what a root opens is compared with `check`
 //! before it is used. Each root wrapped the same 32 bytes, each under a context of its own: the purpose, layout, store id,
 //! partition, Region, account, epoch, and `root` as JSON. Layout 1 had one root beside the other
 //! members, no check and no epoch, which is 1; it is read, and written as layout 2 with the next change.
+//!
+//! `former` is the domain key before, sealed under the new one as a row (`seal.rs`) with key `root/former`
+//! and its epoch as revision. It goes when no row needs it any more.
 
 use super::{LAYOUT, ROOT_DOCUMENT, ROOTS_MAX, Root, RootError, RootKind, no_entropy};
-use crate::seal::RowSealer;
-use crate::store::{Batch, Expect, Store};
+use crate::seal::{DomainKey, RowSealer};
+use crate::store::{Batch, Document, Expect, Store};
 use serde::{Deserialize, Serialize};
 use waxseal_core::arn::Home;
 use waxseal_core::crypto::kdf;
 use waxseal_core::crypto::random::{self, Entropy};
 use waxseal_core::keyring::{Unwrapped, fresh_data_key};
-use waxseal_core::{DataKey, EncryptedDataKey, EncryptionContext, KeyringError};
+use waxseal_core::{
+    DataKey, EncryptedDataKey, EncryptionContext, KeyringError, SecretBytes,
+};
 
 const DOMAIN_KEY_BYTES: usize = 32;
 const FIRST_EPOCH: u32 = 1;
+const FORMER_ROW: &str = "root/former";
 const CHECK_BYTES: usize = 16;
 const CHECK_LABEL: &[u8] = b"waxseal-kms/check/1";
 
@@ -38,6 +45,8 @@ pub struct RootRecord {
     epoch: u32,
     check: String,
     roots: Vec<Hung>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    former: Option<Former>,
     /// Of the document that it was read from.
     #[serde(skip)]
     revision: u64,
@@ -49,6 +58,13 @@ struct Hung {
     root: RootKind,
     provider_info: String,
     wrapped_domain_key: String,
+}
+
+/// The domain key before.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Former {
+    epoch: u32,
+    sealed: String,
 }
 
 /// A record of layout 1.
@@ -133,6 +149,7 @@ impl RootRecord {
             epoch: FIRST_EPOCH,
             check: String::new(),
             roots: Vec::new(),
+            former: None,
             revision: 0,
         };
         let label = || "the domain key".to_owned();
@@ -147,6 +164,11 @@ impl RootRecord {
     /// How the roots are found, in the order they were added.
     pub fn kinds(&self) -> impl Iterator<Item = &RootKind> {
         self.roots.iter().map(|hung| &hung.root)
+    }
+
+    /// The epochs of the domain keys: that which seals, and the one before while rows are sealed anew.
+    pub fn epochs(&self) -> (u32, Option<u32>) {
+        (self.epoch, self.former.as_ref().map(|former| former.epoch))
     }
 
     /// Hangs the store from one more root. `by` opens it now.
@@ -195,20 +217,111 @@ impl RootRecord {
         record.write(store)
     }
 
+    /// Puts a new root in the place of `gone`, which may be of the same kind.
+    ///
+    /// # Errors
+    /// As [`RootRecord::add`].
+    pub fn exchange(
+        store: &dyn Store,
+        by: &Root,
+        gone: &RootKind,
+        new: &Root,
+    ) -> Result<Self, RootError> {
+        let mut record = Self::present(store)?;
+        let domain_key = record.domain_key(by)?;
+        record.renew(by, &domain_key)?;
+        let place = record.roots.iter().position(|hung| hung.root == *gone);
+        let Some(place) = place else {
+            return Err(gone.wrong());
+        };
+        record.roots.remove(place);
+        record.hang(new, &domain_key)?;
+        record.roots[place..].rotate_right(1);
+        record.write(store)
+    }
+
+    /// A record with a new domain key, which opens rows of the one before as well. It is not written:
+    /// [`Engine::begin_epoch`](crate::engine::Engine::begin_epoch) does. Every root is needed, to wrap it.
+    ///
+    /// # Errors
+    /// As [`RootRecord::add`]; [`RootError::Missing`] names a root that is not among `roots`,
+    /// [`RootError::Rotating`] when rows are being sealed anew.
+    pub fn next_epoch(
+        store: &dyn Store,
+        roots: &[Root],
+        entropy: &dyn Entropy,
+    ) -> Result<Self, RootError> {
+        let mut record = Self::present(store)?;
+        if record.former.is_some() {
+            return Err(RootError::Rotating);
+        }
+        let is_missing = |kind: &&RootKind| !roots.iter().any(|root| root.kind == **kind);
+        if let Some(missing) = record.kinds().find(is_missing) {
+            return Err(RootError::Missing(missing.clone()));
+        }
+        let Some(first) = roots.first() else {
+            return Err(RootError::Last);
+        };
+        let (old_key, old_epoch) = (record.domain_key(first)?, record.epoch);
+        let new_key = fresh_data_key(DOMAIN_KEY_BYTES, entropy, || "the domain key".to_owned())?;
+        record.layout = LAYOUT;
+        record.epoch = old_epoch.checked_add(1).ok_or(RootError::TooMany)?;
+        record.check = record.check_of(&new_key)?;
+        let order: Vec<RootKind> = record.kinds().cloned().collect();
+        record.roots.clear();
+        for kind in &order {
+            if let Some(root) = roots.iter().find(|root| root.kind == *kind) {
+                record.hang(root, &new_key)?;
+            }
+        }
+        let key = SecretBytes::copy_of(new_key.expose());
+        let epoch = record.epoch;
+        let sealed = RowSealer::of(DomainKey { epoch, key }, record.store_id()?)
+            .seal(FORMER_ROW, old_epoch.into(), old_key.expose(), entropy)
+            .map_err(|error| RootError::Damaged(error.to_string()))?;
+        record.former = Some(Former {
+            epoch: old_epoch,
+            sealed: hex::encode(sealed),
+        });
+        Ok(record)
+    }
+
+    /// Lets go of the domain key before.
+    ///
+    /// # Errors
+    /// [`RootError::Store`].
+    pub fn forget_former(store: &dyn Store) -> Result<Self, RootError> {
+        let mut record = Self::present(store)?;
+        record.former = None;
+        record.write(store)
+    }
+
     /// Opens the store.
     ///
     /// # Errors
     /// [`RootError::WrongKey`] for another root key and for a record that was altered alike.
     pub fn open(&self, by: &Root) -> Result<Opened, RootError> {
         let store_id = self.store_id()?;
-        let domain_key = self.domain_key(by)?.into_secret();
+        let key = self.domain_key(by)?.into_secret();
+        let epoch = self.epoch;
+        let mut rows = RowSealer::of(DomainKey { epoch, key }, store_id);
+        if let Some(Former { epoch, sealed }) = &self.former {
+            let damaged = |error: &dyn std::fmt::Display| RootError::Damaged(error.to_string());
+            let row = Document {
+                key: FORMER_ROW.to_owned(),
+                revision: (*epoch).into(),
+                body: hex::decode(sealed).map_err(|error| damaged(&error))?,
+            };
+            let (epoch, key) = (*epoch, rows.open(&row).map_err(|error| damaged(&error))?);
+            rows = rows.knowing(DomainKey { epoch, key });
+        }
         Ok(Opened {
             home: Home {
                 partition: self.partition.clone(),
                 region: self.region.clone(),
                 account: self.account.clone(),
             },
-            rows: RowSealer::new(domain_key, store_id),
+            rows,
         })
     }
 
@@ -274,7 +387,11 @@ impl RootRecord {
         Ok(())
     }
 
-    fn write(mut self, store: &dyn Store) -> Result<Self, RootError> {
+    /// Writes it where it was read from.
+    ///
+    /// # Errors
+    /// [`RootError::Store`] with a conflict when somebody else wrote meanwhile.
+    pub(crate) fn write(mut self, store: &dyn Store) -> Result<Self, RootError> {
         let expect = match self.revision {
             0 => Expect::Absent,
             read => Expect::Revision(read),
@@ -350,6 +467,7 @@ impl From<Layout1> for RootRecord {
             epoch: FIRST_EPOCH,
             check: String::new(),
             roots: vec![old.root],
+            former: None,
             revision: 0,
         }
     }
@@ -359,12 +477,12 @@ impl From<Layout1> for RootRecord {
 mod tests {
     use super::super::PROVIDER_ROOT;
     use super::*;
-    use crate::store::{Document, MemoryStore, StoreError};
+    use crate::store::{MemoryStore, StoreError};
     use std::sync::Arc;
     use waxseal_core::crypto::password::PasswordParams;
     use waxseal_core::crypto::random::SystemEntropy;
     use waxseal_core::keyring::{BoxFuture, Generated};
-    use waxseal_core::{Keyring, SecretBytes};
+    use waxseal_core::Keyring;
 
     fn home() -> Home {
         Home {
@@ -559,6 +677,49 @@ mod tests {
         assert_eq!(read(&store).layout, 2);
         assert!(opened(&file(1)).ct_eq(key.expose()));
         assert!(opened(&passphrase(2)).ct_eq(key.expose()));
+    }
+
+    #[test]
+    fn a_new_domain_key_opens_what_the_one_before_sealed_until_that_is_let_go() {
+        let store = MemoryStore::new();
+        let old = create(&store, &[file(1), passphrase(2)])
+            .unwrap()
+            .open(&file(1))
+            .unwrap();
+        let row = |body| Document {
+            key: "k".to_owned(),
+            revision: 1,
+            body,
+        };
+        let sealed = old.rows.seal("k", 1, b"old", &SystemEntropy).unwrap();
+        let next = |roots: &[Root]| RootRecord::next_epoch(&store, roots, &SystemEntropy);
+        assert!(matches!(next(&[file(1)]), Err(RootError::Missing(_))));
+        assert!(is_wrong(next(&[file(3), passphrase(2)])));
+        let next_record = next(&[passphrase(2), file(1)]).unwrap();
+        assert_eq!(read(&store).epochs(), (1, None));
+        next_record.write(&store).unwrap();
+        assert!(matches!(
+            next(&[file(1), passphrase(2)]),
+            Err(RootError::Rotating)
+        ));
+        let record = read(&store);
+        assert_eq!(record.epochs(), (2, Some(1)));
+        assert_eq!(record.kinds().next(), Some(&RootKind::File));
+        let mut resealed = Vec::new();
+        for root in [file(1), passphrase(2)] {
+            let new = record.open(&root).unwrap();
+            assert_eq!(new.rows.open(&row(sealed.clone())).unwrap().expose(), b"old");
+            resealed = new.rows.seal("k", 1, b"new", &SystemEntropy).unwrap();
+        }
+        // A root may come while both are there.
+        RootRecord::exchange(&store, &file(1), &RootKind::File, &file(9)).unwrap();
+        RootRecord::forget_former(&store).unwrap();
+        let record = read(&store);
+        assert_eq!(record.epochs(), (2, None));
+        assert!(is_wrong(record.open(&file(1))));
+        let new = record.open(&file(9)).unwrap();
+        assert!(new.rows.open(&row(sealed)).is_err());
+        assert_eq!(new.rows.open(&row(resealed)).unwrap().expose(), b"new");
     }
 
     #[test]
