@@ -5,7 +5,8 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 need_waxseal
 MODULE=/usr/lib/softhsm/libsofthsm2.so
-[[ -e $MODULE ]] && command -v pkcs11-tool >/dev/null || die "run conformance/interop/setup first"
+TPM_MODULE=/usr/lib/$(uname -m)-linux-gnu/libtpm2_pkcs11.so.1
+[[ -e $MODULE && -e $TPM_MODULE ]] && command -v pkcs11-tool >/dev/null || die "run conformance/interop/setup first"
 
 export SOFTHSM2_CONF=$T/softhsm2.conf WAXSEAL_HOME=$T/home
 mkdir "$T/tokens"
@@ -132,6 +133,75 @@ made_by_init() {
     rm "$WAXSEAL_HOME/root.key"
     WAXSEAL_ROOT=$(device second) wax decrypt "$T/init-sealed" | cmp - "$T/plain"
 }
+# A TPM 2.0: a software one, behind the resource manager that its library needs, on a bus of its own.
+start_tpm() {
+    mkdir "$T/tpm" "$T/tpm-store"
+    cat >"$T/bus.conf" <<-EOF
+	<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+	 "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+	<busconfig>
+	  <type>session</type><listen>unix:path=$T/bus</listen><auth>EXTERNAL</auth>
+	  <policy context="default"><allow send_destination="*"/><allow own="*"/></policy>
+	</busconfig>
+	EOF
+    swtpm socket --tpm2 --tpmstate "dir=$T/tpm" --server "type=unixio,path=$T/tpm.sock" \
+        --ctrl "type=unixio,path=$T/tpm.ctrl" --flags not-need-init,startup-clear >"$T/swtpm.log" 2>&1 &
+    servers+=($!)
+    dbus-daemon --config-file="$T/bus.conf" --nofork >"$T/bus.log" 2>&1 &
+    servers+=($!)
+    export DBUS_SESSION_BUS_ADDRESS=unix:path=$T/bus
+    local waited
+    for ((waited = 0; waited < 100; waited++)); do
+        [[ -S $T/bus && -S $T/tpm.sock ]] && break
+        sleep 0.1
+    done
+    tpm2-abrmd --session --allow-root --tcti="swtpm:path=$T/tpm.sock" >"$T/abrmd.log" 2>&1 &
+    servers+=($!)
+    export TPM2_PKCS11_STORE=$T/tpm-store TPM2_PKCS11_TCTI=tabrmd:bus_type=session
+    export TPM2TOOLS_TCTI=tabrmd:bus_type=session TPM2_PKCS11_LOG_LEVEL=0
+    for ((waited = 0; waited < 100; waited++)); do
+        tpm2_getcap properties-fixed >/dev/null 2>&1 && return 0
+        sleep 0.1
+    done
+    cat "$T/abrmd.log" "$T/swtpm.log" >&2
+    die "there is no TPM"
+}
+tpm_makes_a_key() {
+    tpm2_ptool init >/dev/null
+    tpm2_ptool addtoken --pid=1 --label=tpm --sopin=87654321 --userpin=4321 >/dev/null
+    tpm2_ptool addkey --label=tpm --key-label=root --algorithm=aes256 --userpin=4321 >/dev/null
+    pkcs11-tool --module "$TPM_MODULE" --token-label tpm --login --pin 4321 --list-objects >"$T/objects" 2>/dev/null
+    grep -q 'Access: *sensitive, always sensitive, never extractable, local' "$T/objects"
+}
+tpm() { # LABEL
+    printf 'pkcs11:token=tpm;object=%s?module-path=%s&pin-source=%s' "$1" "$TPM_MODULE" "$T/pin"
+}
+rooted_in_a_tpm() {
+    export WAXSEAL_HOME=$T/tpm-home
+    WAXSEAL_ROOT=$(tpm root)
+    wax encrypt -o "$T/tpm-sealed" "$T/plain"
+    fails test -e "$WAXSEAL_HOME/root.key"
+    wax decrypt "$T/tpm-sealed" | cmp - "$T/plain"
+    wax root status | grep -q "^1  the key 'root' in the PKCS #11 device .* it opens the store"
+    WAXSEAL_ROOT=$(tpm other) fails wax decrypt "$T/tpm-sealed" 2>"$T/why"
+    WAXSEAL_ROOT="pkcs11:token=tpm;object=root?module-path=$TPM_MODULE&pin-source=$T/wrong-pin" \
+        fails wax decrypt "$T/tpm-sealed" 2>"$T/why"
+    grep -q 'refused the PIN' "$T/why"
+}
+makes_no_key_by_itself() {
+    export WAXSEAL_HOME=$T/tpm-none
+    WAXSEAL_ROOT=$(tpm other) fails wax key create 2>"$T/why"
+    grep -q 'tpm2_ptool addkey' "$T/why"
+}
+a_tpm_and_a_device() {
+    export WAXSEAL_HOME=$T/tpm-home
+    WAXSEAL_ROOT=$(tpm root) wax root add "$(device second)"
+    WAXSEAL_ROOT=$(device second) wax decrypt "$T/tpm-sealed" | cmp - "$T/plain"
+    WAXSEAL_ROOT="$(tpm root) $(device second)" wax root rotate
+    WAXSEAL_ROOT=$(tpm root) wax decrypt "$T/tpm-sealed" | cmp - "$T/plain"
+    WAXSEAL_ROOT=$(device second) wax decrypt "$T/tpm-sealed" | cmp - "$T/plain"
+}
+
 # A server goes on while its store is hung from another root key, and another.
 migrates_while_it_serves() {
     aws() { "$AWSCLI" --output text kms "$@"; }
@@ -160,6 +230,11 @@ check "a PIN comes from a file that others cannot read, or from a variable" pin_
 check "pkcs11-tool: keys that were or could be elsewhere are refused" weak_keys_are_refused
 check "two devices and a file: any of them opens, none is let go that is needed" several_roots
 check "a home is made with several roots" made_by_init
+start_tpm
+check "pkcs11-tool: a TPM makes a key that never leaves it" tpm_makes_a_key
+check "a home hangs from a TPM" rooted_in_a_tpm
+check "a TPM that makes no keys for others says how" makes_no_key_by_itself
+check "a TPM and another device open the same home" a_tpm_and_a_device
 start_serve
 check "a server goes on while its root key is migrated" migrates_while_it_serves
 

@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// Tells results and errors in the form that was asked for. Lines from several threads do not
 /// mix.
-#[derive(Clone, Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Report {
     /// JSON lines instead of words.
     pub(crate) json: bool,

@@ -23,7 +23,7 @@ use std::time::Duration;
 use waxseal_aws::{AwsKms, AwsOptions};
 use waxseal_core::crypto::random::Entropy;
 use waxseal_core::{KeyArn, KeyRef, SecretBytes};
-use waxseal_hsm::{HsmKeyring, Pin};
+use waxseal_hsm::{DEADLINE, HsmKeyring, Pin};
 use waxseal_hsm::uri::KeyUri;
 use waxseal_kms::home::{RootSource, Wanted};
 use waxseal_kms::root::{PROVIDER_ROOT, Root, RootKind, RootShare};
@@ -179,7 +179,8 @@ impl Roots {
         }
         let typed = Arc::default();
         let pin = pin(uri, &typed);
-        let keyring = HsmKeyring::new(PROVIDER_ROOT, uri.clone(), pin, self.entropy.clone());
+        let (uri, entropy) = (uri.clone(), self.entropy.clone());
+        let keyring = HsmKeyring::new(PROVIDER_ROOT, uri, pin, entropy, DEADLINE);
         let keyring = Arc::new(keyring.map_err(|error| error.to_string())?);
         let device = Arc::new(Device { keyring, typed });
         devices.insert(name.to_owned(), device.clone());

@@ -9,6 +9,7 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHan
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
+use std::time::Duration;
 use waxseal_core::SecretBytes;
 
 const KEY_BYTES: u64 = 32;
@@ -41,8 +42,8 @@ pub enum HsmError {
     #[error("the key in the device is not fit for a root key: {0}")]
     Unfit(&'static str),
     /// The device did not answer in time.
-    #[error("the device did not answer within {0} seconds")]
-    Late(u64),
+    #[error("the device did not answer within {0:?}")]
+    Late(Duration),
 }
 
 /// How a device wraps, the strongest first.

@@ -35,8 +35,8 @@ use waxseal_core::{
     DataKey, EncryptedDataKey, EncryptionContext, Keyring, KeyringError, SecretBytes,
 };
 
-/// How long a device may take for what it is asked.
-pub const DEADLINE_SECONDS: u64 = 10;
+/// How long a device may take for what it is asked, unless somebody says otherwise.
+pub const DEADLINE: Duration = Duration::from_secs(10);
 
 const KNOWN: &[u8; 4] = b"WXRK";
 const NONCE_BYTES: usize = 12;
@@ -55,6 +55,7 @@ pub struct HsmKeyring {
     provider_id: String,
     object: String,
     entropy: Arc<dyn Entropy>,
+    deadline: Duration,
     line: Worker<Line>,
 }
 
@@ -67,7 +68,8 @@ impl std::fmt::Debug for HsmKeyring {
 impl HsmKeyring {
     /// The key that `uri` names. The device is asked for nothing yet. Wrapped keys get `provider_id`.
     ///
-    /// A PIN that the device refused is not tried again.
+    /// Each call may take as long as `deadline` ([`DEADLINE`]). A PIN that the device refused is not tried
+    /// again.
     ///
     /// # Errors
     /// [`HsmError::Library`] when there can be no thread.
@@ -76,14 +78,15 @@ impl HsmKeyring {
         uri: KeyUri,
         pin: Pin,
         entropy: Arc<dyn Entropy>,
+        deadline: Duration,
     ) -> Result<Self, HsmError> {
         let object = uri.object.clone();
-        let deadline = Duration::from_secs(DEADLINE_SECONDS);
         let line = Worker::start(Line::new(uri, pin), deadline);
         Ok(Self {
             provider_id: provider_id.into(),
             object,
             entropy,
+            deadline,
             line: line.map_err(|error| HsmError::Library(error.to_string()))?,
         })
     }
@@ -93,7 +96,8 @@ impl HsmKeyring {
     /// # Errors
     /// [`HsmError::Library`], [`HsmError::Token`], [`HsmError::Late`].
     pub fn serial(&self) -> Result<String, HsmError> {
-        self.line.run(Line::serial).unwrap_or_else(|_| Err(LATE))
+        let serial = self.line.run(Line::serial);
+        serial.unwrap_or_else(|_| Err(self.late()))
     }
 
     /// Finds the key, or makes it in the device when `make` says so and there is none.
@@ -104,7 +108,7 @@ impl HsmKeyring {
     /// As the variants of [`HsmError`] say.
     pub fn connect(&self, make: bool) -> Result<(), HsmError> {
         let connected = self.line.run(move |line| line.connect(make).map(drop));
-        connected.unwrap_or_else(|_| Err(LATE))
+        connected.unwrap_or_else(|_| Err(self.late()))
     }
 
     /// The label of the key.
@@ -256,7 +260,7 @@ impl HsmKeyring {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(Failed::Call(error))) => return Err(self.failed(told(&error))),
             Ok(Err(Failed::Device(error))) => error,
-            Err(_) => LATE,
+            Err(_) => self.late(),
         };
         let (key, reason) = (self.object.clone(), error.to_string());
         Err(match error {
@@ -264,6 +268,10 @@ impl HsmKeyring {
             HsmError::Pin => KeyringError::AccessDenied { key, reason },
             _ => KeyringError::Service { key, reason },
         })
+    }
+
+    fn late(&self) -> HsmError {
+        HsmError::Late(self.deadline)
     }
 
     fn failed(&self, reason: String) -> KeyringError {
@@ -279,8 +287,6 @@ impl HsmKeyring {
         }
     }
 }
-
-const LATE: HsmError = HsmError::Late(DEADLINE_SECONDS);
 
 const WRAPPINGS: [Wrapping; 3] = [
     Wrapping::Gcm,

@@ -6,7 +6,7 @@
 //!
 //! The device seals one domain key when a store is made, and opens it when the store is opened and now
 //! and then to prove that it is there: it is not on the way of any request. What is asked of it is
-//! asked by a thread of its own, and waited for no longer than [`DEADLINE_SECONDS`].
+//! asked by a thread of its own, and waited for no longer than [`DEADLINE`].
 //!
 //! There is no unsafe code here: cryptoki has it, with the device's own library behind it, which is
 //! code that is trusted like the device.
@@ -17,4 +17,4 @@ pub mod uri;
 mod worker;
 
 pub use device::HsmError;
-pub use keyring::{DEADLINE_SECONDS, HsmKeyring, Pin};
+pub use keyring::{DEADLINE, HsmKeyring, Pin};
