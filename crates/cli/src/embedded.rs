@@ -112,7 +112,7 @@ pub(crate) fn failure(error: &HomeError, directory: &Path) -> Failure {
              aws-kms:///ARN), and the device or the other KMS; without it nothing can be opened",
         ),
         HomeError::NoRoot(_) => configuration(
-            "one of them is enough: see docs/hsm.md for what each of them needs",
+            "one of them is enough: see docs/roots.md for what each of them needs",
         ),
         HomeError::Exists(_) => Failure::usage(
             what,
