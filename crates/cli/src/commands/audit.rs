@@ -1,6 +1,6 @@
 //! `waxseal audit`: the log of all key usage of the embedded KMS.
 
-use super::Session;
+use super::{Session, read_file};
 use crate::args::{Audit, AuditFilter, Outcome};
 use crate::embedded;
 use crate::failure::{Exit, Failure};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use waxseal_core::crypto::hash::sha256;
-use waxseal_core::crypto::pem::spki_pem;
+use waxseal_core::crypto::pem::{PEM_BYTES_MAX, spki_pem};
 use waxseal_core::crypto::rsa::RsaVerifyingKey;
 use waxseal_kms::audit::{AuditError, Record, VerifyError, records, records_after, verify};
 use waxseal_kms::home::EmbeddedHome;

@@ -1,13 +1,13 @@
 //! `waxseal serve`: the embedded KMS behind the AWS KMS API.
 
-use super::Session;
 use super::config::Settings;
 use super::seed::Seeds;
+use super::{Session, read_file};
 use crate::args::Serve;
 use crate::embedded;
 use crate::failure::Failure;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
