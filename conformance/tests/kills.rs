@@ -270,7 +270,13 @@ fn opened(directory: &Path) -> EmbeddedHome {
         region: "local".into(),
         account: "000000000000".into(),
     };
-    EmbeddedHome::open(directory, &place, Arc::new(FileRoot), Arc::new(SystemEntropy)).unwrap()
+    EmbeddedHome::open(
+        directory,
+        &place,
+        Arc::new(FileRoot),
+        Arc::new(SystemEntropy),
+    )
+    .unwrap()
 }
 
 fn call<O: Perform>(engine: &Engine, input: O) -> O::Output {

@@ -111,9 +111,9 @@ pub(crate) fn failure(error: &HomeError, directory: &Path) -> Failure {
             "check WAXSEAL_ROOT (pkcs11:token=NAME;object=LABEL?module-path=FILE&pin-source=FILE, or \
              aws-kms:///ARN), and the device or the other KMS; without it nothing can be opened",
         ),
-        HomeError::NoRoot(_) => configuration(
-            "one of them is enough: see docs/roots.md for what each of them needs",
-        ),
+        HomeError::NoRoot(_) => {
+            configuration("one of them is enough: see docs/roots.md for what each of them needs")
+        }
         HomeError::Exists(_) => Failure::usage(
             what,
             "waxseal root status shows what it hangs from; root add and root migrate change that",
@@ -121,13 +121,14 @@ pub(crate) fn failure(error: &HomeError, directory: &Path) -> Failure {
         HomeError::NoSuchRoot(_) | HomeError::Root(RootError::Twice(_)) => {
             Failure::usage(what, "see waxseal root status")
         }
-        HomeError::Root(RootError::Missing(_) | RootError::Rotating) => {
-            configuration("see waxseal root status; a root that is not needed any more can be removed")
-        }
+        HomeError::Root(RootError::Missing(_) | RootError::Rotating) => configuration(
+            "see waxseal root status; a root that is not needed any more can be removed",
+        ),
         HomeError::Root(RootError::Engine(error)) => error.clone().into(),
-        HomeError::Root(RootError::Last | RootError::TooMany) => {
-            Failure::usage(what, "waxseal root migrate hangs the store from another root instead")
-        }
+        HomeError::Root(RootError::Last | RootError::TooMany) => Failure::usage(
+            what,
+            "waxseal root migrate hangs the store from another root instead",
+        ),
         HomeError::NoPassphrase(_) => configuration(
             "set WAXSEAL_PASSPHRASE_FILE to a file that holds it, or run on a terminal",
         ),

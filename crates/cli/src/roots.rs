@@ -23,8 +23,8 @@ use std::time::Duration;
 use waxseal_aws::{AwsKms, AwsOptions};
 use waxseal_core::crypto::random::Entropy;
 use waxseal_core::{KeyArn, KeyRef, SecretBytes};
-use waxseal_hsm::{DEADLINE, HsmKeyring, Pin};
 use waxseal_hsm::uri::KeyUri;
+use waxseal_hsm::{DEADLINE, HsmKeyring, Pin};
 use waxseal_kms::home::{RootSource, Wanted};
 use waxseal_kms::root::{PROVIDER_ROOT, Root, RootKind, RootShare};
 
@@ -305,10 +305,14 @@ impl RootSource for Roots {
         match root {
             RootKind::Passphrase { .. } => self.passphrase_file.is_some(),
             RootKind::Shares { .. } => !self.share_files.is_empty(),
-            root => self.names.iter().zip(&self.named).any(|(name, named)| match named {
-                Named::Device(uri) => named.fits(root) && self.has_pin(name, uri),
-                _ => named.fits(root),
-            }),
+            root => self
+                .names
+                .iter()
+                .zip(&self.named)
+                .any(|(name, named)| match named {
+                    Named::Device(uri) => named.fits(root) && self.has_pin(name, uri),
+                    _ => named.fits(root),
+                }),
         }
     }
 
@@ -323,7 +327,9 @@ impl RootSource for Roots {
 
     fn shares(&self, need: u8) -> Result<Vec<RootShare>, String> {
         if self.share_files.is_empty() {
-            return (1..=need).map(|number| share_from_terminal(number, need)).collect();
+            return (1..=need)
+                .map(|number| share_from_terminal(number, need))
+                .collect();
         }
         let mut shares = Vec::new();
         for path in &self.share_files {
@@ -362,8 +368,9 @@ impl RootSource for Roots {
             Named::Kms(arn) if named.fits(root) => Some(arn),
             _ => None,
         });
-        let named = named
-            .ok_or_else(|| format!("the store hangs from {root}, and WAXSEAL_ROOT does not name it"))?;
+        let named = named.ok_or_else(|| {
+            format!("the store hangs from {root}, and WAXSEAL_ROOT does not name it")
+        })?;
         Ok(self.kms_root(named))
     }
 
@@ -371,7 +378,9 @@ impl RootSource for Roots {
         match Named::parse(name).map_err(|failure| failure.what)? {
             Named::Device(uri) => self.make_device(name, &uri),
             Named::Kms(arn) => Ok(self.kms_root(&arn)),
-            Named::File | Named::Passphrase | Named::Shares { .. } => Err(format!("'{name}' is not elsewhere")),
+            Named::File | Named::Passphrase | Named::Shares { .. } => {
+                Err(format!("'{name}' is not elsewhere"))
+            }
         }
     }
 }
@@ -519,7 +528,11 @@ mod tests {
         for (mode, is_fine) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false)] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             let read = secret_file("pin-source", &path);
-            assert_eq!(read.is_ok_and(|pin| pin.ct_eq(b"1234")), is_fine, "{mode:o}");
+            assert_eq!(
+                read.is_ok_and(|pin| pin.ct_eq(b"1234")),
+                is_fine,
+                "{mode:o}"
+            );
         }
     }
 }

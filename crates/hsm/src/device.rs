@@ -182,6 +182,11 @@ impl Line {
         })
     }
 
+    /// Ends the session.
+    pub(crate) fn close(&mut self) {
+        self.connection = None;
+    }
+
     fn device(&mut self) -> Result<&Pkcs11, HsmError> {
         let device = match self.device.take() {
             Some(device) => device,

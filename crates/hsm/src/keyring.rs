@@ -303,6 +303,14 @@ fn mark(wrapping: Wrapping) -> &'static [u8] {
     }
 }
 
+impl Drop for HsmKeyring {
+    /// Ends the session, unless the device hangs.
+    fn drop(&mut self) {
+        // One that hangs is left to itself.
+        let _ = self.line.run(Line::close);
+    }
+}
+
 impl Keyring for HsmKeyring {
     fn generate<'a>(
         &'a self,

@@ -110,7 +110,13 @@ mod tests {
     #[test]
     fn a_job_that_hangs_is_given_up_and_the_next_ones_wait_for_none() {
         let worker = Worker::start(0, Duration::from_millis(50)).unwrap();
-        assert_eq!(worker.run(|state| { *state += 1; *state }), Ok(1));
+        assert_eq!(
+            worker.run(|state| {
+                *state += 1;
+                *state
+            }),
+            Ok(1)
+        );
         let (release, released) = channel::<()>();
         let hung = worker.run(move |state| {
             let _ = released.recv();

@@ -5,7 +5,6 @@ mod serving;
 
 pub use serving::{By, Reopen};
 
-use serving::Gate;
 use crate::attestation::{self, Enclave};
 use crate::audit::{AuditLog, Event, EventError, Exclusive, Ticket};
 use crate::clock::Clock;
@@ -23,9 +22,10 @@ use crate::store::{Batch, Document, Expect, Store, StoreError};
 use crate::tend::{self, Due};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serving::Gate;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use time::OffsetDateTime;
 use waxseal_core::arn::Home;
 use waxseal_core::crypto::certificate::TrustRoots;

@@ -278,7 +278,10 @@ mod tests {
             for bit in 0..body.len() * 8 {
                 let mut bad = body.clone();
                 bad[bit / 8] ^= 1 << (bit % 8);
-                assert!(sealer.open(&document("key/a", 1, bad)).is_err(), "bit {bit}");
+                assert!(
+                    sealer.open(&document("key/a", 1, bad)).is_err(),
+                    "bit {bit}"
+                );
             }
             for len in 0..body.len() {
                 let cut = document("key/a", 1, body[..len].to_vec());

@@ -27,7 +27,7 @@ pub use verify::{TrailError, VerifiedTrail, verify};
 use crate::audit::{self, Record, timestamp};
 use crate::engine::{Engine, internal};
 use crate::files::{make_directory, sync_directory};
-use crate::store::{Batch, Expect};
+use crate::store::Expect;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};

@@ -23,7 +23,6 @@ use waxseal_kms::store::{Expect, SqliteStore, Store};
 use waxseal_kms_api::ErrorCode;
 use waxseal_kms_api::op::{
     CreateKeyRequest, DecryptRequest, DisableKeyRequest, EnableKeyRequest, EncryptRequest,
-    TagResourceRequest,
 };
 use waxseal_kms_api::shape::{Blob, SecretBlob};
 
@@ -104,7 +103,7 @@ fn decrypts(engine: &Engine, blob: &[u8]) -> Result<(), ErrorCode> {
     };
     let request = engine.by_owner("test", input).map_err(|error| error.code)?;
     let answer = engine.call(request).map_err(|error| error.code)?;
-    assert!(answer.plaintext.unwrap().0.ct_eq(b"secret"));
+    assert!(answer.plaintext.0.ct_eq(b"secret"));
     Ok(())
 }
 

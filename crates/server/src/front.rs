@@ -138,9 +138,11 @@ impl Front {
         let (status, content_type, text) = match path {
             "/healthz" => match self.engine().check_health() {
                 Ok(()) => (200, "application/json", "{\"status\":\"ok\"}".to_owned()),
-                Err(_) if self.engine().why_sealed().is_some() => {
-                    (503, "application/json", "{\"status\":\"sealed\"}".to_owned())
-                }
+                Err(_) if self.engine().why_sealed().is_some() => (
+                    503,
+                    "application/json",
+                    "{\"status\":\"sealed\"}".to_owned(),
+                ),
                 Err(_) => (
                     503,
                     "application/json",

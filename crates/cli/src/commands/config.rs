@@ -101,7 +101,11 @@ impl Settings {
                 "give both --tls-cert and --tls-key, or neither",
             ));
         }
-        if self.root_lease.value.is_some_and(|seconds| !LEASE_SECONDS.contains(&seconds)) {
+        if self
+            .root_lease
+            .value
+            .is_some_and(|seconds| !LEASE_SECONDS.contains(&seconds))
+        {
             return Err(Failure::usage(
                 "a lease of that length",
                 "give 1 to 86400 seconds, or leave --root-lease out",

@@ -134,9 +134,10 @@ fn one_of<'k>(kinds: &'k [RootKind], named: &str) -> Result<&'k RootKind, Failur
 fn hangs(kinds: &[RootKind], session: &Session) -> Result<(), Failure> {
     let words: Vec<String> = kinds.iter().map(ToString::to_string).collect();
     let line = format!("the store hangs from {} now", words.join(", and from "));
-    session.tell(&line, || {
-        json!({ "roots": kinds.iter().map(value).collect::<Vec<_>>() })
-    })
+    session.tell(
+        &line,
+        || json!({ "roots": kinds.iter().map(value).collect::<Vec<_>>() }),
+    )
 }
 
 fn value(root: &RootKind) -> Value {

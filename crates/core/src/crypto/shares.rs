@@ -185,9 +185,15 @@ mod tests {
         for (need, of) in [(0, 3), (1, 3), (4, 3), (2, 1)] {
             assert_eq!(refused(need, of), SharesError::Numbers);
         }
-        assert_eq!(split(&secret(), 255, 255, &SystemEntropy).unwrap().len(), 255);
+        assert_eq!(
+            split(&secret(), 255, 255, &SystemEntropy).unwrap().len(),
+            255
+        );
         let nothing = SecretBytes::zeroed(0);
-        assert_eq!(split(&nothing, 2, 3, &SystemEntropy).unwrap_err(), SharesError::Empty);
+        assert_eq!(
+            split(&nothing, 2, 3, &SystemEntropy).unwrap_err(),
+            SharesError::Empty
+        );
     }
 
     #[test]
@@ -198,7 +204,10 @@ mod tests {
                 Err(EntropyError)
             }
         }
-        assert_eq!(split(&secret(), 2, 3, &Broken).unwrap_err(), SharesError::NoEntropy);
+        assert_eq!(
+            split(&secret(), 2, 3, &Broken).unwrap_err(),
+            SharesError::NoEntropy
+        );
     }
 
     /// Computed by hand from the definition, in the field of AES: f(x) = 53 + ca·x, and 53·ca = 1.

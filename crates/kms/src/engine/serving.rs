@@ -98,7 +98,7 @@ impl Engine {
     }
 
     /// Drops the domain key and everything that was opened with it, and refuses every request until
-    /// [`Engine::unseal`]. It is recorded once; whether it was.
+    /// [`Engine::serve`]. It is recorded once; whether it was.
     pub fn seal(&self, why: &str) -> bool {
         let before = self.gate.set(Err(why.to_owned()));
         let is_new = before.is_ok();
@@ -110,9 +110,7 @@ impl Engine {
         is_new
     }
 
-    /// Serves with `rows`: again after [`Engine::seal`], or with another domain key. Whether it was
-    /// sealed.
-    pub fn unseal(&self, rows: RowSealer) -> bool {
+    fn unseal(&self, rows: RowSealer) -> bool {
         let was_sealed = self.gate.set(Ok(Serving::new(rows))).is_err();
         if was_sealed {
             self.record_edge("UnsealKms", None);
@@ -120,26 +118,18 @@ impl Engine {
         was_sealed
     }
 
-    /// Proves that a root opens the domain key still. A sealed engine serves again; one that serves learns
-    /// a new domain key. `None` where nobody said how ([`Engine::reopen_by`]).
-    ///
-    /// # Errors
-    /// The sentence of [`Reopen::reopen`]. The engine is not sealed by that.
-    pub fn prove_root(&self) -> Option<Result<(), String>> {
-        self.open_anew(By::Reachable)
+    /// Opens the domain key anew; `None` where nobody said how ([`Engine::reopen_by`]). The engine stays as
+    /// it is until it is told to [`Engine::serve`] with that.
+    pub fn open_root(&self, by: By) -> Option<Result<RowSealer, String>> {
+        let reopen = self.reopen.get()?;
+        Some(reopen.reopen(self.parts.store.as_ref(), by))
     }
 
-    fn open_anew(&self, by: By) -> Option<Result<(), String>> {
-        let reopen = self.reopen.get()?;
-        let rows = match reopen.reopen(self.parts.store.as_ref(), by) {
-            Ok(rows) => rows,
-            Err(why) => return Some(Err(why)),
-        };
+    /// Serves with `rows`: again, when it was sealed; with another domain key, when there is one. Whether
+    /// it was sealed.
+    pub fn serve(&self, rows: RowSealer) -> bool {
         let known = self.serving().map(|serving| serving.rows.epochs());
-        if known != Ok(rows.epochs()) {
-            self.unseal(rows);
-        }
-        Some(Ok(()))
+        known != Ok(rows.epochs()) && self.unseal(rows)
     }
 
     /// Learns of a new domain key, or that the one before is gone, when the store's record says so. An
@@ -150,9 +140,11 @@ impl Engine {
         if record.is_none_or(|record| record.epochs() == known) {
             return Ok(());
         }
-        if let Some(Err(why)) = self.open_anew(By::Any) {
-            self.seal(&format!("the store has another domain key; {why}"));
-        }
+        match self.open_root(By::Any) {
+            Some(Ok(rows)) => self.serve(rows),
+            Some(Err(why)) => self.seal(&format!("the store has another domain key; {why}")),
+            None => false,
+        };
         Ok(())
     }
 

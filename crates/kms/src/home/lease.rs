@@ -5,7 +5,7 @@
 //! than the lease. The first one lets it serve again when a root is back.
 
 use super::EmbeddedHome;
-use crate::engine::Engine;
+use crate::engine::{By, Engine};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{io, thread};
@@ -48,6 +48,14 @@ struct Proof {
     /// Why the last one failed.
     failure: Option<String>,
     is_over: bool,
+}
+
+impl Proof {
+    /// Whether it had failed.
+    fn renewed(&mut self, at: Instant) -> bool {
+        self.at = at;
+        self.failure.take().is_some()
+    }
 }
 
 impl State {
@@ -101,13 +109,16 @@ impl EmbeddedHome {
         let engine = self.engine.clone();
         spawn("lease", move || {
             while state.pause(TICK) {
-                let why = {
-                    let proof = state.proof();
-                    (proof.at.elapsed() > lease).then(|| proof.failure.clone())
-                };
-                let Some(why) = why else { continue };
+                let proof = state.proof();
+                if proof.at.elapsed() <= lease {
+                    continue;
+                }
+                let why = proof.failure.clone();
                 let why = why.unwrap_or_else(|| "no root has answered".to_owned());
-                if engine.seal(&why) {
+                // No proof comes in between.
+                let is_new = engine.seal(&why);
+                drop(proof);
+                if is_new {
                     told(LeaseNotice::Sealed(why));
                 }
             }
@@ -118,31 +129,30 @@ impl EmbeddedHome {
 
 /// Asks the roots; whether one opens the domain key.
 fn prove(engine: &Engine, state: &State, told: &dyn Fn(LeaseNotice)) -> bool {
+    // It holds from when it was asked for.
     let begun = Instant::now();
-    let was_sealed = engine.why_sealed().is_some();
-    let proved = engine.prove_root();
-    let holds = !matches!(proved, Some(Err(_)));
-    let mut proof = state.proof();
-    match proved {
-        Some(Ok(())) => {
-            // It held when it was asked for.
-            proof.at = begun;
-            let was_lost = proof.failure.take().is_some();
-            drop(proof);
+    match engine.open_root(By::Reachable) {
+        Some(Ok(rows)) => {
+            // Before the engine serves: it is not sealed again for the time before.
+            let was_lost = state.proof().renewed(begun);
+            let was_sealed = engine.serve(rows);
             if was_lost || was_sealed {
                 told(LeaseNotice::Regained);
             }
+            true
         }
         Some(Err(why)) => {
-            let is_new = proof.failure.replace(why.clone()).is_none();
-            drop(proof);
+            let is_new = state.proof().failure.replace(why.clone()).is_none();
             if is_new {
                 told(LeaseNotice::Lost(why));
             }
+            false
         }
-        None => proof.at = begun,
+        None => {
+            state.proof().renewed(begun);
+            true
+        }
     }
-    holds
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {

@@ -72,7 +72,10 @@ pub trait RootSource: Send + Sync {
     /// # Errors
     /// A sentence that says why it cannot.
     fn hand_out(&self, shares: &[SecretBytes]) -> Result<(), String> {
-        Err(format!("there is nobody to give {} shares to", shares.len()))
+        Err(format!(
+            "there is nobody to give {} shares to",
+            shares.len()
+        ))
     }
 
     /// The root elsewhere that a store hangs from.
@@ -189,11 +192,7 @@ impl Roots {
         }
     }
 
-    fn open_with(
-        &self,
-        record: &RootRecord,
-        kind: &RootKind,
-    ) -> Result<(Root, Opened), HomeError> {
+    fn open_with(&self, record: &RootRecord, kind: &RootKind) -> Result<(Root, Opened), HomeError> {
         let root = self.reach(record, kind)?;
         match record.open(&root) {
             Ok(opened) => Ok((root, opened)),
@@ -400,7 +399,11 @@ impl Reopen for Arc<Roots> {
         let reopened = || {
             let record = present(store)?;
             let mut kinds = self.in_order(&record);
-            let typed: Vec<RootKind> = self.typed().iter().map(|typed| typed.kind.clone()).collect();
+            let typed: Vec<RootKind> = self
+                .typed()
+                .iter()
+                .map(|typed| typed.kind.clone())
+                .collect();
             kinds.retain(|kind| match typed.contains(kind) {
                 // What is in memory proves nothing.
                 true => by == By::Any,
@@ -645,4 +648,3 @@ fn write_secret(directory: &Path, path: &Path, secret: &SecretBytes) -> Result<(
     std::fs::rename(&temporary, path).map_err(io)?;
     sync_directory(directory).map_err(io)
 }
-

@@ -24,9 +24,7 @@ use waxseal_core::arn::Home;
 use waxseal_core::crypto::kdf;
 use waxseal_core::crypto::random::{self, Entropy};
 use waxseal_core::keyring::{Unwrapped, fresh_data_key};
-use waxseal_core::{
-    DataKey, EncryptedDataKey, EncryptionContext, KeyringError, SecretBytes,
-};
+use waxseal_core::{DataKey, EncryptedDataKey, EncryptionContext, KeyringError, SecretBytes};
 
 const DOMAIN_KEY_BYTES: usize = 32;
 const FIRST_EPOCH: u32 = 1;
@@ -479,10 +477,10 @@ mod tests {
     use super::*;
     use crate::store::{MemoryStore, StoreError};
     use std::sync::Arc;
+    use waxseal_core::Keyring;
     use waxseal_core::crypto::password::PasswordParams;
     use waxseal_core::crypto::random::SystemEntropy;
     use waxseal_core::keyring::{BoxFuture, Generated};
-    use waxseal_core::Keyring;
 
     fn home() -> Home {
         Home {
@@ -643,10 +641,7 @@ mod tests {
         assert!(is_wrong(migrate(&file(3))));
         migrate(&file(1)).unwrap();
         let record = read(&store);
-        assert_eq!(
-            record.kinds().collect::<Vec<_>>(),
-            [&passphrase(2).kind]
-        );
+        assert_eq!(record.kinds().collect::<Vec<_>>(), [&passphrase(2).kind]);
         record.open(&passphrase(2)).unwrap();
         assert!(is_wrong(record.open(&file(1))));
         assert!(is_wrong(migrate(&file(1))));
@@ -708,7 +703,10 @@ mod tests {
         let mut resealed = Vec::new();
         for root in [file(1), passphrase(2)] {
             let new = record.open(&root).unwrap();
-            assert_eq!(new.rows.open(&row(sealed.clone())).unwrap().expose(), b"old");
+            assert_eq!(
+                new.rows.open(&row(sealed.clone())).unwrap().expose(),
+                b"old"
+            );
             resealed = new.rows.seal("k", 1, b"new", &SystemEntropy).unwrap();
         }
         // A root may come while both are there.
