@@ -17,6 +17,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use waxseal_conformance::promise;
 use waxseal_core::arn::Home;
 use waxseal_core::crypto::random::SystemEntropy;
 use waxseal_core::keyring::Unwrapped;
@@ -33,6 +34,8 @@ const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const PIN: &[u8] = b"4321";
 /// Set in the process that has SoftHSM's configuration in its environment.
 const DIRECTORY: &str = "WAXSEAL_PROMISE_10";
+/// Before the figure, in what that process prints.
+const SHOWN: &str = "figure: ";
 const DEADLINE: Duration = Duration::from_millis(1_500);
 const HANG_MILLIS: u64 = 8_000;
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -193,10 +196,10 @@ fn promise_10() {
     );
     assert!(told.status.success(), "{stdout}{stderr}");
     let figure = stdout.lines().find_map(|line| {
-        let at = line.find("promise 10: ")?;
+        let at = line.find(SHOWN)? + SHOWN.len();
         Some(line[at..].to_owned())
     });
-    println!("{}", figure.unwrap());
+    promise("10", figure.unwrap());
 }
 
 /// A device behind the shim.
@@ -361,7 +364,7 @@ fn faults(directory: &Path) {
     wrong_pins(&one);
     let edges = sealed_after_the_lease(directory, &one);
     println!(
-        "promise 10: {faults} faults ({calls} calls x {} codes) and {altered} altered answers, no wrong key, \
+        "{SHOWN}{faults} faults ({calls} calls x {} codes) and {altered} altered answers, no wrong key, \
          no second PIN; {openings} failovers, {hung} with a device that hangs; {edges} seals and recoveries",
         CODES.len()
     );

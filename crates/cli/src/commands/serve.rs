@@ -16,6 +16,7 @@ use waxseal_core::arn::{Home, is_account};
 use waxseal_core::crypto::certificate::{ROOTS_BYTES_MAX, TrustRoots};
 use waxseal_kms::Engine;
 use waxseal_kms::clock::SystemClock;
+use waxseal_kms::engine::By;
 use waxseal_kms::home::{EmbeddedHome, FileRoot, Keeper, LeaseNotice};
 use waxseal_server::access_key::{AccessKey, AccessKeyError};
 use waxseal_server::front::{Anew, is_region};
@@ -218,7 +219,13 @@ fn keeper(
     let Some(lease) = args.root_lease().or(default) else {
         return Ok(None);
     };
-    let report = session.report.clone();
+    if let Some(Err(why)) = home.engine().open_root(By::Reachable) {
+        return Err(Failure::configuration(
+            format!("a lease needs a root key that is there, and none is: {why}"),
+            "leave out --root-lease, or add a root that nobody has to be asked for",
+        ));
+    }
+    let report = session.report;
     let seconds = lease.as_secs();
     let told = move |notice| match notice {
         LeaseNotice::Lost(why) => report.note(&format!(

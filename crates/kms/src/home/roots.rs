@@ -302,20 +302,17 @@ impl Roots {
             RootKind::Passphrase { .. } => {
                 let passphrase = self.source.passphrase(false);
                 let passphrase = passphrase.map_err(HomeError::NoPassphrase)?;
-                let key = kind.password_params()?.derive(&passphrase)?;
-                return self.typed_root(kind, &key);
+                kind.password_params()?.derive(&passphrase)?
             }
             RootKind::Shares { need, .. } => {
                 let given = self.source.shares(*need).map_err(HomeError::NoShares)?;
-                let key = combine_shares(kind, record.store_id()?, given)?;
-                return self.typed_root(kind, &key);
+                combine_shares(kind, record.store_id()?, given)?
             }
         };
-        self.root(kind.clone(), &key)
-    }
-
-    fn typed_root(&self, kind: &RootKind, key: &SecretBytes) -> Result<Root, HomeError> {
-        let keyring = Arc::new(kind.keyring(key, self.entropy.clone())?);
+        if self.is_at_hand(kind) {
+            return self.root(kind.clone(), &key);
+        }
+        let keyring = Arc::new(kind.keyring(&key, self.entropy.clone())?);
         let kind = kind.clone();
         let typed = Typed { kind, keyring };
         let root = typed.root();
