@@ -73,6 +73,7 @@ pub struct Engine {
     gate: Gate,
     reopen: OnceLock<Box<dyn Reopen>>,
     enclaves: OnceLock<TrustRoots>,
+    tags_choose: OnceLock<()>,
     uses: Mutex<Uses>,
 }
 
@@ -100,6 +101,7 @@ impl Engine {
             gate: Gate::open(parts.rows),
             reopen: OnceLock::new(),
             enclaves: OnceLock::new(),
+            tags_choose: OnceLock::new(),
             uses: Mutex::default(),
         };
         if !engine.scan(PENDING_PREFIX)?.is_empty() {
@@ -119,6 +121,16 @@ impl Engine {
     pub fn trust_enclaves(&self, roots: TrustRoots) {
         // The first word holds.
         let _ = self.enclaves.set(roots);
+    }
+
+    /// Lets tags of CreateKey choose ids and material (see `chosen`), for development: from then on.
+    pub fn let_tags_choose(&self) {
+        // Once is enough.
+        let _ = self.tags_choose.set(());
+    }
+
+    pub(crate) fn lets_tags_choose(&self) -> bool {
+        self.tags_choose.get().is_some()
     }
 
     /// Whether an alias of this name is there. A look at the state, not a use of a key: nothing is

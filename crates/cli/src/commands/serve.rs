@@ -42,6 +42,7 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
     let seeds = args.seed().map(Seeds::read).transpose()?;
     let beginning = Arc::new(Beginning {
         place: place(args)?,
+        is_dev: args.dev(),
         seeds: seeds.unwrap_or_default(),
         enclaves: args.attestation_root().map(enclaves).transpose()?,
     });
@@ -196,6 +197,7 @@ fn place(args: &Settings) -> Result<Home, Failure> {
 /// What an engine begins with, when the server starts and when it is emptied.
 struct Beginning {
     place: Home,
+    is_dev: bool,
     seeds: Seeds,
     enclaves: Option<TrustRoots>,
 }
@@ -204,6 +206,9 @@ impl Beginning {
     fn prepare(&self, engine: &Engine) -> Result<(), Failure> {
         if let Some(roots) = &self.enclaves {
             engine.trust_enclaves(roots.clone());
+        }
+        if self.is_dev {
+            engine.let_tags_choose();
         }
         self.seeds.plant(engine)
     }
