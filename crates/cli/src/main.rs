@@ -19,6 +19,7 @@ mod output;
 mod progress;
 mod report;
 mod roots;
+mod secrets;
 mod terminal;
 mod tree;
 mod world;
