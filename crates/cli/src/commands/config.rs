@@ -31,6 +31,7 @@ struct File {
     tls_key: Option<PathBuf>,
     attestation_root: Option<PathBuf>,
     root_lease: Option<u64>,
+    checkpoint_file: Option<PathBuf>,
     dev: Option<bool>,
     seed: Option<PathBuf>,
     region: Option<String>,
@@ -53,6 +54,7 @@ pub(super) struct Settings {
     tls_key: Said<Option<PathBuf>>,
     attestation_root: Said<Option<PathBuf>>,
     root_lease: Said<Option<u64>>,
+    checkpoint_file: Said<Option<PathBuf>>,
     dev: Said<bool>,
     seed: Said<Option<PathBuf>>,
     region: Said<String>,
@@ -85,6 +87,7 @@ impl Settings {
             tls_key: path(&args.tls_key, file.tls_key),
             attestation_root: path(&args.attestation_root, file.attestation_root),
             root_lease: said(args.root_lease.map(Some), file.root_lease.map(Some), None),
+            checkpoint_file: path(&args.checkpoint_file, file.checkpoint_file),
             dev: said(args.dev.then_some(true), file.dev, false),
             seed: path(&args.seed, file.seed),
             region: said(args.region.clone(), file.region, DEV_REGION.to_owned()),
@@ -153,6 +156,10 @@ impl Settings {
         self.root_lease.value.map(Duration::from_secs)
     }
 
+    pub(super) fn checkpoint_file(&self) -> Option<&Path> {
+        self.checkpoint_file.value.as_deref()
+    }
+
     pub(super) fn dev(&self) -> bool {
         self.dev.value
     }
@@ -194,6 +201,11 @@ impl Settings {
                 "root-lease",
                 self.root_lease.value.map(|seconds| seconds.to_string()),
                 self.root_lease.by,
+            ),
+            (
+                "checkpoint-file",
+                path(&self.checkpoint_file.value),
+                self.checkpoint_file.by,
             ),
             ("dev", Some(self.dev.value.to_string()), self.dev.by),
             ("seed", path(&self.seed.value), self.seed.by),
