@@ -490,15 +490,14 @@ impl Engine {
         read: fn(&Self, &Document) -> Result<Entry, KmsError>,
     ) -> Result<Option<Entry>, KmsError> {
         let serving = self.serving()?;
-        if let Some(entry) = serving
-            .cache
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entries
-            .get(key)
-        {
-            return Ok(Some(entry.clone()));
-        }
+        let head = {
+            let cache = serving.cache.read();
+            let cache = cache.unwrap_or_else(PoisonError::into_inner);
+            if let Some(entry) = cache.entries.get(key) {
+                return Ok(Some(entry.clone()));
+            }
+            cache.head
+        };
         let Some(document) = self.parts.store.get(key).map_err(internal)? else {
             return Ok(None);
         };
@@ -507,7 +506,11 @@ impl Engine {
             .cache
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        cache.entries.insert(key.to_owned(), entry.clone());
+        // What was read before a change that others have seen since is not kept: nobody would see the
+        // change any more.
+        if cache.head == head {
+            cache.entries.insert(key.to_owned(), entry.clone());
+        }
         Ok(Some(entry))
     }
 
