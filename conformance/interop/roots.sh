@@ -25,7 +25,7 @@ rooted_in_another_kms() {
     fails test -e "$WAXSEAL_HOME/root.key"
     wax root status | grep -qF "1  the key $KEY in another KMS: it opens the store"
     # What it asks of the other one names the store.
-    grep -h '"eventName":"Decrypt"' "$T"/first/audit/*.jsonl | grep -q '"store-id":"[0-9a-f]\{32\}"'
+    grep -ah '"eventName":"Decrypt"' "$T"/first/audit/*.jsonl | grep -q '"store-id":"[0-9a-f]\{32\}"'
 }
 no_other_key_is_asked() {
     WAXSEAL_ROOT=aws-kms:///$OTHER fails wax decrypt "$T/sealed" 2>"$T/why"
@@ -171,8 +171,8 @@ sealed_without_its_root() {
     kill -CONT "$first"
     becomes ok
     kms list-keys >/dev/null
-    grep -hc '"eventName":"SealKms"' "$T"/fourth/audit/*.jsonl | grep -qx 1
-    grep -hc '"eventName":"UnsealKms"' "$T"/fourth/audit/*.jsonl | grep -qx 1
+    grep -ahc '"eventName":"SealKms"' "$T"/fourth/audit/*.jsonl | grep -qx 1
+    grep -ahc '"eventName":"UnsealKms"' "$T"/fourth/audit/*.jsonl | grep -qx 1
 }
 set -a
 . "$T/told.first"
