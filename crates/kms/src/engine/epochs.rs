@@ -7,7 +7,7 @@
 //!
 //! Whatever ends early is gone on with: both keys are in the record until the end.
 
-use super::{Engine, internal};
+use super::{Engine, Room, internal};
 use crate::model::PENDING_PREFIX;
 use crate::root::{ROOT_DOCUMENT, RootError, RootRecord};
 use crate::store::{Batch, Document, Expect};
@@ -25,14 +25,12 @@ impl Engine {
     /// [`RootError::Engine`] when it cannot be recorded.
     pub fn begin_epoch(&self, record: RootRecord) -> Result<(), RootError> {
         let mut log = self.parts.audit.exclusive().map_err(internal)?;
-        self.settle(&mut log)?;
-        self.refresh()?;
+        self.settle(&mut log, Room::Common)?;
         let (epoch, _) = record.epochs();
         record.write(self.parts.store.as_ref())?;
-        log.append(&self.epoch_event("BeginDomainKeyRotation", epoch)?)
-            .map_err(internal)?;
-        drop(log);
-        Ok(self.refresh()?)
+        self.refresh()?;
+        let event = self.epoch_event("BeginDomainKeyRotation", epoch)?;
+        Ok(self.commit_recorded(&mut log, &[], &event, Room::Common)??)
     }
 
     /// Seals every row anew that is not sealed under the newest domain key, and lets go of the one before.
@@ -59,8 +57,7 @@ impl Engine {
 
     fn reseal_some(&self, names: &[String]) -> Result<usize, RootError> {
         let mut log = self.parts.audit.exclusive().map_err(internal)?;
-        self.settle(&mut log)?;
-        self.refresh()?;
+        self.settle(&mut log, Room::Common)?;
         let mut batch = Batch::new();
         for name in names {
             let Some(document) = self.old_row(name)? else {
@@ -84,14 +81,17 @@ impl Engine {
         }
         let serving = self.serving()?;
         let document = self.parts.store.get(name)?;
-        Ok(document.filter(|document| !serving.rows.is_current(&document.body)))
+        // What says nothing is not sealed: it is written to see whether something can be.
+        let is_old = |document: &Document| {
+            !document.body.is_empty() && !serving.rows.is_current(&document.body)
+        };
+        Ok(document.filter(is_old))
     }
 
     /// Lets go of the domain key before, unless a row needs it still.
     fn end_epoch(&self) -> Result<bool, RootError> {
         let mut log = self.parts.audit.exclusive().map_err(internal)?;
-        self.settle(&mut log)?;
-        self.refresh()?;
+        self.settle(&mut log, Room::Common)?;
         let (epoch, former) = self.serving()?.rows.epochs();
         if former.is_none() {
             return Ok(true);
@@ -103,10 +103,9 @@ impl Engine {
             }
         }
         RootRecord::forget_former(self.parts.store.as_ref())?;
-        log.append(&self.epoch_event("EndDomainKeyRotation", epoch)?)
-            .map_err(internal)?;
-        drop(log);
         self.refresh()?;
+        let event = self.epoch_event("EndDomainKeyRotation", epoch)?;
+        self.commit_recorded(&mut log, &[], &event, Room::Common)??;
         Ok(true)
     }
 
