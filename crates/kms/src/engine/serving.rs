@@ -181,7 +181,7 @@ impl Engine {
             event_name: name.into(),
             aws_region: home.region.clone(),
             account_id: home.account.clone(),
-            user_identity: json!({ "type": "AWSService", "invokedBy": SERVICE }),
+            user_identity: json!({ "type": "AWSService", "invokedBy": SERVICE }).into(),
             source_ip_address: SERVICE.to_owned(),
             user_agent: SERVICE.to_owned(),
             request_id: self.uuid()?,
