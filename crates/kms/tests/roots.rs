@@ -282,7 +282,7 @@ fn a_store_gets_new_domain_keys_while_others_use_it() {
                         decrypts(engine, blob).unwrap();
                         // Changes, each of which must last. Keys of its own: two users of one key may
                         // meet, which is told.
-                        let mine = &keys[2 * (uses % 49) + user];
+                        let mine = &keys[1 + 2 * (uses % 49) + user];
                         let disable = DisableKeyRequest {
                             key_id: mine.clone(),
                         };
