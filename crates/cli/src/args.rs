@@ -133,7 +133,7 @@ pub(crate) enum Command {
     /// Manage whose web identities may assume roles: Kubernetes, CI, sign-on services
     #[command(subcommand)]
     Oidc(Oidc),
-    /// Show or change what the embedded KMS hangs from: a file, a passphrase, a key in a device
+    /// Show or change what the embedded KMS hangs from: a file, a passphrase, keys in devices
     #[command(subcommand)]
     Root(Root),
     Backup(Backup),
@@ -690,6 +690,10 @@ pub(crate) struct Serve {
     /// themselves (Recipient)
     #[arg(long, value_name = "FILE")]
     pub(crate) attestation_root: Option<PathBuf>,
+    /// How long to go on when no root key opens the store any more; the KMS is sealed then, and serves
+    /// again when one does [default: 300 when a device or another KMS opened it, else no end]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) root_lease: Option<u64>,
     /// Take a store and an audit log that do not belong together, an older copy of either, as they
     /// are; it is recorded
     #[arg(long)]
@@ -856,14 +860,40 @@ pub(crate) struct Restore {
 /// `waxseal root`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Root {
-    /// Show what the store hangs from, and that it opens it
+    /// Show what the store hangs from, and which of it opens it now
     Status,
-    /// Hang the store from another root key, while it is served; the old one opens it no more
-    Migrate {
-        /// file, passphrase, or pkcs11:token=NAME;object=LABEL?module-path=FILE&pin-source=FILE; a
-        /// key that is not in the device is made there
+    /// Make the data directory, hanging from all of these; refused where there is one
+    Init {
+        /// file, passphrase, shares:3/5, aws-kms:///ARN or
+        /// pkcs11:token=NAME;object=LABEL?module-path=FILE&pin-source=FILE; new shares are printed, once
+        /// [default: what WAXSEAL_ROOT names, else file]
         #[arg(value_name = "ROOT")]
-        to: String,
+        roots: Vec<String>,
+    },
+    /// Hang the store from one more root key: each of them alone opens it
+    Add {
+        /// As of root init; a key that is not in the device is made there
+        #[arg(value_name = "ROOT")]
+        root: String,
+    },
+    /// Let a root key open the store no more; another one opens it first
+    Remove {
+        /// Its number, as root status shows it, or its name as of root init
+        #[arg(value_name = "NUMBER|ROOT")]
+        root: String,
+    },
+    /// Give the store a new domain key and seal every row anew, while it is served; goes on where it ended
+    /// early. With a root: a new root key in its place instead
+    Rotate {
+        /// Number or name of a root that is a file, a passphrase or shares: it gets a new key
+        #[arg(value_name = "NUMBER|ROOT")]
+        root: Option<String>,
+    },
+    /// Hang the store from other root keys, while it is served; the old ones open it no more
+    Migrate {
+        /// As of root init; a key that is not in the device is made there
+        #[arg(value_name = "ROOT", required = true)]
+        to: Vec<String>,
     },
 }
 

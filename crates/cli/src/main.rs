@@ -18,6 +18,8 @@ mod keys;
 mod output;
 mod progress;
 mod report;
+mod roots;
+mod secrets;
 mod terminal;
 mod tree;
 mod world;

@@ -1,12 +1,15 @@
 //! The engine: state, clock, randomness and audit log, and the one way through them.
 
+mod epochs;
 mod health;
 mod rollback;
 mod room;
+mod serving;
 
 pub use health::Unhealthy;
 pub use rollback::{Rollback, RollbackError};
 pub(crate) use room::Room;
+pub use serving::{By, Reopen};
 
 use crate::attestation::{self, Enclave};
 use crate::audit::{AuditLog, Event, EventError, Exclusive, Ticket};
@@ -26,9 +29,10 @@ use crate::store::{Batch, Document, Expect, Store, StoreError};
 use crate::tend::{self, Due};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serving::Gate;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use time::OffsetDateTime;
 use waxseal_core::arn::Home;
 use waxseal_core::crypto::certificate::TrustRoots;
@@ -61,14 +65,24 @@ impl std::fmt::Debug for Parts {
     }
 }
 
+/// What an engine is made of, but for what it has only while it serves.
+struct Held {
+    store: Box<dyn Store>,
+    audit: AuditLog,
+    home: Home,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
 /// A KMS: keys, aliases, and the operations on them. Shared by threads as it is.
 pub struct Engine {
-    parts: Parts,
+    parts: Held,
+    gate: Gate,
+    reopen: OnceLock<Box<dyn Reopen>>,
     /// After the parts: what they need no more is there for it.
     reserve: OnceLock<Reserve>,
     enclaves: OnceLock<TrustRoots>,
     tags_choose: OnceLock<()>,
-    cache: RwLock<Cache>,
     uses: Mutex<Uses>,
     steady: Steady,
     /// Why the last commit failed, if it did.
@@ -96,11 +110,18 @@ impl Engine {
     fn unsettled(parts: Parts) -> Self {
         Self {
             steady: Steady::new(parts.clock.as_ref()),
-            parts,
+            parts: Held {
+                store: parts.store,
+                audit: parts.audit,
+                home: parts.home,
+                clock: parts.clock,
+                entropy: parts.entropy,
+            },
+            gate: Gate::open(parts.rows),
+            reopen: OnceLock::new(),
             reserve: OnceLock::new(),
             enclaves: OnceLock::new(),
             tags_choose: OnceLock::new(),
-            cache: RwLock::default(),
             uses: Mutex::default(),
             trouble: Mutex::default(),
         }
@@ -363,6 +384,8 @@ impl Engine {
 
     /// Writes the records that a crash kept from the log. Called under the log's lock.
     fn settle(&self, log: &mut Exclusive<'_>, room: Room) -> Result<(), KmsError> {
+        // What is written under the lock is sealed under the domain key of now.
+        self.refresh()?;
         for document in self.scan(PENDING_PREFIX)? {
             let pending: Pending = self.open_json(&document)?;
             let written = log
@@ -399,7 +422,8 @@ impl Engine {
             Expect::Absent => 1,
             Expect::Revision(revision) => revision + 1,
         };
-        self.parts.rows.seal(key, revision, body, self.entropy())
+        let serving = self.serving()?;
+        serving.rows.seal(key, revision, body, self.entropy())
     }
 
     /// Seals what only this KMS can open again, and only under the same name.
@@ -409,7 +433,7 @@ impl Engine {
 
     /// Opens what [`Engine::seal_for_later`] gave.
     pub(crate) fn open_sealed(&self, name: &str, sealed: &[u8]) -> Result<SecretBytes, KmsError> {
-        self.parts.rows.open(&Document {
+        self.opened(&Document {
             key: name.to_owned(),
             revision: 1,
             body: sealed.to_owned(),
@@ -442,7 +466,8 @@ impl Engine {
     /// Drops from memory what was changed since it was read, by whatever process. After this, a
     /// change that was answered before this request came is seen by it.
     pub(crate) fn refresh(&self) -> Result<(), KmsError> {
-        let head = self
+        let serving = self.serving()?;
+        let head = serving
             .cache
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -451,12 +476,19 @@ impl Engine {
         if changes.head == head {
             return Ok(());
         }
-        let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = serving
+            .cache
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         for key in &changes.keys {
             cache.entries.remove(key);
         }
         cache.head = cache.head.max(changes.head);
-        Ok(())
+        drop(cache);
+        match serving::names_root(&changes.keys) {
+            true => self.learn_root(),
+            false => Ok(()),
+        }
     }
 
     /// The cached record of a document, read and opened when it is not there.
@@ -465,21 +497,28 @@ impl Engine {
         key: &str,
         read: fn(&Self, &Document) -> Result<Entry, KmsError>,
     ) -> Result<Option<Entry>, KmsError> {
-        if let Some(entry) = self
-            .cache
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entries
-            .get(key)
-        {
-            return Ok(Some(entry.clone()));
-        }
+        let serving = self.serving()?;
+        let head = {
+            let cache = serving.cache.read();
+            let cache = cache.unwrap_or_else(PoisonError::into_inner);
+            if let Some(entry) = cache.entries.get(key) {
+                return Ok(Some(entry.clone()));
+            }
+            cache.head
+        };
         let Some(document) = self.parts.store.get(key).map_err(internal)? else {
             return Ok(None);
         };
         let entry = read(self, &document)?;
-        let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
-        cache.entries.insert(key.to_owned(), entry.clone());
+        let mut cache = serving
+            .cache
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        // What was read before a change that others have seen since is not kept: nobody would see the
+        // change any more.
+        if cache.head == head {
+            cache.entries.insert(key.to_owned(), entry.clone());
+        }
         Ok(Some(entry))
     }
 
@@ -502,7 +541,22 @@ impl Engine {
         self.parts.store.get(key).map_err(internal)
     }
 
-    pub(crate) fn commit_batch(&self, batch: &Batch) -> Result<(), KmsError> {
+    /// Writes one document outside of any request. Under the log's lock, as every change: nothing is
+    /// sealed under a domain key that was let go meanwhile.
+    pub(crate) fn commit_row(
+        &self,
+        name: &str,
+        expect: Expect,
+        body: &SecretBytes,
+    ) -> Result<(), KmsError> {
+        let _log = self.parts.audit.exclusive().map_err(internal)?;
+        self.refresh()?;
+        let mut batch = Batch::new();
+        batch.put(name, expect, self.sealed(name, expect, body.expose())?);
+        self.commit_batch(&batch)
+    }
+
+    fn commit_batch(&self, batch: &Batch) -> Result<(), KmsError> {
         self.committed(batch, Room::Common).map_err(internal)
     }
 
@@ -527,7 +581,7 @@ impl Engine {
         &self,
         document: &Document,
     ) -> Result<T, KmsError> {
-        let body = self.parts.rows.open(document)?;
+        let body = self.opened(document)?;
         serde_json::from_slice(body.expose()).map_err(internal)
     }
 }
@@ -808,7 +862,7 @@ impl View<'_> {
     ) -> Result<Arc<SecretBytes>, KmsError> {
         let name = material_document(&key.home.region, &key.id, version);
         let entry = self.engine.cached(&name, |engine, document| {
-            Ok(Entry::Material(Arc::new(engine.parts.rows.open(document)?)))
+            Ok(Entry::Material(Arc::new(engine.opened(document)?)))
         })?;
         match entry {
             Some(Entry::Material(key)) => Ok(key),

@@ -28,7 +28,7 @@ pub use verify::{TrailError, VerifiedTrail, verify};
 use crate::audit::{self, Record, timestamp};
 use crate::engine::{Engine, internal};
 use crate::files::{make_directory, sync_directory};
-use crate::store::{Batch, Expect};
+use crate::store::Expect;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
@@ -242,10 +242,7 @@ impl Engine {
 
     fn keep<T: Serialize>(&self, name: &str, expect: Expect, value: &T) -> Result<(), KmsError> {
         let body = serde_json::to_vec(value).map(SecretBytes::new);
-        let sealed = self.sealed(name, expect, body.map_err(internal)?.expose())?;
-        let mut batch = Batch::new();
-        batch.put(name, expect, sealed);
-        self.commit_batch(&batch)
+        self.commit_row(name, expect, &body.map_err(internal)?)
     }
 
     /// The objects of the bucket whose keys begin with `prefix`, from after `marker` on; at most

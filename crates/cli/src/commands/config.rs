@@ -6,7 +6,9 @@ use crate::failure::Failure;
 use serde::Deserialize;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where the server listens when nobody says where.
 const LISTEN: &str = "127.0.0.1:8470";
@@ -14,6 +16,8 @@ const LISTEN: &str = "127.0.0.1:8470";
 const DEV_REGION: &str = "us-east-1";
 /// Account of a server for development.
 const DEV_ACCOUNT: &str = "000000000000";
+/// What a lease may be: up to a day.
+const LEASE_SECONDS: RangeInclusive<u64> = 1..=86_400;
 /// The most bytes of a configuration file.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
@@ -26,6 +30,7 @@ struct File {
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     attestation_root: Option<PathBuf>,
+    root_lease: Option<u64>,
     checkpoint_file: Option<PathBuf>,
     dev: Option<bool>,
     seed: Option<PathBuf>,
@@ -48,6 +53,7 @@ pub(super) struct Settings {
     tls_cert: Said<Option<PathBuf>>,
     tls_key: Said<Option<PathBuf>>,
     attestation_root: Said<Option<PathBuf>>,
+    root_lease: Said<Option<u64>>,
     checkpoint_file: Said<Option<PathBuf>>,
     dev: Said<bool>,
     seed: Said<Option<PathBuf>>,
@@ -80,6 +86,7 @@ impl Settings {
             tls_cert: path(&args.tls_cert, file.tls_cert),
             tls_key: path(&args.tls_key, file.tls_key),
             attestation_root: path(&args.attestation_root, file.attestation_root),
+            root_lease: said(args.root_lease.map(Some), file.root_lease.map(Some), None),
             checkpoint_file: path(&args.checkpoint_file, file.checkpoint_file),
             dev: said(args.dev.then_some(true), file.dev, false),
             seed: path(&args.seed, file.seed),
@@ -95,6 +102,16 @@ impl Settings {
             return Err(Failure::usage(
                 "a certificate without its key, or the reverse",
                 "give both --tls-cert and --tls-key, or neither",
+            ));
+        }
+        if self
+            .root_lease
+            .value
+            .is_some_and(|seconds| !LEASE_SECONDS.contains(&seconds))
+        {
+            return Err(Failure::usage(
+                "a lease of that length",
+                "give 1 to 86400 seconds, or leave --root-lease out",
             ));
         }
         if self.dev.value {
@@ -132,6 +149,11 @@ impl Settings {
 
     pub(super) fn attestation_root(&self) -> Option<&Path> {
         self.attestation_root.value.as_deref()
+    }
+
+    /// How long the server goes on without its root, where somebody said so.
+    pub(super) fn root_lease(&self) -> Option<Duration> {
+        self.root_lease.value.map(Duration::from_secs)
     }
 
     pub(super) fn checkpoint_file(&self) -> Option<&Path> {
@@ -174,6 +196,11 @@ impl Settings {
                 "attestation-root",
                 path(&self.attestation_root.value),
                 self.attestation_root.by,
+            ),
+            (
+                "root-lease",
+                self.root_lease.value.map(|seconds| seconds.to_string()),
+                self.root_lease.by,
             ),
             (
                 "checkpoint-file",

@@ -10,19 +10,22 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
-use waxseal_core::SecretBytes;
 use waxseal_core::arn::{Home, is_account};
 use waxseal_core::crypto::certificate::{ROOTS_BYTES_MAX, TrustRoots};
 use waxseal_kms::Engine;
 use waxseal_kms::clock::SystemClock;
-use waxseal_kms::home::{EmbeddedHome, Passphrases};
+use waxseal_kms::engine::By;
+use waxseal_kms::home::{EmbeddedHome, FileRoot, Keeper, LeaseNotice};
 use waxseal_server::access_key::{AccessKey, AccessKeyError};
 use waxseal_server::front::{Anew, is_region};
 use waxseal_server::listen::{Door, Notice};
 use waxseal_server::tls::Tls;
 use waxseal_server::{Callers, Front, listen};
 
+/// How long a server goes on without a root that is in a device or another KMS, unless somebody says.
+const ROOT_LEASE: Duration = Duration::from_secs(300);
 /// The owner's access key, in the data directory.
 const ACCESS_KEY_FILE: &str = "access-key";
 /// Marks a data directory that was made for development.
@@ -55,6 +58,7 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
     });
     let home = embedded::open_at(&session.world, data.path(), &beginning.place)?;
     beginning.prepare(home.engine())?;
+    let _keeper = keeper(args, &home, session)?;
     let (callers, credentials) = callers(args, &data, &beginning, session)?;
     let engine = home.engine();
     let place = engine.home().clone();
@@ -224,6 +228,37 @@ impl Beginning {
     }
 }
 
+/// Holds the engine to its lease, where it has one.
+fn keeper(
+    args: &Settings,
+    home: &EmbeddedHome,
+    session: &Session,
+) -> Result<Option<Keeper>, Failure> {
+    let default = home.opened_by().is_elsewhere().then_some(ROOT_LEASE);
+    let Some(lease) = args.root_lease().or(default) else {
+        return Ok(None);
+    };
+    if let Some(Err(why)) = home.engine().open_root(By::Reachable) {
+        return Err(Failure::configuration(
+            format!("a lease needs a root key that is there, and none is: {why}"),
+            "leave out --root-lease, or add a root that nobody has to be asked for",
+        ));
+    }
+    let report = session.report;
+    let seconds = lease.as_secs();
+    let told = move |notice| match notice {
+        LeaseNotice::Lost(why) => report.note(&format!(
+            "no root key opens the store; it is sealed in {seconds} s unless one does: {why}"
+        )),
+        LeaseNotice::Sealed(why) => report.note(&format!("sealed: {why}")),
+        LeaseNotice::Regained => report.note("a root key opens the store again"),
+    };
+    let keeper = home.keep_lease(lease, told);
+    keeper
+        .map(Some)
+        .map_err(|error| Failure::io("start", "a thread", &error))
+}
+
 /// The root certificates of enclaves.
 fn enclaves(path: &Path) -> Result<TrustRoots, Failure> {
     let name = path.display().to_string();
@@ -277,24 +312,11 @@ fn anew(data: &Path, beginning: &Arc<Beginning>, session: &Session) -> Anew {
                 _ => {}
             }
         }
-        let home = EmbeddedHome::open(&data, &beginning.place, &RootInFile, entropy.clone());
+        let home = EmbeddedHome::open(&data, &beginning.place, Arc::new(FileRoot), entropy.clone());
         let engine = home.map_err(|error| error.to_string())?.engine().clone();
         beginning.prepare(&engine).map_err(|failure| failure.what)?;
         Ok(engine)
     }))
-}
-
-/// Homes that nobody keeps have their root key in a file.
-struct RootInFile;
-
-impl Passphrases for RootInFile {
-    fn wanted_for_new_home(&self) -> bool {
-        false
-    }
-
-    fn passphrase(&self, _: bool) -> Result<SecretBytes, String> {
-        Err("there is none".to_owned())
-    }
 }
 
 fn unusable(error: &AccessKeyError) -> Failure {
