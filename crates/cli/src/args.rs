@@ -663,6 +663,13 @@ pub(crate) struct Serve {
     /// themselves (Recipient)
     #[arg(long, value_name = "FILE")]
     pub(crate) attestation_root: Option<PathBuf>,
+    /// Device for custom key stores: the id of a cluster, as requests name it, and the token that it
+    /// stands for; repeat for several
+    #[arg(long, value_name = "CLUSTER=pkcs11:token=…?module-path=…")]
+    pub(crate) hsm_cluster: Vec<String>,
+    /// Certificate in PEM that CreateCustomKeyStore must name for a cluster; repeat for several
+    #[arg(long, value_name = "CLUSTER=FILE")]
+    pub(crate) hsm_trust_anchor: Vec<String>,
     /// INSECURE: everyone on this machine is the owner, with any credentials or none
     #[arg(long)]
     pub(crate) dev: bool,

@@ -9,6 +9,7 @@
 //! The meaning of formats and keys is in the libraries; here objects are built and handed over.
 
 mod args;
+mod clusters;
 mod commands;
 mod embedded;
 mod failure;

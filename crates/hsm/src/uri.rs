@@ -8,6 +8,8 @@
 //! library and `pin-source` a file with the PIN. The PIN itself (`pin-value`) is refused: it would
 //! stand in process lists and shell histories.
 
+pub mod token;
+
 use std::path::PathBuf;
 
 /// Which key.

@@ -26,6 +26,8 @@ struct File {
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     attestation_root: Option<PathBuf>,
+    hsm_cluster: Option<Vec<String>>,
+    hsm_trust_anchor: Option<Vec<String>>,
     dev: Option<bool>,
     seed: Option<PathBuf>,
     region: Option<String>,
@@ -47,6 +49,8 @@ pub(super) struct Settings {
     tls_cert: Said<Option<PathBuf>>,
     tls_key: Said<Option<PathBuf>>,
     attestation_root: Said<Option<PathBuf>>,
+    hsm_cluster: Said<Vec<String>>,
+    hsm_trust_anchor: Said<Vec<String>>,
     dev: Said<bool>,
     seed: Said<Option<PathBuf>>,
     region: Said<String>,
@@ -72,12 +76,18 @@ impl Settings {
         let path = |flag: &Option<PathBuf>, file: Option<PathBuf>| {
             said(flag.clone().map(Some), file.map(Some), None)
         };
+        let all = |flags: &Vec<String>, file: Option<Vec<String>>| {
+            let flags = (!flags.is_empty()).then(|| flags.clone());
+            said(flags, file, Vec::new())
+        };
         let settings = Self {
             listen: said(args.listen, file.listen, default_address()?),
             data: path(&args.data, file.data),
             tls_cert: path(&args.tls_cert, file.tls_cert),
             tls_key: path(&args.tls_key, file.tls_key),
             attestation_root: path(&args.attestation_root, file.attestation_root),
+            hsm_cluster: all(&args.hsm_cluster, file.hsm_cluster),
+            hsm_trust_anchor: all(&args.hsm_trust_anchor, file.hsm_trust_anchor),
             dev: said(args.dev.then_some(true), file.dev, false),
             seed: path(&args.seed, file.seed),
             region: said(args.region.clone(), file.region, DEV_REGION.to_owned()),
@@ -131,6 +141,16 @@ impl Settings {
         self.attestation_root.value.as_deref()
     }
 
+    /// Clusters and their tokens, as they were written.
+    pub(super) fn hsm_clusters(&self) -> &[String] {
+        &self.hsm_cluster.value
+    }
+
+    /// Clusters and files with their certificates, as they were written.
+    pub(super) fn hsm_trust_anchors(&self) -> &[String] {
+        &self.hsm_trust_anchor.value
+    }
+
     pub(super) fn dev(&self) -> bool {
         self.dev.value
     }
@@ -154,6 +174,10 @@ impl Settings {
             let path = path.as_ref()?;
             Some(quoted(&path.to_string_lossy()))
         };
+        let list = |all: &[String]| {
+            let items: Vec<String> = all.iter().map(|one| quoted(one)).collect();
+            (!items.is_empty()).then(|| format!("[{}]", items.join(", ")))
+        };
         let lines = [
             (
                 "listen",
@@ -167,6 +191,16 @@ impl Settings {
                 "attestation-root",
                 path(&self.attestation_root.value),
                 self.attestation_root.by,
+            ),
+            (
+                "hsm-cluster",
+                list(&self.hsm_cluster.value),
+                self.hsm_cluster.by,
+            ),
+            (
+                "hsm-trust-anchor",
+                list(&self.hsm_trust_anchor.value),
+                self.hsm_trust_anchor.by,
             ),
             ("dev", Some(self.dev.value.to_string()), self.dev.by),
             ("seed", path(&self.seed.value), self.seed.by),

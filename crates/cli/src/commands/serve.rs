@@ -4,6 +4,7 @@ use super::config::Settings;
 use super::seed::Seeds;
 use super::{Session, read_file};
 use crate::args::Serve;
+use crate::clusters::{self, Clusters};
 use crate::embedded;
 use crate::failure::Failure;
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -41,6 +42,7 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
         place: place(args)?,
         seeds: seeds.unwrap_or_default(),
         enclaves: args.attestation_root().map(enclaves).transpose()?,
+        clusters: clusters::configured(args.hsm_clusters(), args.hsm_trust_anchors())?,
     });
     let home = embedded::open_at(&session.world, data.path(), &beginning.place)?;
     beginning.prepare(home.engine())?;
@@ -56,6 +58,7 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
     )?
     .over_tls(tls.is_some());
     let scheme = if tls.is_some() { "https" } else { "http" };
+    connect_stores(engine, session);
     let door = Door {
         address: args.listen(),
         tls,
@@ -75,6 +78,21 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
     };
     listen::run(door, Arc::new(front), told)
         .map_err(|error| Failure::io("listen on", &args.listen().to_string(), &error))
+}
+
+/// Custom key stores that were connected are connected again, while the server serves already: devices
+/// take their time.
+fn connect_stores(engine: &Arc<Engine>, session: &Session) {
+    let engine = engine.clone();
+    let spawned = std::thread::Builder::new().spawn(move || {
+        // What fails here is tried again each minute, and at each use.
+        let _ = engine.follow_stores();
+    });
+    if let Err(error) = spawned {
+        session
+            .report
+            .note(&format!("custom key stores wait to be connected: {error}"));
+    }
 }
 
 /// As many open files as connections need, as far as the system lets us. With fewer, connections
@@ -194,12 +212,16 @@ struct Beginning {
     place: Home,
     seeds: Seeds,
     enclaves: Option<TrustRoots>,
+    clusters: Clusters,
 }
 
 impl Beginning {
     fn prepare(&self, engine: &Engine) -> Result<(), Failure> {
         if let Some(roots) = &self.enclaves {
             engine.trust_enclaves(roots.clone());
+        }
+        if !self.clusters.is_empty() {
+            engine.attach(self.clusters.clone());
         }
         self.seeds.plant(engine)
     }

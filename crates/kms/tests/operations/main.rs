@@ -8,6 +8,7 @@
 
 mod access;
 mod cryptography;
+mod device;
 mod engine;
 mod federation;
 mod lifetime;
@@ -15,5 +16,6 @@ mod material;
 mod matrix;
 mod principals;
 mod regions;
+mod stores;
 mod support;
 mod trail;
