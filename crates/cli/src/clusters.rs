@@ -7,9 +7,7 @@ use std::sync::Arc;
 use waxseal_core::SecretBytes;
 use waxseal_core::crypto::certificate;
 use waxseal_hsm::{OpenVault, Vault, VaultError};
-use waxseal_kms::device::{
-    Cluster, Device, DeviceError, Refusal, SALT_BYTES, is_cluster_id,
-};
+use waxseal_kms::device::{Cluster, Device, DeviceError, Refusal, SALT_BYTES, is_cluster_id};
 
 /// Devices under the ids of their clusters.
 pub(crate) type Clusters = BTreeMap<String, Arc<dyn Cluster>>;
@@ -56,14 +54,12 @@ pub(crate) fn configured(clusters: &[String], anchors: &[String]) -> Result<Clus
 /// What is said of a cluster, and its id.
 fn named<'t>(text: &'t str, flag: &str) -> Result<(&'t str, &'t str), Failure> {
     let parts = text.split_once('=');
-    parts
-        .filter(|(id, _)| is_cluster_id(id))
-        .ok_or_else(|| {
-            Failure::configuration(
-                format!("{flag} '{text}' does not begin with the id of a cluster"),
-                "write cluster- and 11 to 16 letters and digits from 2 to 7, then '='",
-            )
-        })
+    parts.filter(|(id, _)| is_cluster_id(id)).ok_or_else(|| {
+        Failure::configuration(
+            format!("{flag} '{text}' does not begin with the id of a cluster"),
+            "write cluster- and 11 to 16 letters and digits from 2 to 7, then '='",
+        )
+    })
 }
 
 fn certificate_in(path: &Path) -> Result<Vec<u8>, Failure> {

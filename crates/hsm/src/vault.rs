@@ -149,7 +149,9 @@ impl Vault {
                 let _ = answer.send(done);
             });
         spawned.map_err(|error| VaultError::Gone(error.to_string()))?;
-        answers.recv_timeout(DEADLINE).unwrap_or(Err(VaultError::Late))
+        answers
+            .recv_timeout(DEADLINE)
+            .unwrap_or(Err(VaultError::Late))
     }
 }
 
@@ -184,7 +186,9 @@ impl OpenVault {
                 Error::Pkcs11(RvError::PinLocked, _) => VaultError::Locked,
                 Error::Pkcs11(RvError::UserPinNotInitialized, _) => VaultError::NoUser,
                 Error::Pkcs11(
-                    RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange
+                    RvError::PinIncorrect
+                    | RvError::PinInvalid
+                    | RvError::PinLenRange
                     | RvError::PinExpired,
                     _,
                 ) => VaultError::WrongPin,
@@ -277,7 +281,11 @@ impl OpenVault {
 
     /// Ends the sessions, and with the last of them the login. Waits for what is under way.
     pub fn close(&self) {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let queue = self
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         drop(queue);
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         // Nothing is ever sent: this ends when the last session did, or when it takes too long.
@@ -302,10 +310,12 @@ impl OpenVault {
             let queue = queue.as_ref().ok_or_else(closed)?;
             queue.send(job).map_err(|_| closed())?;
         }
-        answers.recv_timeout(DEADLINE).map_err(|error| match error {
-            RecvTimeoutError::Timeout => VaultError::Late,
-            RecvTimeoutError::Disconnected => closed(),
-        })?
+        answers
+            .recv_timeout(DEADLINE)
+            .map_err(|error| match error {
+                RecvTimeoutError::Timeout => VaultError::Late,
+                RecvTimeoutError::Disconnected => closed(),
+            })?
     }
 }
 
@@ -351,7 +361,9 @@ fn found(uri: &TokenUri) -> Result<(Pkcs11, Slot, TokenInfo), VaultError> {
         }
         (None, _) => return Err(VaultError::Gone(format!("there is no token '{name}'"))),
     };
-    let able = device.get_mechanism_list(slot).map_err(|error| gone(&error))?;
+    let able = device
+        .get_mechanism_list(slot)
+        .map_err(|error| gone(&error))?;
     for (mechanism, named) in NEEDED {
         if !able.contains(&mechanism) {
             return Err(VaultError::Unfit(format!("it has no {named}")));

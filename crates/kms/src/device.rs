@@ -284,7 +284,10 @@ impl Engine {
 
     /// Whether keys may be in devices: their use takes longer than microseconds.
     pub(crate) fn has_devices(&self) -> bool {
-        self.devices().clusters.get().is_some_and(|all| !all.is_empty())
+        self.devices()
+            .clusters
+            .get()
+            .is_some_and(|all| !all.is_empty())
     }
 
     /// Asks the device of a store that is connected. Blocks.
@@ -293,7 +296,9 @@ impl Engine {
         record: &StoreRecord,
         ask: impl FnOnce(&dyn Device) -> Result<T, DeviceError>,
     ) -> Result<Result<T, DeviceError>, Refusal> {
-        let device = self.devices().device(record, || self.store_password(record))?;
+        let device = self
+            .devices()
+            .device(record, || self.store_password(record))?;
         let answer = ask(device.as_ref());
         if matches!(answer, Err(DeviceError::Gone(_))) {
             self.devices().lose(&record.id, &device);
@@ -317,11 +322,15 @@ impl Engine {
                 self.devices().hang_up(&record.id);
                 continue;
             }
-            let connected = self.devices().device(&record, || self.store_password(&record));
+            let connected = self
+                .devices()
+                .device(&record, || self.store_password(&record));
             let (state, error) = match connected.map(drop) {
                 Ok(()) => (ConnectionState::Connected, None),
                 // It may come back by itself, or is another process's to reach.
-                Err(refusal) if record.state == ConnectionState::Connected && !refusal.is_final() => {
+                Err(refusal)
+                    if record.state == ConnectionState::Connected && !refusal.is_final() =>
+                {
                     continue;
                 }
                 Err(refusal) => (ConnectionState::Failed, Some(refusal.code().to_owned())),

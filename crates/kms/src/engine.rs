@@ -839,10 +839,7 @@ impl View<'_> {
     }
 
     /// The custom key store of a key in a device.
-    pub(crate) fn store_of(
-        &self,
-        key: &KeyRecord,
-    ) -> Result<Option<Arc<StoreRecord>>, KmsError> {
+    pub(crate) fn store_of(&self, key: &KeyRecord) -> Result<Option<Arc<StoreRecord>>, KmsError> {
         let Some(id) = &key.custom_key_store else {
             return Ok(None);
         };

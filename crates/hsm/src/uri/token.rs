@@ -37,7 +37,9 @@ impl std::str::FromStr for TokenUri {
                 "serial" => &mut serial,
                 "module-path" => &mut module,
                 "pin-value" | "pin-source" => {
-                    return wrong(format!("{name} is not said here: the PIN is the KeyStorePassword"));
+                    return wrong(format!(
+                        "{name} is not said here: the PIN is the KeyStorePassword"
+                    ));
                 }
                 other => return wrong(format!("the attribute {other} is not known here")),
             };
@@ -65,7 +67,9 @@ mod tests {
 
     #[test]
     fn a_device_is_named_by_label_or_serial() {
-        let uri: TokenUri = "pkcs11:token=My%20HSM?module-path=/lib/p.so".parse().unwrap();
+        let uri: TokenUri = "pkcs11:token=My%20HSM?module-path=/lib/p.so"
+            .parse()
+            .unwrap();
         assert_eq!(uri.token.as_deref(), Some("My HSM"));
         assert_eq!(uri.module, PathBuf::from("/lib/p.so"));
         let uri: TokenUri = "pkcs11:serial=12?module-path=/lib/p.so".parse().unwrap();
@@ -81,8 +85,14 @@ mod tests {
             ("pkcs11:token=t?module-path=p.so", "absolute"),
             ("pkcs11:token=t;token=u?module-path=/p", "twice"),
             ("pkcs11:token=t;object=o?module-path=/p", "object"),
-            ("pkcs11:token=t?module-path=/p&pin-value=1", "KeyStorePassword"),
-            ("pkcs11:token=t?module-path=/p&pin-source=/q", "KeyStorePassword"),
+            (
+                "pkcs11:token=t?module-path=/p&pin-value=1",
+                "KeyStorePassword",
+            ),
+            (
+                "pkcs11:token=t?module-path=/p&pin-source=/q",
+                "KeyStorePassword",
+            ),
         ] {
             let error = text.parse::<TokenUri>().unwrap_err().to_string();
             assert!(error.contains(word), "{text}: {error}");

@@ -65,10 +65,7 @@ impl Desk {
     fn try_out(&mut self, label: &str) -> Result<(), VaultError> {
         let salt = [1; SALT_BYTES];
         let key = self.message_key(label, &salt)?;
-        let leaves = self.attributes(
-            key,
-            &[AttributeType::Sensitive, AttributeType::Extractable],
-        );
+        let leaves = self.attributes(key, &[AttributeType::Sensitive, AttributeType::Extractable]);
         let _ = self.session.destroy_object(key);
         let leaves = leaves?;
         if !leaves.contains(&Attribute::Sensitive(true))
@@ -84,7 +81,9 @@ impl Desk {
         let is_bound = matches!(unbound, Err(VaultError::Unauthentic));
         match opened.ct_eq(&TRIAL) && sealed != other && is_bound {
             true => Ok(()),
-            false => Err(VaultError::Unfit("it does not open what it sealed".to_owned())),
+            false => Err(VaultError::Unfit(
+                "it does not open what it sealed".to_owned(),
+            )),
         }
     }
 
@@ -267,8 +266,14 @@ impl Desk {
                 Attribute::NeverExtractable(true),
                 "it could once be taken out",
             ),
-            (Attribute::Encrypt(false), "it encrypts, and must only derive"),
-            (Attribute::Decrypt(false), "it decrypts, and must only derive"),
+            (
+                Attribute::Encrypt(false),
+                "it encrypts, and must only derive",
+            ),
+            (
+                Attribute::Decrypt(false),
+                "it decrypts, and must only derive",
+            ),
         ] {
             if !told_of.contains(&wanted) {
                 let what = format!("the key in the device is not fit: {otherwise}");

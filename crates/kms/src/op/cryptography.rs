@@ -403,7 +403,8 @@ trait IgnoresCiphertext {
 ignores_ciphertext!(DecryptRequest, ReEncryptRequest);
 
 fn told(key: &KeyEntry, material_id: &str) -> Option<String> {
-    (key.record.spec == SYMMETRIC_DEFAULT && !material_id.is_empty()).then(|| material_id.to_owned())
+    (key.record.spec == SYMMETRIC_DEFAULT && !material_id.is_empty())
+        .then(|| material_id.to_owned())
 }
 
 /// The blob of a request; only a dry run may be without.
@@ -494,7 +495,14 @@ pub(super) fn seal(
         false => {
             let backing_key = view.material(&key.arn, version)?;
             let id = &key.arn.id;
-            blob::seal(&backing_key, id, version, plaintext, &context, view.entropy())?
+            blob::seal(
+                &backing_key,
+                id,
+                version,
+                plaintext,
+                &context,
+                view.entropy(),
+            )?
         }
     };
     Ok(Sealed {

@@ -21,7 +21,9 @@ pub(super) fn made(view: &View<'_>, store: &StoreRecord, id: &str) -> Result<(),
     }
     let generated = device_asked(view, store, |device| device.generate(id))?;
     generated.map_err(|error| match error {
-        DeviceError::Key(what) => KmsError::new(ErrorCode::CloudHsmClusterInvalidConfiguration, what),
+        DeviceError::Key(what) => {
+            KmsError::new(ErrorCode::CloudHsmClusterInvalidConfiguration, what)
+        }
         error => failed(store, &error),
     })
 }
@@ -83,7 +85,8 @@ pub(super) fn open(
 /// Destroys the material of a key whose waiting period is over; whether it is gone. A store that is
 /// not connected, or whose device does not answer, is waited for.
 pub(crate) fn destroyed(engine: &Engine, record: &KeyRecord) -> Result<bool, KmsError> {
-    let Some((store, _)) = engine.key_store(record.custom_key_store.as_deref().unwrap_or_default())?
+    let Some((store, _)) =
+        engine.key_store(record.custom_key_store.as_deref().unwrap_or_default())?
     else {
         return Err(internal("the custom key store of the key is missing"));
     };

@@ -281,7 +281,9 @@ pub(crate) fn metadata(
     let is_symmetric = record.spec == SYMMETRIC_DEFAULT;
     let store = view.store_of(record)?;
     let state = state(record, store.as_deref());
-    let current = record.current().filter(|_| is_symmetric && !record.is_hosted());
+    let current = record
+        .current()
+        .filter(|_| is_symmetric && !record.is_hosted());
     let imported = record
         .current()
         .and_then(|material| material.import.as_ref());

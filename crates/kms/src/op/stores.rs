@@ -4,9 +4,7 @@
 use super::{Perform, hosted, invalid, of_account, paginate, put, unsupported};
 use crate::device::{Device, DeviceError, Refusal};
 use crate::engine::{View, internal};
-use crate::model::{
-    ConnectionState, StoreRecord, store_document, store_password_document,
-};
+use crate::model::{ConnectionState, StoreRecord, store_document, store_password_document};
 use crate::request::{Change, Done};
 use crate::store::Expect;
 use serde_json::json;
@@ -353,7 +351,9 @@ fn related(view: &View<'_>, id: &str, record: &StoreRecord) -> Result<(), KmsErr
     if id != record.cluster && cluster.trust_anchor() != Some(own.as_slice()) {
         return Err(KmsError::new(
             ErrorCode::CloudHsmClusterNotRelated,
-            format!("Cluster {id} is not configured with the trust anchor certificate of the store."),
+            format!(
+                "Cluster {id} is not configured with the trust anchor certificate of the store."
+            ),
         ));
     }
     is_active(id, cluster.look())

@@ -110,7 +110,11 @@ impl Device for Session {
         self.answers()?;
         let mut key = SecretBytes::zeroed(32);
         SystemEntropy.fill(key.expose_mut()).unwrap();
-        self.token.keys.lock().unwrap().insert(label.to_owned(), key);
+        self.token
+            .keys
+            .lock()
+            .unwrap()
+            .insert(label.to_owned(), key);
         Ok(())
     }
 

@@ -359,12 +359,17 @@ impl Stage {
                 let cluster = |_| Arc::new(Fake(Arc::new(Token::default()))) as Arc<dyn Cluster>;
                 let ids = ["aaaaaaaaaaa", "bbbbbbbbbbb"].map(|id| format!("cluster-{id}"));
                 let ids = ids.into_iter().chain([CLUSTER.to_owned()]);
-                world.engine.attach(ids.map(|id| (id.clone(), cluster(id))).collect());
+                world
+                    .engine
+                    .attach(ids.map(|id| (id.clone(), cluster(id))).collect());
                 let wanted = |name: &str, id: &str| {
                     json!({ "CustomKeyStoreName": name, "CloudHsmClusterId": id,
                             "KeyStorePassword": PIN, "TrustAnchorCertificate": CERTIFICATE })
                 };
-                let made = ask("CreateCustomKeyStore", wanted("apart", "cluster-aaaaaaaaaaa"));
+                let made = ask(
+                    "CreateCustomKeyStore",
+                    wanted("apart", "cluster-aaaaaaaaaaa"),
+                );
                 for name in [
                     "ConnectCustomKeyStore",
                     "DeleteCustomKeyStore",
@@ -372,7 +377,10 @@ impl Stage {
                 ] {
                     set(name, made.clone());
                 }
-                let made = ask("CreateCustomKeyStore", wanted("together", "cluster-bbbbbbbbbbb"));
+                let made = ask(
+                    "CreateCustomKeyStore",
+                    wanted("together", "cluster-bbbbbbbbbbb"),
+                );
                 ask("ConnectCustomKeyStore", made.clone());
                 set("DisconnectCustomKeyStore", made);
                 set("CreateCustomKeyStore", wanted("mine", CLUSTER));

@@ -1,8 +1,6 @@
 //! Custom key stores, and keys that live in a device.
 
-use crate::device::{
-    CERTIFICATE, CLUSTER, Fake, OTHER_CERTIFICATE, OTHER_CLUSTER, PIN, Token,
-};
+use crate::device::{CERTIFICATE, CLUSTER, Fake, OTHER_CERTIFICATE, OTHER_CLUSTER, PIN, Token};
 use crate::support::{World, home, refused, secret};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -46,7 +44,10 @@ impl Site {
         ]));
     }
 
-    fn create(&self, change: impl FnOnce(&mut CreateCustomKeyStoreRequest)) -> Result<String, KmsError> {
+    fn create(
+        &self,
+        change: impl FnOnce(&mut CreateCustomKeyStoreRequest),
+    ) -> Result<String, KmsError> {
         let mut request = CreateCustomKeyStoreRequest {
             custom_key_store_name: "vault".to_owned(),
             cloud_hsm_cluster_id: Some(CLUSTER.to_owned()),
@@ -97,9 +98,13 @@ impl Site {
 
     fn state(&self, store: &str) -> (String, Option<String>) {
         let all = self.described();
-        let is_it = |one: &&CustomKeyStoresListEntry| one.custom_key_store_id.as_deref() == Some(store);
+        let is_it =
+            |one: &&CustomKeyStoresListEntry| one.custom_key_store_id.as_deref() == Some(store);
         let one = all.iter().find(is_it).unwrap();
-        (one.connection_state.clone(), one.connection_error_code.clone())
+        (
+            one.connection_state.clone(),
+            one.connection_error_code.clone(),
+        )
     }
 
     /// A store that is connected, and a key in it.
@@ -135,7 +140,11 @@ fn a_store_goes_through_its_states() {
     let site = Site::new();
     let store = site.create(|_| {}).unwrap();
     assert!(store.starts_with("cks-") && store.len() == 21, "{store}");
-    assert_eq!(site.token.tried(), 0, "no PIN is tried before the connection");
+    assert_eq!(
+        site.token.tried(),
+        0,
+        "no PIN is tried before the connection"
+    );
     let told = site.described().remove(0);
     assert_eq!(told.custom_key_store_name, "vault");
     assert_eq!(told.cloud_hsm_cluster_id.as_deref(), Some(CLUSTER));
@@ -270,7 +279,10 @@ fn why_a_connection_failed_is_told_in_the_words_of_the_model() {
         (Refusal::Locked, "USER_LOCKED_OUT"),
         (Refusal::NoUser, "USER_NOT_FOUND"),
         (Refusal::LoggedIn, "USER_LOGGED_IN"),
-        (Refusal::Absent("no".to_owned()), "INSUFFICIENT_CLOUDHSM_HSMS"),
+        (
+            Refusal::Absent("no".to_owned()),
+            "INSUFFICIENT_CLOUDHSM_HSMS",
+        ),
         (Refusal::Late, "NETWORK_ERRORS"),
         (Refusal::Failed("no".to_owned()), "INTERNAL_ERROR"),
     ] {
@@ -278,7 +290,10 @@ fn why_a_connection_failed_is_told_in_the_words_of_the_model() {
         let store = site.create(|_| {}).unwrap();
         *site.token.refusal.lock().unwrap() = Some(refusal);
         site.connect(&store).unwrap();
-        assert_eq!(site.state(&store), ("FAILED".to_owned(), Some(code.to_owned())));
+        assert_eq!(
+            site.state(&store),
+            ("FAILED".to_owned(), Some(code.to_owned()))
+        );
         assert!(
             waxseal_kms_api::model::values::CONNECTION_ERROR_CODE_TYPE.contains(&code),
             "{code}"
@@ -291,7 +306,9 @@ fn why_a_connection_failed_is_told_in_the_words_of_the_model() {
     let request = ConnectCustomKeyStoreRequest {
         custom_key_store_id: store.clone(),
     };
-    second.call(second.by_owner("test", request).unwrap()).unwrap();
+    second
+        .call(second.by_owner("test", request).unwrap())
+        .unwrap();
     let failed = ("FAILED".to_owned(), Some("CLUSTER_NOT_FOUND".to_owned()));
     assert_eq!(site.state(&store), failed);
 }
@@ -306,8 +323,10 @@ fn a_store_moves_to_a_related_cluster_alone() {
     }));
     assert_eq!(code, ErrorCode::CustomKeyStoreInvalidState);
     // Its name alone may change while it is connected.
-    site.update(&store, |to| to.new_custom_key_store_name = Some("new".to_owned()))
-        .unwrap();
+    site.update(&store, |to| {
+        to.new_custom_key_store_name = Some("new".to_owned())
+    })
+    .unwrap();
     assert_eq!(site.described()[0].custom_key_store_name, "new");
     site.disconnect(&store).unwrap();
     site.update(&store, |to| {
@@ -317,13 +336,23 @@ fn a_store_moves_to_a_related_cluster_alone() {
     // The device there is a copy of the first one.
     let copied = |keys: &BTreeMap<String, waxseal_core::SecretBytes>| {
         let copy = |(label, key): (&String, &waxseal_core::SecretBytes)| {
-            (label.clone(), waxseal_core::SecretBytes::copy_of(key.expose()))
+            (
+                label.clone(),
+                waxseal_core::SecretBytes::copy_of(key.expose()),
+            )
         };
         keys.iter().map(copy).collect()
     };
     *site.other.keys.lock().unwrap() = copied(&site.token.keys.lock().unwrap());
     site.connect(&store).unwrap();
-    assert!(site.world.decrypt(&blob).unwrap().plaintext.0.ct_eq(b"plaintext"));
+    assert!(
+        site.world
+            .decrypt(&blob)
+            .unwrap()
+            .plaintext
+            .0
+            .ct_eq(b"plaintext")
+    );
     let told = site.world.describe(&key).unwrap();
     assert_eq!(told.cloud_hsm_cluster_id.as_deref(), Some(OTHER_CLUSTER));
 
@@ -373,7 +402,11 @@ fn a_key_lives_in_the_device() {
     }
     // Another device's key of the same name opens nothing, by the known blocks or by the tag.
     let key_bytes = waxseal_core::SecretBytes::new(vec![9; 32]);
-    site.token.keys.lock().unwrap().insert(key.clone(), key_bytes);
+    site.token
+        .keys
+        .lock()
+        .unwrap()
+        .insert(key.clone(), key_bytes);
     let (code, _) = refused(site.world.decrypt(&Blob(blob)));
     assert_eq!(code, ErrorCode::InvalidCiphertext);
 }
@@ -409,7 +442,11 @@ fn the_context_is_bound_and_blobs_are_re_encrypted_both_ways() {
         ..ReEncryptRequest::default()
     });
     let back = back.unwrap();
-    assert!(BlobFacts::parse(&back.ciphertext_blob.0).unwrap().is_of_device);
+    assert!(
+        BlobFacts::parse(&back.ciphertext_blob.0)
+            .unwrap()
+            .is_of_device
+    );
     let opened = site.world.decrypt(&back.ciphertext_blob).unwrap();
     assert!(opened.plaintext.0.ct_eq(b"x"));
 }
@@ -426,7 +463,11 @@ fn no_device_no_use() {
         assert_eq!(code, ErrorCode::InvalidState);
         assert!(message.contains("cannot communicate"), "{message}");
     }
-    assert_eq!(site.token.tried(), 1, "a device that is not there sees no PIN");
+    assert_eq!(
+        site.token.tried(),
+        1,
+        "a device that is not there sees no PIN"
+    );
     assert_eq!(site.state(&store).0, "CONNECTED");
     site.token.is_absent.store(false, Ordering::SeqCst);
     assert!(site.world.decrypt(&blob).is_ok());
@@ -437,7 +478,10 @@ fn no_device_no_use() {
     site.token.is_absent.store(false, Ordering::SeqCst);
     *site.token.refusal.lock().unwrap() = Some(Refusal::WrongPin);
     for _ in 0..3 {
-        assert_eq!(refused(site.world.decrypt(&blob)).0, ErrorCode::InvalidState);
+        assert_eq!(
+            refused(site.world.decrypt(&blob)).0,
+            ErrorCode::InvalidState
+        );
     }
     assert_eq!(site.token.tried(), 3);
     site.world.engine.tend().unwrap();
@@ -445,7 +489,10 @@ fn no_device_no_use() {
     assert_eq!(site.state(&store), failed);
     assert_eq!(site.token.tried(), 3);
     let told = site.world.describe(&key).unwrap();
-    assert_eq!((told.key_state.as_str(), told.enabled), ("Unavailable", false));
+    assert_eq!(
+        (told.key_state.as_str(), told.enabled),
+        ("Unavailable", false)
+    );
     // One that hangs.
     *site.token.refusal.lock().unwrap() = None;
     site.disconnect(&store).unwrap();
@@ -486,13 +533,16 @@ fn a_disconnect_holds_for_the_next_request_of_every_process() {
 /// What each operation on a key in a device comes to: connected, and not.
 #[test]
 fn every_operation_on_a_key_in_a_device() {
-    use ErrorCode::{InvalidState, InvalidKeyUsage, UnsupportedOperation};
+    use ErrorCode::{InvalidKeyUsage, InvalidState, NotFound, UnsupportedOperation};
     let unsupported = (Some(UnsupportedOperation), Some(UnsupportedOperation));
     let used = (None, Some(InvalidState));
     let managed = (None, None);
     let not_for_it = (Some(InvalidKeyUsage), Some(InvalidKeyUsage));
     let rows = [
-        ("CancelKeyDeletion", (Some(InvalidState), Some(InvalidState))),
+        (
+            "CancelKeyDeletion",
+            (Some(InvalidState), Some(InvalidState)),
+        ),
         ("CreateAlias", managed),
         ("CreateGrant", managed),
         ("Decapsulate", not_for_it),
@@ -531,7 +581,7 @@ fn every_operation_on_a_key_in_a_device() {
         ("TagResource", managed),
         ("UntagResource", managed),
         ("UpdateKeyDescription", managed),
-        ("UpdatePrimaryRegion", unsupported),
+        ("UpdatePrimaryRegion", (Some(NotFound), Some(NotFound))),
         ("Verify", not_for_it),
         ("VerifyMac", not_for_it),
         ("DisableKey", managed),
@@ -540,13 +590,27 @@ fn every_operation_on_a_key_in_a_device() {
     let named: Vec<&str> = rows.iter().map(|(name, _)| *name).collect();
     // Those that name no key, or need something of it that is made by another one.
     let others = [
-        "ConnectCustomKeyStore", "CreateCustomKeyStore", "CreateKey", "DeleteAlias",
-        "DeleteCustomKeyStore", "DescribeCustomKeyStores", "DisconnectCustomKeyStore",
-        "ListAliases", "ListKeys", "ListRetirableGrants", "PutKeyPolicy", "RetireGrant",
-        "RevokeGrant", "UpdateAlias", "UpdateCustomKeyStore",
+        "ConnectCustomKeyStore",
+        "CreateCustomKeyStore",
+        "CreateKey",
+        "DeleteAlias",
+        "DeleteCustomKeyStore",
+        "DescribeCustomKeyStores",
+        "DisconnectCustomKeyStore",
+        "ListAliases",
+        "ListKeys",
+        "ListRetirableGrants",
+        "PutKeyPolicy",
+        "RetireGrant",
+        "RevokeGrant",
+        "UpdateAlias",
+        "UpdateCustomKeyStore",
     ];
     for operation in OPERATIONS {
-        assert!(named.contains(operation) || others.contains(operation), "{operation}");
+        assert!(
+            named.contains(operation) || others.contains(operation),
+            "{operation}"
+        );
     }
     let mut wrong = Vec::new();
     for is_connected in [true, false] {
@@ -575,14 +639,26 @@ fn every_operation_on_a_key_in_a_device() {
                     json!({ "KeyPairSpec": "ECC_NIST_P256" })
                 }
                 "GenerateMac" => json!({ "Message": "YQ==", "MacAlgorithm": "HMAC_SHA_256" }),
-                "VerifyMac" => json!({ "Message": "YQ==", "MacAlgorithm": "HMAC_SHA_256", "Mac": "YQ==" }),
+                "VerifyMac" => {
+                    json!({ "Message": "YQ==", "MacAlgorithm": "HMAC_SHA_256", "Mac": "YQ==" })
+                }
                 "Sign" => json!({ "Message": "YQ==", "SigningAlgorithm": "ECDSA_SHA_256" }),
-                "Verify" => json!({ "Message": "YQ==", "SigningAlgorithm": "ECDSA_SHA_256", "Signature": "YQ==" }),
-                "DeriveSharedSecret" => json!({ "KeyAgreementAlgorithm": "ECDH", "PublicKey": "YQ==" }),
+                "Verify" => {
+                    json!({ "Message": "YQ==", "SigningAlgorithm": "ECDSA_SHA_256", "Signature": "YQ==" })
+                }
+                "DeriveSharedSecret" => {
+                    json!({ "KeyAgreementAlgorithm": "ECDH", "PublicKey": "YQ==" })
+                }
                 "Encapsulate" => json!({ "EncapsulationAlgorithm": "ML_KEM" }),
-                "Decapsulate" => json!({ "EncapsulationAlgorithm": "ML_KEM", "SharedSecretCiphertextBlob": "YQ==" }),
-                "GetParametersForImport" => json!({ "WrappingAlgorithm": "RSAES_OAEP_SHA_256", "WrappingKeySpec": "RSA_2048" }),
-                "ImportKeyMaterial" => json!({ "ImportToken": "YQ==", "EncryptedKeyMaterial": "YQ==" }),
+                "Decapsulate" => {
+                    json!({ "EncapsulationAlgorithm": "ML_KEM", "SharedSecretCiphertextBlob": "YQ==" })
+                }
+                "GetParametersForImport" => {
+                    json!({ "WrappingAlgorithm": "RSAES_OAEP_SHA_256", "WrappingKeySpec": "RSA_2048" })
+                }
+                "ImportKeyMaterial" => {
+                    json!({ "ImportToken": "YQ==", "EncryptedKeyMaterial": "YQ==" })
+                }
                 "ReplicateKey" => json!({ "ReplicaRegion": "us-east-1" }),
                 "UpdatePrimaryRegion" => json!({ "PrimaryRegion": "us-east-1" }),
                 "TagResource" => json!({ "Tags": [{ "TagKey": "a", "TagValue": "b" }] }),
@@ -590,11 +666,15 @@ fn every_operation_on_a_key_in_a_device() {
                 "UpdateKeyDescription" => json!({ "Description": "d" }),
                 _ => json!({}),
             };
-            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            body.as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
             let expected = if is_connected { connected } else { not };
             let seen = site.ask(name, &body).err().map(|error| error.code);
             if seen != *expected {
-                wrong.push(format!("{name}, connected {is_connected}: {seen:?}, not {expected:?}"));
+                wrong.push(format!(
+                    "{name}, connected {is_connected}: {seen:?}, not {expected:?}"
+                ));
             }
         }
     }
@@ -609,7 +689,11 @@ fn keys_of_another_kind_are_not_made_in_a_device() {
     let mut body = json!({ "CustomKeyStoreId": store, "Origin": "AWS_CLOUDHSM" });
     for (member, value, code) in [
         ("MultiRegion", json!(true), ErrorCode::UnsupportedOperation),
-        ("KeySpec", json!("HMAC_256"), ErrorCode::UnsupportedOperation),
+        (
+            "KeySpec",
+            json!("HMAC_256"),
+            ErrorCode::UnsupportedOperation,
+        ),
         ("Origin", json!("AWS_KMS"), ErrorCode::Validation),
         ("XksKeyId", json!("a"), ErrorCode::Validation),
         (
@@ -627,7 +711,10 @@ fn keys_of_another_kind_are_not_made_in_a_device() {
         body = before;
     }
     body.as_object_mut().unwrap().remove("CustomKeyStoreId");
-    assert_eq!(refused(site.ask("CreateKey", &body)).0, ErrorCode::Validation);
+    assert_eq!(
+        refused(site.ask("CreateKey", &body)).0,
+        ErrorCode::Validation
+    );
     assert!(site.token.labels().is_empty());
 }
 
@@ -645,9 +732,14 @@ fn a_key_is_destroyed_in_the_device_when_its_time_is_over() {
     // Cancelled, also while the store is not connected: the key is as it was.
     schedule().unwrap();
     site.disconnect(&store).unwrap();
-    assert_eq!(site.world.describe(&key).unwrap().key_state, "PendingDeletion");
+    assert_eq!(
+        site.world.describe(&key).unwrap().key_state,
+        "PendingDeletion"
+    );
     let key_id = key.clone();
-    site.world.call(CancelKeyDeletionRequest { key_id }).unwrap();
+    site.world
+        .call(CancelKeyDeletionRequest { key_id })
+        .unwrap();
     site.connect(&store).unwrap();
     let key_id = key.clone();
     site.world.call(EnableKeyRequest { key_id }).unwrap();
@@ -661,13 +753,22 @@ fn a_key_is_destroyed_in_the_device_when_its_time_is_over() {
     site.world.later(2);
     site.token.is_absent.store(true, Ordering::SeqCst);
     site.world.engine.tend().unwrap();
-    assert_eq!(site.world.describe(&key).map(drop).map_err(|error| error.code), Err(ErrorCode::NotFound));
+    assert_eq!(
+        site.world
+            .describe(&key)
+            .map(drop)
+            .map_err(|error| error.code),
+        Err(ErrorCode::NotFound)
+    );
     assert_eq!(site.token.labels().len(), 1);
     site.token.is_absent.store(false, Ordering::SeqCst);
     site.disconnect(&store).unwrap();
     site.world.engine.tend().unwrap();
     assert_eq!(site.token.labels().len(), 1);
-    assert_eq!(refused(site.delete(&store)).0, ErrorCode::CustomKeyStoreHasCmks);
+    assert_eq!(
+        refused(site.delete(&store)).0,
+        ErrorCode::CustomKeyStoreHasCmks
+    );
     site.connect(&store).unwrap();
     assert_eq!(site.world.engine.tend().unwrap(), 1);
     assert!(site.token.labels().is_empty());
