@@ -28,9 +28,26 @@ pub use dice::Dice;
 pub use program::Ran;
 pub use world::World;
 
-/// Prints a promise and the figure that it was held with.
+/// Prints a promise and the figure that it was held with; and puts it into a file of its own in the
+/// folder that `WAXSEAL_PROMISES` names, where `conformance/promises` finds it for the table in
+/// `docs/security.md`.
 pub fn promise(name: &str, figure: impl std::fmt::Display) {
     println!("promise {name}: {figure}");
+    let Some(folder) = std::env::var_os("WAXSEAL_PROMISES").filter(|folder| !folder.is_empty())
+    else {
+        return;
+    };
+    let folder = std::path::Path::new(&folder);
+    std::fs::create_dir_all(folder).unwrap();
+    let plain = |letter: char| {
+        if letter.is_ascii_alphanumeric() {
+            letter
+        } else {
+            '-'
+        }
+    };
+    let file = name.chars().map(plain).collect::<String>();
+    std::fs::write(folder.join(file), format!("{name}\t{figure}\n")).unwrap();
 }
 
 /// `n`, or ten times as many when `WAXSEAL_LONG` is set.

@@ -13,8 +13,9 @@ import traceback
 
 import boto3
 import botocore.exceptions
+import nacl.bindings
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 
 kms = boto3.client("kms")
@@ -165,6 +166,12 @@ def verified(public, algorithm, message, signature):
     """Verifies with the `cryptography` package; raises when the signature is wrong."""
     if algorithm == "ED25519_SHA_512":
         return public.verify(signature, message)
+    if algorithm == "ED25519_PH_SHA_512":
+        # libsodium; the message is the digest, which is hashed again.
+        state = nacl.bindings.crypto_sign_ed25519ph_state()
+        nacl.bindings.crypto_sign_ed25519ph_update(state, hashlib.sha512(message).digest())
+        raw = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        return nacl.bindings.crypto_sign_ed25519ph_final_verify(state, signature, raw)
     if algorithm == "ML_DSA_SHAKE_256":
         return public.verify(signature, message)
     digest = HASHES[algorithm[-3:]]()
@@ -188,15 +195,17 @@ def signatures_are_those_of_pyca_cryptography():
         public = serialization.load_der_public_key(public)
         for algorithm in key["SigningAlgorithms"]:
             arguments = {"KeyId": key["Arn"], "SigningAlgorithm": algorithm}
-            signature = kms.sign(Message=b"message", **arguments)["Signature"]
+            message, other = b"message", b"other"
+            if algorithm == "ED25519_PH_SHA_512":
+                arguments["MessageType"] = "DIGEST"
+                message, other = (hashlib.sha512(text).digest() for text in (message, other))
+            signature = kms.sign(Message=message, **arguments)["Signature"]
             verified(public, algorithm, b"message", signature)
-            assert kms.verify(Message=b"message", Signature=signature, **arguments)[
-                "SignatureValid"
-            ]
+            assert kms.verify(Message=message, Signature=signature, **arguments)["SignatureValid"]
             refused(
                 "KMSInvalidSignatureException",
                 kms.verify,
-                Message=b"other",
+                Message=other,
                 Signature=signature,
                 **arguments,
             )
@@ -205,7 +214,46 @@ def signatures_are_those_of_pyca_cryptography():
                 signature = kms.sign(Message=digest, MessageType="DIGEST", **arguments)
                 verified(public, algorithm, b"message", signature["Signature"])
             seen += 1
-    assert seen == 3 * 6 + 8, seen
+    assert seen == 3 * 6 + 9, seen
+
+
+@check
+def external_mu_is_that_of_pyca_cryptography_and_of_python():
+    for bits, made in (
+        (44, mldsa.MLDSA44PrivateKey.generate()),
+        (65, mldsa.MLDSA65PrivateKey.generate()),
+        (87, mldsa.MLDSA87PrivateKey.generate()),
+    ):
+        spec = {"KeySpec": f"ML_DSA_{bits}", "KeyUsage": "SIGN_VERIFY"}
+        key = new_key(Origin="EXTERNAL", **spec)["KeyId"]
+        der = made.private_bytes(
+            serialization.Encoding.DER,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        imported(key, der)
+        arguments = {"KeyId": key, "SigningAlgorithm": "ML_DSA_SHAKE_256"}
+        public = made.public_key()
+        raw = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        tr = hashlib.shake_256(raw).digest(64)
+        mu = hashlib.shake_256(tr + bytes(2) + b"message").digest(64)
+        # Ours for theirs, of mu and of the message: the signatures are the same kind of thing.
+        signature = kms.sign(Message=mu, MessageType="EXTERNAL_MU", **arguments)["Signature"]
+        public.verify(signature, b"message")
+        public.verify_mu(signature, mu)
+        kms.verify(Message=b"message", Signature=signature, **arguments)
+        # Theirs for ours.
+        for signature in (made.sign(b"message"), made.sign_mu(mu)):
+            kms.verify(Message=mu, MessageType="EXTERNAL_MU", Signature=signature, **arguments)
+            kms.verify(Message=b"message", Signature=signature, **arguments)
+        refused(
+            "KMSInvalidSignatureException",
+            kms.verify,
+            Message=bytes(64),
+            MessageType="EXTERNAL_MU",
+            Signature=signature,
+            **arguments,
+        )
 
 
 @check
@@ -260,7 +308,8 @@ def secrets_are_agreed_with_pyca_cryptography():
 def data_key_pairs_are_pairs_for_pyca_cryptography():
     key = new_key()["KeyId"]
     for spec in (
-        "RSA_2048 ECC_NIST_P256 ECC_NIST_P384 ECC_NIST_P521 ECC_SECG_P256K1 ECC_NIST_EDWARDS25519"
+        "RSA_2048 ECC_NIST_P256 ECC_NIST_P384 ECC_NIST_P521 ECC_SECG_P256K1 ECC_NIST_EDWARDS25519 "
+        "ML_KEM_768 ML_KEM_1024"
     ).split():
         made = kms.generate_data_key_pair(KeyId=key, KeyPairSpec=spec)
         private = serialization.load_der_private_key(made["PrivateKeyPlaintext"], password=None)
@@ -272,7 +321,9 @@ def data_key_pairs_are_pairs_for_pyca_cryptography():
         assert opened["Plaintext"] == made["PrivateKeyPlaintext"]
     for spec in ("ML_KEM_512", "ML_KEM_768", "ML_KEM_1024"):
         made = kms.generate_data_key_pair_without_plaintext(KeyId=key, KeyPairSpec=spec)
-        assert kms.decrypt(CiphertextBlob=made["PrivateKeyCiphertextBlob"])["Plaintext"]
+        private = kms.decrypt(CiphertextBlob=made["PrivateKeyCiphertextBlob"])["Plaintext"]
+        # The seed, whichever the key spec.
+        assert len(private) == 86, (spec, len(private))
 
 
 @check

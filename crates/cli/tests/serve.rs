@@ -167,6 +167,10 @@ fn for_development_everyone_is_the_owner_and_nothing_stays() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert!(answer.contains("arn:aws:kms:eu-west-1:"), "{answer}");
     assert!(answer.contains("x-waxseal-insecure: true"), "{answer}");
+    let id = "2ed07a36-4e58-4b10-b6d9-98d76f35a02d";
+    let chosen = format!(r#"{{"Tags":[{{"TagKey":"_custom_id_","TagValue":"{id}"}}]}}"#);
+    let answer = server.request(&unsigned("CreateKey", &chosen));
+    assert!(answer.contains(&format!("\"KeyId\":\"{id}\"")), "{answer}");
     let answer = server.request(&unsigned("Nonsense", "{}"));
     assert!(answer.contains("UnknownOperationException"), "{answer}");
     let said = server.end();
@@ -649,7 +653,9 @@ fn what_decides_is_explained() {
     // Who may is the account's to say, by the default policy; and ann's own policy says it.
     assert!(said.starts_with("allowed: "), "{said}");
     assert!(
-        said.contains("of the default key policy allows it"),
+        said.contains(
+            "of the default key policy leaves it to the account, and statement 1 (\"Blue\") of policy '"
+        ),
         "{said}"
     );
     let said = explain(ann, &["--action", "kms:Decrypt", "-c", "team=red"]);

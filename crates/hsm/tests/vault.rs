@@ -82,7 +82,11 @@ fn what_a_key_sealed_it_opens() {
         let plaintext = vec![7; len];
         let blob = sealed(&vault, "one", 1, &plaintext);
         assert_eq!(blob.len(), len + 16);
-        assert_ne!(blob, sealed(&vault, "one", 2, &plaintext), "the salt counts");
+        assert_ne!(
+            blob,
+            sealed(&vault, "one", 2, &plaintext),
+            "the salt counts"
+        );
         assert_ne!(blob, sealed(&vault, "two", 1, &plaintext), "the key counts");
         let salt = [1; SALT_BYTES];
         let opened = vault.decrypt("one", salt, b"context".to_vec(), blob.clone());

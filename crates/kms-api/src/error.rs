@@ -109,6 +109,8 @@ error_codes! {
     MissingAuthenticationToken => "MissingAuthenticationTokenException", 400;
     /// No such bucket (S3).
     NoSuchBucket => "NoSuchBucket", 404;
+    /// The name is one that AWS keeps for itself. The service model does not have it.
+    NotAuthorized => "NotAuthorizedException", 400;
     /// No such key or alias.
     NotFound => "NotFoundException", 400;
     /// The body is no JSON, or a member has a value of the wrong type.

@@ -2,6 +2,7 @@
 
 use crate::audit::Ticket;
 use crate::caller::Caller;
+use crate::chosen::chooses;
 use crate::engine::{Engine, internal};
 use crate::op::Perform;
 use waxseal_core::SecretBytes;
@@ -54,6 +55,9 @@ macro_rules! dispatch {
                 operation: &str,
                 body: &[u8],
             ) -> Result<Answered, KmsError> {
+                if operation == "CreateKey" && self.lets_tags_choose() && chooses(body) {
+                    return self.answer_chosen(caller, region, body);
+                }
                 match operation {
                     $( $name => self.answer_input::<$input>(caller, region, body), )*
                     name => {

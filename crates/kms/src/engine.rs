@@ -59,6 +59,7 @@ impl std::fmt::Debug for Parts {
 pub struct Engine {
     parts: Parts,
     enclaves: OnceLock<TrustRoots>,
+    tags_choose: OnceLock<()>,
     cache: RwLock<Cache>,
     uses: Mutex<Uses>,
     devices: Devices,
@@ -80,6 +81,7 @@ impl Engine {
         let engine = Self {
             parts,
             enclaves: OnceLock::new(),
+            tags_choose: OnceLock::new(),
             cache: RwLock::default(),
             uses: Mutex::default(),
             devices: Devices::default(),
@@ -101,6 +103,16 @@ impl Engine {
     pub fn trust_enclaves(&self, roots: TrustRoots) {
         // The first word holds.
         let _ = self.enclaves.set(roots);
+    }
+
+    /// Lets tags of CreateKey choose ids and material (see `chosen`), for development: from then on.
+    pub fn let_tags_choose(&self) {
+        // Once is enough.
+        let _ = self.tags_choose.set(());
+    }
+
+    pub(crate) fn lets_tags_choose(&self) -> bool {
+        self.tags_choose.get().is_some()
     }
 
     /// Whether an alias of this name is there. A look at the state, not a use of a key: nothing is

@@ -203,11 +203,20 @@ fn because(
         Some(sid) => format!("statement {} (\"{sid}\")", at.statement + 1),
         None => format!("statement {}", at.statement + 1),
     };
+    let identity = |at| format!("{} of {}", statement(at), named.policy(at.policy));
+    if let Some(also) = &decision.also {
+        let first = match &decision.reason {
+            Reason::KeyPolicy(at) => format!("{} of {key_policy}", statement(at)),
+            _ => format!("grant {}", grant.unwrap_or_default()),
+        };
+        return format!(
+            "{first} leaves it to the account, and {} allows it",
+            identity(also)
+        );
+    }
     match &decision.reason {
         Reason::KeyPolicy(at) => format!("{} of {key_policy} {does} it", statement(at)),
-        Reason::Identity(at) => {
-            format!("{} of {} {does} it", statement(at), named.policy(at.policy))
-        }
+        Reason::Identity(at) => format!("{} {does} it", identity(at)),
         Reason::Session(at) => format!("{} of the session's policy {does} it", statement(at)),
         Reason::Grant => format!("grant {} allows it", grant.unwrap_or_default()),
         Reason::Root => "root may do it in its own account".to_owned(),

@@ -18,7 +18,7 @@
 //! * [`blob`]: the ciphertext blob, byte by byte. [`seal`]: rows at rest.
 //! * [`store`]: state as documents under keys. [`audit`]: the hash-chained log. [`trail`]: the same as
 //!   signed files. [`backup`]: copies of it all.
-//! * [`seed`]: keys and principals that are planted, for development.
+//! * [`seed`]: keys and principals that are planted, for development; `chosen`: by tags.
 //! * [`root`]: what the hierarchy hangs from. [`home`]: the directory of an embedded KMS.
 //! * [`keyring`]: the engine as a [`Keyring`](waxseal_core::Keyring).
 //!
@@ -31,6 +31,7 @@ pub mod authorize;
 pub mod backup;
 pub mod blob;
 pub mod caller;
+mod chosen;
 pub mod clock;
 pub mod device;
 pub mod dispatch;

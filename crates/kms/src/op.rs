@@ -37,6 +37,8 @@ use crate::model::KeyState;
 use crate::request::{Change, Done};
 use crate::spec::Spec;
 use crate::store::Expect;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use std::sync::Arc;
 use waxseal_core::SecretBytes;
@@ -325,51 +327,90 @@ pub(crate) fn put<T: Serialize>(
     })
 }
 
-/// One page of `items`: those after `marker`, at most `limit`, and the marker of the next page.
-/// `marker_of` gives the text that names an item.
+/// A page of a list, and the marker of the next one.
+struct Page<T> {
+    items: Vec<T>,
+    next: Option<String>,
+}
+
+/// One page of `items`: those after `marker`, at most `limit`. `name_of` gives the text that names an
+/// item, by which they are in order. Nothing is kept for a marker: it holds the name of the last item
+/// of its page, so that it leads on when that one is gone.
 fn paginate<T>(
     items: Vec<T>,
-    marker_of: impl Fn(&T) -> String,
+    name_of: impl Fn(&T) -> String,
     marker: Option<&str>,
     limit: Option<i64>,
     limit_default: usize,
-) -> (Vec<T>, Option<String>) {
+) -> Result<Page<T>, KmsError> {
     let limit = limit
         .and_then(|limit| usize::try_from(limit).ok())
         .unwrap_or(limit_default);
-    let after = |item: &T| marker.is_none_or(|marker| marker_of(item).as_str() > marker);
-    let mut page: Vec<T> = items.into_iter().filter(after).take(limit + 1).collect();
-    if page.len() <= limit {
-        return (page, None);
+    let last = marker.map(name_in).transpose()?;
+    let after = |item: &T| last.as_ref().is_none_or(|last| name_of(item) > *last);
+    let mut items: Vec<T> = items.into_iter().filter(after).take(limit + 1).collect();
+    let mut next = None;
+    if items.len() > limit {
+        items.truncate(limit);
+        let last = items.last().map(name_of);
+        next = last.map(|last| STANDARD.encode([MARKER, last.as_bytes()].concat()));
     }
-    page.truncate(limit);
-    let next = page.last().map(marker_of);
-    (page, next)
+    Ok(Page { items, next })
+}
+
+/// What a marker begins with, in base64.
+const MARKER: &[u8] = b"waxseal-marker/1/";
+
+/// The name in a marker; a text that never was one is refused.
+fn name_in(marker: &str) -> Result<String, KmsError> {
+    let bytes = STANDARD.decode(marker).ok();
+    let name = bytes
+        .as_deref()
+        .and_then(|bytes| bytes.strip_prefix(MARKER));
+    let name = name.and_then(|name| String::from_utf8(name.to_vec()).ok());
+    name.ok_or_else(|| KmsError::new(ErrorCode::InvalidMarker, "The marker is not valid."))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::paginate;
+    use super::*;
 
     #[test]
     fn pages_join_to_the_whole() {
         let items: Vec<String> = (0..7).map(|n| format!("item{n}")).collect();
         let (mut seen, mut marker) = (Vec::new(), None);
         loop {
-            let (page, next) = paginate(
+            let page = paginate(
                 items.clone(),
                 String::clone,
                 marker.as_deref(),
                 Some(3),
                 100,
             );
-            assert!(page.len() <= 3);
-            seen.extend(page);
-            marker = next;
+            let page = page.unwrap();
+            assert!(page.items.len() <= 3);
+            seen.extend(page.items);
+            marker = page.next;
             if marker.is_none() {
                 break;
             }
         }
         assert_eq!(seen, items);
+    }
+
+    #[test]
+    fn what_never_was_a_marker_is_refused() {
+        let items = vec!["item".to_owned()];
+        for marker in [
+            "",
+            "bad-marker",
+            "item",
+            "aXRlbQ==",
+            "d2F4c2VhbC1tYXJrZXIvMS//",
+        ] {
+            let page = paginate(items.clone(), String::clone, Some(marker), None, 100);
+            let error = page.map(|page| page.items).unwrap_err();
+            assert_eq!(error.code, ErrorCode::InvalidMarker, "{marker}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::op::{Needs, Perform, material_id, material_row, put};
 use crate::policy::{Policy, PolicyKind};
 use crate::principals::{AccessKeyRecord, PrincipalRecord, Sort, access_key_document, new_id};
 use crate::request::Done;
-use crate::spec::{self, Spec};
+use crate::spec::{self, Material, Spec};
 use crate::store::Expect;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -21,6 +21,9 @@ use waxseal_kms_api::model::{Member, Path, Shape, Violations};
 use waxseal_kms_api::op::{Empty, SYMMETRIC_DEFAULT};
 use waxseal_kms_api::shape::SecretBlob;
 use waxseal_kms_api::{ErrorCode, KmsError, Operation};
+
+/// The longest HMAC key that can be planted.
+const MAC_KEY_BYTES_MAX: usize = 1024;
 
 /// A key to be planted.
 #[derive(Clone, Serialize, Deserialize)]
@@ -51,8 +54,8 @@ pub struct SeedKey {
     /// Names, each with `alias/`.
     #[serde(default)]
     pub aliases: Vec<String>,
-    /// Hexadecimal digits, oldest first: 32 bytes each, as many as a MAC for HMAC keys. Random when
-    /// not given.
+    /// Hexadecimal digits, oldest first: 32 bytes each, 1 to 1,024 for HMAC keys. Random when not
+    /// given.
     #[serde(default)]
     pub material: Vec<String>,
     /// The private key in PEM, for key pairs. Random when not given.
@@ -148,7 +151,11 @@ impl SeedKey {
         let given = self.material.iter().map(|digits| {
             let bytes = hex::decode(digits).map(SecretBytes::new);
             let bytes = bytes.map_err(|_| wrong(format!("key {id}: material is hexadecimal")))?;
-            spec.imported(&bytes).ok_or_else(unfit)
+            match spec.material {
+                // Whoever tests against a known MAC has the key that it was made with.
+                Material::Mac(_) if (1..=MAC_KEY_BYTES_MAX).contains(&bytes.len()) => Ok(bytes),
+                _ => spec.imported(&bytes).ok_or_else(unfit),
+            }
         });
         let given: Vec<SecretBytes> = given.collect::<Result<_, _>>()?;
         match given.is_empty() {

@@ -71,7 +71,8 @@ specs! {
     "ECC_NIST_P521" Material::Pair(PairSpec::P521) =>
         SIGN_VERIFY ["ECDSA_SHA_512"], KEY_AGREEMENT ["ECDH"];
     "ECC_SECG_P256K1" Material::Pair(PairSpec::P256k1) => SIGN_VERIFY ["ECDSA_SHA_256"];
-    "ECC_NIST_EDWARDS25519" Material::Pair(PairSpec::Ed25519) => SIGN_VERIFY ["ED25519_SHA_512"];
+    "ECC_NIST_EDWARDS25519" Material::Pair(PairSpec::Ed25519) =>
+        SIGN_VERIFY ["ED25519_SHA_512", "ED25519_PH_SHA_512"];
     "ML_DSA_44" Material::Pair(PairSpec::MlDsa44) => SIGN_VERIFY ["ML_DSA_SHAKE_256"];
     "ML_DSA_65" Material::Pair(PairSpec::MlDsa65) => SIGN_VERIFY ["ML_DSA_SHAKE_256"];
     "ML_DSA_87" Material::Pair(PairSpec::MlDsa87) => SIGN_VERIFY ["ML_DSA_SHAKE_256"];
@@ -174,6 +175,7 @@ pub(crate) fn signature_algorithm(name: &str) -> Option<SignatureAlgorithm> {
         "ECDSA_SHA_384" => SignatureAlgorithm::EcdsaSha384,
         "ECDSA_SHA_512" => SignatureAlgorithm::EcdsaSha512,
         "ED25519_SHA_512" => SignatureAlgorithm::Ed25519,
+        "ED25519_PH_SHA_512" => SignatureAlgorithm::Ed25519ph,
         "ML_DSA_SHAKE_256" => SignatureAlgorithm::MlDsa,
         _ => return None,
     })

@@ -40,6 +40,7 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
     let seeds = args.seed().map(Seeds::read).transpose()?;
     let beginning = Arc::new(Beginning {
         place: place(args)?,
+        is_dev: args.dev(),
         seeds: seeds.unwrap_or_default(),
         enclaves: args.attestation_root().map(enclaves).transpose()?,
         clusters: clusters::configured(args.hsm_clusters(), args.hsm_trust_anchors())?,
@@ -210,6 +211,7 @@ fn place(args: &Settings) -> Result<Home, Failure> {
 /// What an engine begins with, when the server starts and when it is emptied.
 struct Beginning {
     place: Home,
+    is_dev: bool,
     seeds: Seeds,
     enclaves: Option<TrustRoots>,
     clusters: Clusters,
@@ -222,6 +224,9 @@ impl Beginning {
         }
         if !self.clusters.is_empty() {
             engine.attach(self.clusters.clone());
+        }
+        if self.is_dev {
+            engine.let_tags_choose();
         }
         self.seeds.plant(engine)
     }

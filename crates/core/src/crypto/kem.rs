@@ -10,9 +10,14 @@ use aws_lc_rs::kem::{
     Algorithm, AlgorithmId, Ciphertext, DecapsulationKey, EncapsulationKey, ML_KEM_512, ML_KEM_768,
     ML_KEM_1024,
 };
+use ml_kem::KeyExport as _;
+use zeroize::Zeroizing;
 
 /// Bytes of the secret, for every parameter set.
 pub const SECRET_BYTES: usize = 32;
+
+/// Bytes of the seed that makes a key pair.
+pub const SEED_BYTES: usize = 64;
 
 /// A parameter set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +56,18 @@ impl KemSet {
         }
     }
 
+    /// `AlgorithmIdentifier` in DER (RFC 9935).
+    fn algorithm_der(self) -> Vec<u8> {
+        let arc = self.arc();
+        let arcs = [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x04, arc];
+        der(0x30, &der(0x06, &arcs))
+    }
+
+    fn spki(self, public: &[u8]) -> Vec<u8> {
+        let bits = [&[0], public].concat();
+        der(0x30, &[self.algorithm_der(), der(0x03, &bits)].concat())
+    }
+
     /// Bytes of a ciphertext: 768, 1,088 or 1,568.
     pub fn ciphertext_bytes(self) -> usize {
         match self {
@@ -58,6 +75,52 @@ impl KemSet {
             Self::MlKem768 => 1_088,
             Self::MlKem1024 => 1_568,
         }
+    }
+}
+
+/// A key pair that leaves, in the forms that others read.
+#[derive(Debug)]
+pub struct KemPair {
+    /// PKCS#8 `PrivateKeyInfo` in DER, with the seed and not the expanded key (RFC 9935): 86 bytes.
+    pub private: SecretBytes,
+    /// `SubjectPublicKeyInfo` in DER.
+    pub public: Vec<u8>,
+}
+
+impl KemPair {
+    /// The pair that a seed makes (FIPS 203, Algorithm 16). AWS-LC's bindings take none; ml-kem does.
+    ///
+    /// ```text
+    /// seed = d 32 | z 32
+    /// ```
+    ///
+    /// # Errors
+    /// [`Unauthentic`] for another length than [`SEED_BYTES`].
+    pub fn from_seed(set: KemSet, seed: &SecretBytes) -> Result<Self, Unauthentic> {
+        let bytes = <[u8; SEED_BYTES]>::try_from(seed.expose()).map_err(|_| Unauthentic)?;
+        let bytes = Zeroizing::new(ml_kem::Seed::from(bytes));
+        macro_rules! public {
+            ($key:ident) => {
+                ml_kem::$key::from_seed(*bytes)
+                    .encapsulation_key()
+                    .to_bytes()
+                    .to_vec()
+            };
+        }
+        let public = match set {
+            KemSet::MlKem512 => public!(DecapsulationKey512),
+            KemSet::MlKem768 => public!(DecapsulationKey768),
+            KemSet::MlKem1024 => public!(DecapsulationKey1024),
+        };
+        let key = SecretBytes::new(der(0x80, seed.expose()));
+        let octets = SecretBytes::new(der(0x04, key.expose()));
+        let version = [0x02, 0x01, 0x00];
+        let parts = [&version[..], &set.algorithm_der(), octets.expose()].concat();
+        let parts = SecretBytes::new(parts);
+        Ok(Self {
+            private: SecretBytes::new(der(0x30, parts.expose())),
+            public: set.spki(&public),
+        })
     }
 }
 
@@ -105,34 +168,7 @@ impl KemKey {
 
     /// The encapsulation key as `SubjectPublicKeyInfo` in DER (RFC 9935).
     pub fn spki(&self) -> Vec<u8> {
-        let bits = [&[0], self.public_bytes()].concat();
-        der(0x30, &[self.algorithm_der(), der(0x03, &bits)].concat())
-    }
-
-    /// The decapsulation key as PKCS#8 `PrivateKeyInfo` in DER, in its expanded form (RFC 9935).
-    pub fn pkcs8(&self) -> SecretBytes {
-        let version = [0x02, 0x01, 0x00];
-        let key = SecretBytes::new(der(0x04, self.private.expose()));
-        let octets = SecretBytes::new(der(0x04, key.expose()));
-        let algorithm = self.algorithm_der();
-        let parts = [&version[..], &algorithm, octets.expose()].concat();
-        let parts = SecretBytes::new(parts);
-        SecretBytes::new(der(0x30, parts.expose()))
-    }
-
-    fn algorithm_der(&self) -> Vec<u8> {
-        let arcs = [
-            0x60,
-            0x86,
-            0x48,
-            0x01,
-            0x65,
-            0x03,
-            0x04,
-            0x04,
-            self.set.arc(),
-        ];
-        der(0x30, &der(0x06, &arcs))
+        self.set.spki(self.public_bytes())
     }
 
     /// A ciphertext, and the secret in it.
@@ -199,6 +235,26 @@ mod tests {
             assert!(!opened.ct_eq(secret.expose()));
             assert!(key.decapsulate(&ciphertext[1..]).is_err());
             assert!(KemKey::from_bytes(set, &[1; 32]).is_err());
+        }
+    }
+
+    /// FIPS 203's intermediate values are not at hand here; `conformance/interop` has another
+    /// implementation read the pair, and AWS-LC takes the public key.
+    #[test]
+    fn pairs_come_from_seeds() {
+        for set in [KemSet::MlKem512, KemSet::MlKem768, KemSet::MlKem1024] {
+            let seed = SecretBytes::new((0..64).collect());
+            let pair = KemPair::from_seed(set, &seed).unwrap();
+            assert_eq!(pair.private.len(), 86);
+            assert!(pair.private.expose().ends_with(seed.expose()));
+            assert_eq!(KemPair::from_seed(set, &seed).unwrap().public, pair.public);
+            let other = KemPair::from_seed(set, &SecretBytes::new(vec![7; 64])).unwrap();
+            assert_ne!(other.public, pair.public);
+            let spki = spki::SubjectPublicKeyInfoRef::try_from(pair.public.as_slice()).unwrap();
+            let raw = spki.subject_public_key.raw_bytes();
+            let key = EncapsulationKey::new(set.algorithm(), raw).unwrap();
+            key.encapsulate().unwrap();
+            assert!(KemPair::from_seed(set, &SecretBytes::new(vec![7; 63])).is_err());
         }
     }
 }

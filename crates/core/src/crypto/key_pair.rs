@@ -6,9 +6,10 @@ use super::Unauthentic;
 use super::ecdh::{EcdhCurve, EcdhPrivateKey, EcdhPublicKey};
 use super::pem::{self, KeyError, Label};
 use super::rsa::{RsaPadding, RsaPrivateKey};
+use super::{ed25519ph, ml_dsa_mu};
 use crate::secret::SecretBytes;
 use aws_lc_rs::digest::{self, Digest};
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::encoding::{AsBigEndian as _, AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{self as sig, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, PqdsaKeyPair};
 use aws_lc_rs::signature::{RsaEncoding, UnparsedPublicKey, VerificationAlgorithm};
@@ -64,6 +65,8 @@ pub enum SignatureAlgorithm {
     EcdsaSha512,
     /// Ed25519 of the message itself.
     Ed25519,
+    /// Ed25519ph: Ed25519 of the SHA-512 of what is given, always.
+    Ed25519ph,
     /// ML-DSA of the message itself, with an empty context.
     MlDsa,
 }
@@ -79,7 +82,7 @@ impl SignatureAlgorithm {
             Self::PssSha256 | Self::Pkcs1Sha256 | Self::EcdsaSha256 => Some(&digest::SHA256),
             Self::PssSha384 | Self::Pkcs1Sha384 | Self::EcdsaSha384 => Some(&digest::SHA384),
             Self::PssSha512 | Self::Pkcs1Sha512 | Self::EcdsaSha512 => Some(&digest::SHA512),
-            Self::Ed25519 | Self::MlDsa => None,
+            Self::Ed25519 | Self::Ed25519ph | Self::MlDsa => None,
         }
     }
 
@@ -103,6 +106,8 @@ pub enum Signed<'a> {
     Message(&'a [u8]),
     /// The digest of a message.
     Digest(&'a [u8]),
+    /// The representative μ of a message, for ML-DSA: 64 bytes (FIPS 204, section 6.2).
+    Mu(&'a [u8]),
 }
 
 /// A key pair.
@@ -161,6 +166,12 @@ impl PairSpec {
         }
     }
 
+    fn signs_by(self, algorithm: SignatureAlgorithm) -> bool {
+        let is_ph = algorithm == SignatureAlgorithm::Ed25519ph;
+        (is_ph && self == Self::Ed25519) || self.verification(algorithm).is_some()
+    }
+
+    /// What the library verifies by; it has no Ed25519ph.
     fn verification(
         self,
         algorithm: SignatureAlgorithm,
@@ -306,14 +317,14 @@ impl KeyPair {
     ///
     /// # Errors
     /// [`Unauthentic`] for an algorithm that is not this key's, a digest of another length than
-    /// the algorithm's, and a digest where the message is needed.
+    /// the algorithm's, and a digest or μ where the algorithm does not take it.
     pub fn sign(
         &self,
         algorithm: SignatureAlgorithm,
         signed: Signed<'_>,
     ) -> Result<Vec<u8>, Unauthentic> {
         let fail = |_| Unauthentic;
-        if self.spec.verification(algorithm).is_none() {
+        if !self.spec.signs_by(algorithm) {
             return Err(Unauthentic);
         }
         match (&self.inner, signed) {
@@ -328,6 +339,12 @@ impl KeyPair {
                 let signature = key.sign_digest(&digested(algorithm, signed)?);
                 Ok(signature.map_err(fail)?.as_ref().to_vec())
             }
+            (Inner::Ed25519(key), Signed::Message(message))
+                if algorithm == SignatureAlgorithm::Ed25519ph =>
+            {
+                let seed = key.seed().map_err(fail)?.as_be_bytes().map_err(fail)?;
+                ed25519ph::sign(seed.as_ref(), message)
+            }
             (Inner::Ed25519(key), Signed::Message(message)) => {
                 Ok(key.try_sign(message).map_err(fail)?.as_ref().to_vec())
             }
@@ -337,7 +354,10 @@ impl KeyPair {
                 out.truncate(written);
                 Ok(out)
             }
-            (_, Signed::Digest(_)) => Err(Unauthentic),
+            (Inner::MlDsa(_), Signed::Mu(mu)) => {
+                ml_dsa_mu::sign(self.spec, self.pkcs8()?.expose(), mu)
+            }
+            (_, Signed::Digest(_) | Signed::Mu(_)) => Err(Unauthentic),
         }
     }
 
@@ -351,12 +371,21 @@ impl KeyPair {
         signed: Signed<'_>,
         signature: &[u8],
     ) -> Result<(), Unauthentic> {
+        match (&self.inner, algorithm, signed) {
+            (Inner::Ed25519(key), SignatureAlgorithm::Ed25519ph, Signed::Message(message)) => {
+                return ed25519ph::verify(key.public_key().as_ref(), message, signature);
+            }
+            (Inner::MlDsa(key), SignatureAlgorithm::MlDsa, Signed::Mu(mu)) => {
+                return ml_dsa_mu::verify(self.spec, key.public_key().as_ref(), mu, signature);
+            }
+            _ => {}
+        }
         let verification = self.spec.verification(algorithm).ok_or(Unauthentic)?;
         let key = UnparsedPublicKey::new(verification, self.spki()?);
         let verified = match (algorithm.digest(), signed) {
             (Some(_), _) => key.verify_digest(&digested(algorithm, signed)?, signature),
             (None, Signed::Message(message)) => key.verify(message, signature),
-            (None, Signed::Digest(_)) => return Err(Unauthentic),
+            (None, Signed::Digest(_) | Signed::Mu(_)) => return Err(Unauthentic),
         };
         verified.map_err(|_| Unauthentic)
     }
@@ -408,6 +437,7 @@ fn digested(algorithm: SignatureAlgorithm, signed: Signed<'_>) -> Result<Digest,
     match signed {
         Signed::Message(message) => Ok(digest::digest(hash, message)),
         Signed::Digest(bytes) => Digest::import_less_safe(bytes, hash).map_err(|_| Unauthentic),
+        Signed::Mu(_) => Err(Unauthentic),
     }
 }
 
@@ -416,7 +446,7 @@ mod tests {
     use super::*;
     use SignatureAlgorithm as Alg;
 
-    const ALGORITHMS: [Alg; 11] = [
+    const ALGORITHMS: [Alg; 12] = [
         Alg::PssSha256,
         Alg::PssSha384,
         Alg::PssSha512,
@@ -427,6 +457,7 @@ mod tests {
         Alg::EcdsaSha384,
         Alg::EcdsaSha512,
         Alg::Ed25519,
+        Alg::Ed25519ph,
         Alg::MlDsa,
     ];
 
@@ -436,7 +467,7 @@ mod tests {
             PairSpec::P256 | PairSpec::P256k1 => &[Alg::EcdsaSha256],
             PairSpec::P384 => &[Alg::EcdsaSha384],
             PairSpec::P521 => &[Alg::EcdsaSha512],
-            PairSpec::Ed25519 => &[Alg::Ed25519],
+            PairSpec::Ed25519 => &[Alg::Ed25519, Alg::Ed25519ph],
             _ => &[Alg::MlDsa],
         }
     }
@@ -492,6 +523,48 @@ mod tests {
                 assert!(made.verify(algorithm, message, &signature).is_err());
             }
         }
+    }
+
+    /// AWS-LC, which hashes for itself, has to find the same μ.
+    #[test]
+    fn a_signature_of_mu_is_one_of_the_message() {
+        for spec in [PairSpec::MlDsa44, PairSpec::MlDsa65, PairSpec::MlDsa87] {
+            let key = KeyPair::generate(spec).unwrap();
+            let mu = mu(&key.spki().unwrap(), b"message");
+            let (message, mu) = (Signed::Message(b"message"), Signed::Mu(&mu));
+            let of_mu = key.sign(Alg::MlDsa, mu).unwrap();
+            assert_ne!(of_mu, key.sign(Alg::MlDsa, mu).unwrap());
+            key.verify(Alg::MlDsa, message, &of_mu).unwrap();
+            let of_message = key.sign(Alg::MlDsa, message).unwrap();
+            key.verify(Alg::MlDsa, mu, &of_message).unwrap();
+            let other = KeyPair::generate(spec).unwrap();
+            assert!(other.verify(Alg::MlDsa, mu, &of_message).is_err());
+            assert!(key.verify(Alg::MlDsa, mu, &of_message[1..]).is_err());
+            let mut spoilt = of_mu;
+            spoilt[40] ^= 1;
+            assert!(key.verify(Alg::MlDsa, mu, &spoilt).is_err());
+            for bytes in [63, 65] {
+                assert!(key.sign(Alg::MlDsa, Signed::Mu(&vec![0; bytes])).is_err());
+            }
+        }
+        let key = KeyPair::generate(PairSpec::Ed25519).unwrap();
+        assert!(key.sign(Alg::Ed25519, Signed::Mu(&[0; 64])).is_err());
+    }
+
+    fn mu(spki: &[u8], message: &[u8]) -> [u8; 64] {
+        let spki = SubjectPublicKeyInfoRef::try_from(spki).unwrap();
+        let tr = shake256(&[spki.subject_public_key.raw_bytes()]);
+        shake256(&[&tr, &[0, 0], message])
+    }
+
+    fn shake256(parts: &[&[u8]]) -> [u8; 64] {
+        use shake::digest::{ExtendableOutput as _, Update as _, XofReader as _};
+        let (mut hash, mut out) = (shake::Shake256::default(), [0; 64]);
+        for part in parts {
+            hash.update(part);
+        }
+        hash.finalize_xof().read(&mut out);
+        out
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::engine::{AliasEntry, Aliases, KeyEntry, View, internal};
 use crate::model::AliasRecord;
 use crate::request::{Change, Done};
 use crate::store::Expect;
-use waxseal_core::AliasName;
+use waxseal_core::{AliasName, KeyRef};
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::shape::Timestamp;
 use waxseal_kms_api::{Action, ErrorCode, KmsError};
@@ -17,7 +17,7 @@ impl Perform for CreateAliasRequest {
 
     fn needs(&self, view: &View<'_>) -> Result<Needs<(AliasName, KeyEntry)>, KmsError> {
         let name = name(&self.alias_name)?;
-        let key = view.resolve(&self.target_key_id, Aliases::Refused)?;
+        let key = target(view, &self.target_key_id)?;
         Ok(both::<Self, _>(
             view,
             &name.clone(),
@@ -56,7 +56,7 @@ impl Perform for UpdateAliasRequest {
     fn needs(&self, view: &View<'_>) -> Result<Needs<(AliasEntry, KeyEntry)>, KmsError> {
         let name = name(&self.alias_name)?;
         let alias = view.alias(&name)?.ok_or_else(|| view.no_alias(&name))?;
-        let key = view.resolve(&self.target_key_id, Aliases::Refused)?;
+        let key = target(view, &self.target_key_id)?;
         Ok(both::<Self, _>(view, &name, &key.clone(), (alias, key)))
     }
 
@@ -136,7 +136,7 @@ impl Perform for ListAliasesRequest {
             aliases.retain(|alias| alias.record.target == key.record.id);
         }
         let name = |alias: &AliasEntry| alias.name.to_string();
-        let (page, next_marker) = paginate(aliases, name, self.marker.as_deref(), self.limit, 50);
+        let page = paginate(aliases, name, self.marker.as_deref(), self.limit, 50)?;
         let entry = |alias: AliasEntry| AliasListEntry {
             alias_arn: view.home().alias_arn(&alias.name),
             alias_name: alias.name.to_string(),
@@ -145,9 +145,9 @@ impl Perform for ListAliasesRequest {
             last_updated_date: Timestamp(alias.record.updated),
         };
         Ok(Done::read(ListAliasesResponse {
-            aliases: page.into_iter().map(entry).collect(),
-            truncated: next_marker.is_some(),
-            next_marker,
+            aliases: page.items.into_iter().map(entry).collect(),
+            truncated: page.next.is_some(),
+            next_marker: page.next,
         }))
     }
 }
@@ -170,11 +170,30 @@ fn name(text: &str) -> Result<AliasName, KmsError> {
              https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html",
         ));
     }
+    // The pattern of the service model admits colons; names have none.
+    if text.contains(':') {
+        return Err(invalid_member(format!(
+            "{text} contains invalid characters for an alias"
+        )));
+    }
     let name: AliasName = text
         .parse()
         .map_err(|error: waxseal_core::arn::NameError| invalid(error.to_string()))?;
-    if name.is_reserved() {
-        return Err(invalid("Alias must not begin with alias/aws/".to_owned()));
+    match name.is_reserved() {
+        true => Err(KmsError {
+            code: ErrorCode::NotAuthorized,
+            message: None,
+        }),
+        false => Ok(name),
     }
-    Ok(name)
+}
+
+/// The key that an alias is to name.
+fn target(view: &View<'_>, name: &str) -> Result<KeyEntry, KmsError> {
+    match name.parse() {
+        Ok(KeyRef::Alias(_) | KeyRef::AliasArn(..)) => {
+            Err(invalid_member("Aliases must refer to keys. Not aliases"))
+        }
+        _ => view.resolve(name, Aliases::Refused),
+    }
 }

@@ -523,7 +523,7 @@ fn data_key(
     Ok((plaintext, sealed))
 }
 
-fn random(view: &View<'_>, bytes: usize) -> Result<SecretBytes, KmsError> {
+pub(super) fn random(view: &View<'_>, bytes: usize) -> Result<SecretBytes, KmsError> {
     let mut secret = SecretBytes::zeroed(bytes);
     view.entropy().fill(secret.expose_mut()).map_err(internal)?;
     Ok(secret)

@@ -184,14 +184,14 @@ fn listed(
     entries: Vec<GrantListEntry>,
     marker: Option<&str>,
     limit: Option<i64>,
-) -> Done<ListGrantsResponse> {
+) -> Result<Done<ListGrantsResponse>, KmsError> {
     let id = |grant: &GrantListEntry| grant.grant_id.clone();
-    let (grants, next_marker) = paginate(entries, id, marker, limit, PAGE_DEFAULT);
-    Done::read(ListGrantsResponse {
-        grants,
-        truncated: next_marker.is_some(),
-        next_marker,
-    })
+    let page = paginate(entries, id, marker, limit, PAGE_DEFAULT)?;
+    Ok(Done::read(ListGrantsResponse {
+        grants: page.items,
+        truncated: page.next.is_some(),
+        next_marker: page.next,
+    }))
 }
 
 impl Perform for ListGrantsRequest {
@@ -211,7 +211,7 @@ impl Perform for ListGrantsRequest {
                     grant.grantee_service_principal.as_ref(),
                 )
         });
-        Ok(listed(wanted.collect(), self.marker.as_deref(), self.limit))
+        listed(wanted.collect(), self.marker.as_deref(), self.limit)
     }
 }
 
@@ -239,7 +239,7 @@ impl Perform for ListRetirableGrantsRequest {
             }));
         }
         entries.sort_unstable_by(|left, right| left.grant_id.cmp(&right.grant_id));
-        Ok(listed(entries, self.marker.as_deref(), self.limit))
+        listed(entries, self.marker.as_deref(), self.limit)
     }
 }
 
@@ -263,7 +263,19 @@ impl Perform for RetireGrantRequest {
     /// grant allows RetireGrant, and the account it was issued in.
     fn needs(&self, view: &View<'_>) -> Result<Needs<GrantEntry>, KmsError> {
         let (key, id) = match (&self.grant_token, &self.key_id, &self.grant_id) {
-            (Some(token), None, None) => of_token(view, token)?,
+            (Some(token), key, id) => {
+                let (found, its_id) = of_token(view, token)?;
+                let named = key.as_ref().map(|key| view.resolve(key, Aliases::Refused));
+                let other_key = named
+                    .transpose()?
+                    .is_some_and(|named| named.arn != found.arn);
+                if other_key || id.as_ref().is_some_and(|id| *id != its_id) {
+                    return Err(invalid(
+                        "GrantToken, KeyId and GrantId name different grants.",
+                    ));
+                }
+                (found, its_id)
+            }
             (None, Some(key), Some(id)) => (view.resolve(key, Aliases::Refused)?, id.clone()),
             _ => {
                 return Err(invalid(

@@ -97,21 +97,21 @@ impl Perform for ListKeysRequest {
     }
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<ListKeysResponse>, KmsError> {
-        let (keys, next_marker) = paginate(
+        let page = paginate(
             view.keys()?,
             |key| key.record.id.clone(),
             self.marker.as_deref(),
             self.limit,
             100,
-        );
+        )?;
         let entry = |key: KeyEntry| KeyListEntry {
             key_id: key.record.id.clone(),
             key_arn: key.arn.to_string(),
         };
         Ok(Done::read(ListKeysResponse {
-            keys: keys.into_iter().map(entry).collect(),
-            truncated: next_marker.is_some(),
-            next_marker,
+            keys: page.items.into_iter().map(entry).collect(),
+            truncated: page.next.is_some(),
+            next_marker: page.next,
         }))
     }
 }
@@ -207,9 +207,13 @@ fn spec_and_usage(request: &CreateKeyRequest) -> Result<(&'static Spec, &'static
     };
     let found = spec.usages.iter().find(|(name, _)| *name == usage);
     let (usage, _) = found.ok_or_else(|| {
-        invalid(format!(
-            "KeyUsage {usage} is not compatible with KeySpec {name}"
-        ))
+        invalid(match spec.is_symmetric() {
+            true => format!(
+                "The operation failed because the KeyUsage value of the CMK is {usage}. To perform \
+                 this operation, the KeyUsage value must be ENCRYPT_DECRYPT."
+            ),
+            false => format!("KeyUsage {usage} is not compatible with KeySpec {name}"),
+        })
     })?;
     Ok((spec, usage))
 }

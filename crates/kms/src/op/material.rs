@@ -9,7 +9,8 @@
 //!
 //! The states of a material follow the Developer Guide (*Importing key material*): the first one
 //! is current at once; another, for symmetric keys, is pending until RotateKeyOnDemand. A key is
-//! usable while everything is there that was ever in use.
+//! usable while everything is there that was ever in use. A multi-Region key takes another one in its
+//! primary, then the same in each replica, and only then rotates.
 
 use super::keys::{changed, kept};
 use super::rotation::{material_id, material_row};
@@ -176,7 +177,7 @@ impl Perform for ImportKeyMaterialRequest {
                 "The key material is not the one that KeyMaterialId names.".to_owned(),
             ));
         }
-        let version = self.version(&key, &id)?;
+        let version = self.version(&key, &id, view)?;
         let mut record = KeyRecord::clone(&key.record);
         let was_here = record
             .material(version)
@@ -218,13 +219,17 @@ impl Perform for ImportKeyMaterialRequest {
         if !was_here {
             done.changes.push(material_row(&key.arn, version, material));
         }
+        if record.is_primary() && record.pending().is_some() {
+            done.changes
+                .extend(without_another(view, &key.arn, &record)?);
+        }
         Ok(done)
     }
 }
 
 trait Import {
     fn end(&self, view: &View<'_>) -> Result<Option<f64>, KmsError>;
-    fn version(&self, key: &KeyEntry, id: &str) -> Result<u32, KmsError>;
+    fn version(&self, key: &KeyEntry, id: &str, view: &View<'_>) -> Result<u32, KmsError>;
 }
 
 impl Import for ImportKeyMaterialRequest {
@@ -253,7 +258,7 @@ impl Import for ImportKeyMaterialRequest {
     }
 
     /// Which version the material with this id is, or becomes.
-    fn version(&self, key: &KeyEntry, id: &str) -> Result<u32, KmsError> {
+    fn version(&self, key: &KeyEntry, id: &str, view: &View<'_>) -> Result<u32, KmsError> {
         let record = &key.record;
         let known = (1..).zip(&record.materials);
         let known = known.clone().find(|(_, one)| one.material_id == id);
@@ -268,7 +273,7 @@ impl Import for ImportKeyMaterialRequest {
                     "The key material is already associated with the key.".to_owned(),
                 ));
             }
-            None if !is_new => {
+            None if !is_new && !awaits(view, key, id)? => {
                 return Err(unexpected(
                     "The key material is not one that was imported into the key before.".to_owned(),
                 ));
@@ -277,10 +282,12 @@ impl Import for ImportKeyMaterialRequest {
         }
         if !record.materials.is_empty() {
             // More than one is for rotation, which these keys do not have.
-            if !spec(key)?.is_symmetric() || record.multi_region {
+            if !spec(key)?.is_symmetric() {
                 return Err(unsupported());
             }
-            is_primary(key)?;
+            if is_new {
+                is_primary(key)?;
+            }
         }
         if let Some(pending) = record.pending() {
             let (arn, other) = (&key.arn, &pending.material_id);
@@ -295,6 +302,36 @@ impl Import for ImportKeyMaterialRequest {
         // 2³² materials would be needed for it not to fit.
         u32::try_from(record.materials.len() + 1).map_err(internal)
     }
+}
+
+/// Whether a replica may take this material because its primary has it pending.
+fn awaits(view: &View<'_>, key: &KeyEntry, id: &str) -> Result<bool, KmsError> {
+    let mut siblings = view.siblings(&key.arn)?.into_iter();
+    let primary = siblings.find(|sibling| sibling.record.is_primary());
+    let pending = primary
+        .as_ref()
+        .and_then(|primary| primary.record.pending());
+    Ok(pending.is_some_and(|pending| pending.material_id == id))
+}
+
+/// The changes that take from the replicas what waits there for a rotation that will never be: the
+/// primary, whose record this is, has another material pending.
+fn without_another(
+    view: &View<'_>,
+    primary: &KeyArn,
+    record: &KeyRecord,
+) -> Result<Vec<Change>, KmsError> {
+    let own = record.pending().map(|pending| &pending.material_id);
+    let mut changes = Vec::new();
+    for sibling in view.siblings(primary)? {
+        let other = sibling.record.pending().map(|pending| &pending.material_id);
+        if other.is_some() && other != own {
+            let version = sibling.record.current_version() + 1;
+            changes.extend(changed(&sibling, |record| record.lose(version))?.changes);
+            changes.push(unkept(&sibling.arn, version));
+        }
+    }
+    Ok(changes)
 }
 
 fn unexpected(message: String) -> KmsError {

@@ -1,12 +1,12 @@
 //! GenerateDataKeyPair and GenerateDataKeyPairWithoutPlaintext.
 
-use super::cryptography::{Sealed, context, seal, used, wrapping};
+use super::cryptography::{Sealed, context, random, seal, used, wrapping};
 use super::{Perform, for_recipient, one_key, unsupported};
 use crate::engine::{KeyEntry, View, internal};
 use crate::request::Done;
 use crate::spec::{Material, Spec};
 use waxseal_core::SecretBytes;
-use waxseal_core::crypto::kem::KemKey;
+use waxseal_core::crypto::kem::{KemPair, SEED_BYTES};
 use waxseal_core::crypto::key_pair::KeyPair;
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::shape::Blob;
@@ -88,8 +88,9 @@ impl Made {
                 (made.pkcs8().map_err(internal)?, public)
             }
             Material::Kem(set) => {
-                let made = KemKey::generate(set).map_err(internal)?;
-                (made.pkcs8(), made.spki())
+                let seed = random(view, SEED_BYTES)?;
+                let made = KemPair::from_seed(set, &seed).map_err(internal)?;
+                (made.private, made.public)
             }
             Material::Symmetric | Material::Mac(_) => return Err(unsupported()),
         };

@@ -107,8 +107,10 @@ fn replica(
     };
     if record.origin == EXTERNAL {
         record.state = KeyState::PendingImport;
-        for version in 1..=record.current_version() {
-            record.lose(version);
+        // What waits for a rotation is none of the replica's yet, and goes first.
+        for version in (1..=record.materials.len()).rev() {
+            // A version by its type.
+            record.lose(version as u32);
         }
     }
     Ok(record)

@@ -51,7 +51,7 @@ impl Perform for RotateKeyOnDemandRequest {
             ));
         }
         let changes = match key.record.origin.as_str() {
-            EXTERNAL => vec![to_pending(view, &key)?],
+            EXTERNAL => to_pending(view, &key)?,
             _ => rotated(view, &key, MaterialKind::OnDemand)?,
         };
         let mut done = Done::read(RotateKeyOnDemandResponse {
@@ -66,8 +66,16 @@ impl Perform for RotateKeyOnDemandRequest {
 impl Perform for ListKeyRotationsRequest {
     one_key!(listed);
 
-    fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<ListKeyRotationsResponse>, KmsError> {
+    fn run(
+        self,
+        key: KeyEntry,
+        view: &View<'_>,
+    ) -> Result<Done<ListKeyRotationsResponse>, KmsError> {
         rotates(&key)?;
+        let pending = match is_pending_everywhere(view, &key)? {
+            true => "PENDING_ROTATION",
+            false => "PENDING_MULTI_REGION_IMPORT_AND_ROTATION",
+        };
         let all = self.include_key_material.as_deref() == Some("ALL_KEY_MATERIAL");
         let current = key.record.current_version() as usize;
         let entries = key
@@ -79,7 +87,7 @@ impl Perform for ListKeyRotationsRequest {
                 let state = match (at + 1).cmp(&current) {
                     Ordering::Equal => "CURRENT",
                     Ordering::Less => "NON_CURRENT",
-                    Ordering::Greater => "PENDING_ROTATION",
+                    Ordering::Greater => pending,
                 };
                 let import = material.import.as_ref();
                 let here = import.filter(|import| import.is_here);
@@ -110,11 +118,11 @@ impl Perform for ListKeyRotationsRequest {
             });
         let wanted = entries.skip(usize::from(!all)).collect();
         let marker = self.marker.as_deref();
-        let (page, next_marker) = paginate(wanted, |(at, _)| at.clone(), marker, self.limit, 100);
+        let page = paginate(wanted, |(at, _)| at.clone(), marker, self.limit, 100)?;
         Ok(Done::read(ListKeyRotationsResponse {
-            rotations: page.into_iter().map(|(_, entry)| entry).collect(),
-            truncated: next_marker.is_some(),
-            next_marker,
+            rotations: page.items.into_iter().map(|(_, entry)| entry).collect(),
+            truncated: page.next.is_some(),
+            next_marker: page.next,
         }))
     }
 }
@@ -158,8 +166,8 @@ impl Perform for GetKeyRotationStatusRequest {
         key: KeyEntry,
         _: &View<'_>,
     ) -> Result<Done<GetKeyRotationStatusResponse>, KmsError> {
-        rotates(&key)?;
-        // While its deletion is pending, a key is not rotated.
+        // Of a key that never rotates it is no error to ask; while its deletion is pending, no key
+        // does.
         let stays = key.record.state != KeyState::PendingDeletion;
         let rotation = key.record.rotation.filter(|_| stays);
         let next = key.record.next_rotation().filter(|_| stays);
@@ -189,26 +197,40 @@ fn rotates_by_itself(key: &KeyEntry) -> Result<(), KmsError> {
     is_primary(key)
 }
 
-/// The change that takes the imported material into use that waits for it.
-fn to_pending(view: &View<'_>, key: &KeyEntry) -> Result<Change, KmsError> {
-    let mut record = KeyRecord::clone(&key.record);
-    let is_pending = std::mem::take(&mut record.is_last_pending);
-    match record.materials.last_mut().filter(|_| is_pending) {
-        Some(material) => {
+/// The changes that take the imported material into use that waits for it, in every Region.
+fn to_pending(view: &View<'_>, key: &KeyEntry) -> Result<Vec<Change>, KmsError> {
+    if key.record.pending().is_none() || !is_pending_everywhere(view, key)? {
+        return Err(KmsError::new(
+            ErrorCode::InvalidState,
+            format!(
+                "No available key material pending rotation for the key: {}.",
+                key.arn
+            ),
+        ));
+    }
+    let siblings = view.siblings(&key.arn)?;
+    let all = siblings.iter().chain([key]);
+    all.map(|key| {
+        let mut record = KeyRecord::clone(&key.record);
+        record.is_last_pending = false;
+        if let Some(material) = record.materials.last_mut() {
             material.since = view.seconds();
             material.kind = MaterialKind::OnDemand;
         }
-        None => {
-            return Err(KmsError::new(
-                ErrorCode::InvalidState,
-                format!(
-                    "No available key material pending rotation for the key: {}.",
-                    key.arn
-                ),
-            ));
-        }
-    }
-    kept(key, &record)
+        kept(key, &record)
+    })
+    .collect()
+}
+
+/// Whether what is pending in one Region is pending in all where the key is.
+fn is_pending_everywhere(view: &View<'_>, key: &KeyEntry) -> Result<bool, KmsError> {
+    let id = |record: &KeyRecord| {
+        let pending = record.pending();
+        pending.map(|material| material.material_id.clone())
+    };
+    let own = id(&key.record);
+    let mut siblings = view.siblings(&key.arn)?.into_iter();
+    Ok(siblings.all(|sibling| id(&sibling.record) == own))
 }
 
 /// The changes that give a key new material, in every Region where it is.

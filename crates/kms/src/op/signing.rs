@@ -10,9 +10,13 @@ use waxseal_core::SecretBytes;
 use waxseal_core::crypto::kem::KemKey;
 use waxseal_core::crypto::key_pair::{KeyPair, SignatureAlgorithm, Signed};
 use waxseal_core::crypto::mac::{self, MacHash};
+use waxseal_core::crypto::ml_dsa_mu::MU_BYTES;
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::shape::Blob;
 use waxseal_kms_api::{ErrorCode, KmsError, Operation};
+
+/// Bytes of the SHA-512 that Ed25519ph is given.
+const ED25519PH_DIGEST_BYTES: usize = 64;
 
 impl Perform for SignRequest {
     one_key!(used);
@@ -133,23 +137,39 @@ fn signing<O: Operation>(
     Ok((pair(view, key)?, algorithm))
 }
 
-/// What is signed: the message, or the digest of one.
+/// What is signed: the message, the digest of one, or its μ. Ed25519ph takes a digest for its
+/// message, and hashes again, as the API has it.
 fn signed<'m>(
     algorithm: SignatureAlgorithm,
     name: &str,
     kind: Option<&str>,
     message: &'m [u8],
 ) -> Result<Signed<'m>, KmsError> {
-    match (kind.unwrap_or("RAW"), algorithm.digest_bytes()) {
-        ("RAW", _) => Ok(Signed::Message(message)),
-        ("DIGEST", Some(bytes)) if bytes == message.len() => Ok(Signed::Digest(message)),
-        ("DIGEST", Some(_)) => Err(invalid(format!(
-            "Digest is invalid length for algorithm {name}."
-        ))),
-        (kind, _) => Err(invalid(format!(
-            "MessageType {kind} is not compatible with algorithm {name}."
-        ))),
+    let kind = kind.unwrap_or("RAW");
+    let (kinds, bytes): (&[&str], _) = match algorithm {
+        SignatureAlgorithm::Ed25519ph => (&["DIGEST"], Some(ED25519PH_DIGEST_BYTES)),
+        SignatureAlgorithm::MlDsa => (&["RAW", "EXTERNAL_MU"], Some(MU_BYTES)),
+        _ => match algorithm.digest_bytes() {
+            Some(bytes) => (&["RAW", "DIGEST"], Some(bytes)),
+            None => (&["RAW"], None),
+        },
+    };
+    if !kinds.contains(&kind) {
+        let kinds = kinds.join(" or ");
+        return Err(invalid(format!(
+            "MessageType {kind} is not compatible with algorithm {name}, which takes {kinds}."
+        )));
     }
+    if kind != "RAW" && bytes != Some(message.len()) {
+        return Err(invalid(format!(
+            "Digest is invalid length for algorithm {name}."
+        )));
+    }
+    Ok(match (kind, algorithm) {
+        ("DIGEST", SignatureAlgorithm::Ed25519ph) | ("RAW", _) => Signed::Message(message),
+        ("DIGEST", _) => Signed::Digest(message),
+        _ => Signed::Mu(message),
+    })
 }
 
 fn mac_key<O: Operation>(

@@ -36,11 +36,11 @@ impl Perform for ListResourceTagsRequest {
     fn run(self, key: KeyEntry, _: &View<'_>) -> Result<Done<ListResourceTagsResponse>, KmsError> {
         let tags = listed(&key.record);
         let name = |tag: &Tag| tag.tag_key.clone();
-        let (tags, next_marker) = paginate(tags, name, self.marker.as_deref(), self.limit, 50);
+        let page = paginate(tags, name, self.marker.as_deref(), self.limit, 50)?;
         Ok(Done::read(ListResourceTagsResponse {
-            tags,
-            truncated: next_marker.is_some(),
-            next_marker,
+            tags: page.items,
+            truncated: page.next.is_some(),
+            next_marker: page.next,
         }))
     }
 }

@@ -118,6 +118,9 @@ pub struct Decision {
     pub allowed: bool,
     /// Why, or why not.
     pub reason: Reason,
+    /// The statement of an identity policy that had to allow it as well: where the key policy leaves
+    /// it to the account, and where the key is another account's.
+    pub also: Option<At>,
 }
 
 impl Decision {
@@ -125,6 +128,7 @@ impl Decision {
         Self {
             allowed: true,
             reason,
+            also: None,
         }
     }
 
@@ -132,6 +136,7 @@ impl Decision {
         Self {
             allowed: false,
             reason,
+            also: None,
         }
     }
 
@@ -291,6 +296,7 @@ fn allowed(
             None => Decision::no(Reason::NoIdentity),
         };
     }
+    let is_left = matches!(key, Some((Spoken::Account, _)));
     let by_key = match key {
         Some((Spoken::Account, at)) if is_own => match &by_identity {
             // The key policy leaves it to the account.
@@ -308,6 +314,10 @@ fn allowed(
     };
     match by_identity {
         None if !is_own => Decision::no(Reason::NoIdentity),
+        Some(Reason::Identity(at)) if !is_own || is_left => Decision {
+            also: Some(at),
+            ..Decision::yes(reason)
+        },
         _ => Decision::yes(reason),
     }
 }

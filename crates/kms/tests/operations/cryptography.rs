@@ -2,10 +2,10 @@
 
 use crate::support::{World, refused, secret};
 use waxseal_core::crypto::hash;
-use waxseal_kms_api::ErrorCode;
 use waxseal_kms_api::model::values;
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::shape::Blob;
+use waxseal_kms_api::{ErrorCode, KmsError};
 
 #[test]
 fn each_spec_has_its_usages_and_no_other() {
@@ -28,6 +28,13 @@ fn each_spec_has_its_usages_and_no_other() {
                 Err(error) if *spec == "SM2" => {
                     assert_eq!(error.code, ErrorCode::UnsupportedOperation);
                 }
+                Err(error) if *spec == "SYMMETRIC_DEFAULT" => assert_eq!(
+                    error.message.unwrap(),
+                    format!(
+                        "The operation failed because the KeyUsage value of the CMK is {usage}. To \
+                         perform this operation, the KeyUsage value must be ENCRYPT_DECRYPT."
+                    )
+                ),
                 Err(error) => assert_eq!(
                     error.message.unwrap(),
                     format!("KeyUsage {usage} is not compatible with KeySpec {spec}")
@@ -104,6 +111,10 @@ fn signs(world: &World, made: &KeyMetadata, algorithm: &str) {
         );
         return;
     }
+    if algorithm == "ED25519_PH_SHA_512" {
+        takes_digests_alone(world, &made.arn, sign);
+        return;
+    }
     let signature = sign("RAW", b"message").unwrap().signature;
     let verify = |kind: &str, message: &[u8]| {
         world.call(VerifyRequest {
@@ -129,8 +140,62 @@ fn signs(world: &World, made: &KeyMetadata, algorithm: &str) {
             )
         );
     }
-    let external = sign("EXTERNAL_MU", &[0; 64]);
-    assert_eq!(refused(external).0, ErrorCode::Validation);
+    if !algorithm.starts_with("ML_DSA") {
+        let external = sign("EXTERNAL_MU", &[0; 64]);
+        assert_eq!(refused(external).0, ErrorCode::Validation);
+        return;
+    }
+    // μ is the message's own digest, made by somebody else: see core, and conformance/interop.
+    let of_mu = sign("EXTERNAL_MU", &[7; 64]).unwrap().signature;
+    let verify = |kind: &str, message: &[u8]| {
+        world.call(VerifyRequest {
+            key_id: made.arn.clone(),
+            message: Blob(message.to_vec()),
+            message_type: Some(kind.to_owned()),
+            signature: of_mu.clone(),
+            signing_algorithm: algorithm.to_owned(),
+            ..VerifyRequest::default()
+        })
+    };
+    assert!(verify("EXTERNAL_MU", &[7; 64]).unwrap().signature_valid);
+    assert_eq!(refused(verify("EXTERNAL_MU", &[8; 64])), wrong);
+    assert_eq!(refused(verify("RAW", &[7; 64])), wrong);
+    for bytes in [63, 65] {
+        let refusal = refused(sign("EXTERNAL_MU", &vec![7; bytes]));
+        assert_eq!(refusal.0, ErrorCode::Validation);
+    }
+}
+
+/// The digest is a message to Ed25519ph, which hashes again.
+fn takes_digests_alone(
+    world: &World,
+    key: &str,
+    sign: impl Fn(&str, &[u8]) -> Result<SignResponse, KmsError>,
+) {
+    let digest = [9; 64];
+    let signature = sign("DIGEST", &digest).unwrap().signature;
+    let verify = |algorithm: &str, kind: &str| {
+        world.call(VerifyRequest {
+            key_id: key.to_owned(),
+            message: Blob(digest.to_vec()),
+            message_type: Some(kind.to_owned()),
+            signature: signature.clone(),
+            signing_algorithm: algorithm.to_owned(),
+            ..VerifyRequest::default()
+        })
+    };
+    assert!(
+        verify("ED25519_PH_SHA_512", "DIGEST")
+            .unwrap()
+            .signature_valid
+    );
+    let other = refused(verify("ED25519_SHA_512", "RAW"));
+    assert_eq!(other, (ErrorCode::InvalidMessageSignature, String::new()));
+    assert_eq!(refused(sign("RAW", b"message")).0, ErrorCode::Validation);
+    assert_eq!(
+        refused(sign("DIGEST", &digest[1..])).0,
+        ErrorCode::Validation
+    );
 }
 
 #[test]

@@ -468,11 +468,15 @@ fn aliases_are_made_moved_listed_and_removed() {
     for (wrong, code) in [
         ("a", ErrorCode::Validation),
         ("alias/", ErrorCode::InvalidAliasName),
-        ("alias/aws/x", ErrorCode::InvalidAliasName),
+        ("alias/aws/x", ErrorCode::NotAuthorized),
+        ("alias/a:b", ErrorCode::Validation),
         ("alias/ä", ErrorCode::Validation),
     ] {
         assert_eq!(refusal(alias(&engine, wrong, &one.key_id)).0, code);
     }
+    let refused = refusal(alias(&engine, "alias/c", "alias/a"));
+    let message = "Aliases must refer to keys. Not aliases".to_owned();
+    assert_eq!(refused, (ErrorCode::Validation, message));
     let blob = call(&engine, encrypt("alias/a", b"x"))
         .unwrap()
         .ciphertext_blob;

@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod answers;
 mod cryptography;
 mod device;
 mod engine;

@@ -1,6 +1,7 @@
 //! Imported key material.
 
-use crate::support::{World, refused};
+use crate::support::{World, home, refused, secret};
+use waxseal_core::arn::Home;
 use waxseal_core::crypto::key_pair::{KeyPair, PairSpec};
 use waxseal_core::crypto::key_wrap;
 use waxseal_core::crypto::rsa::{RsaPadding, RsaPublicKey};
@@ -365,4 +366,138 @@ fn a_second_material_waits_for_its_rotation() {
         refused(world.call(request)).0,
         ErrorCode::UnsupportedOperation
     );
+}
+
+/// An import of `material` in another Region.
+fn import_at(
+    world: &World,
+    place: &Home,
+    (key, material): (&str, &[u8]),
+    kind: &str,
+) -> Result<ImportKeyMaterialResponse, KmsError> {
+    let given = world.call_from(
+        place,
+        GetParametersForImportRequest {
+            key_id: key.to_owned(),
+            wrapping_algorithm: "RSAES_OAEP_SHA_256".to_owned(),
+            wrapping_key_spec: "RSA_2048".to_owned(),
+        },
+    )?;
+    let public = RsaPublicKey::from_spki(&given.public_key.0).unwrap();
+    let wrapped = public.encrypt(RsaPadding::OaepSha256, material).unwrap();
+    world.call_from(
+        place,
+        ImportKeyMaterialRequest {
+            key_id: key.to_owned(),
+            import_token: given.import_token,
+            encrypted_key_material: Blob(wrapped),
+            expiration_model: Some(FOR_EVER.to_owned()),
+            import_type: Some(kind.to_owned()),
+            ..ImportKeyMaterialRequest::default()
+        },
+    )
+}
+
+#[test]
+fn a_multi_region_key_rotates_once_every_region_has_the_material() {
+    const NEW: &str = "NEW_KEY_MATERIAL";
+    const EXISTING: &str = "EXISTING_KEY_MATERIAL";
+    let world = World::new();
+    let (here, there) = (
+        home("local", "000000000000"),
+        home("eu-south-1", "000000000000"),
+    );
+    let request = CreateKeyRequest {
+        origin: Some("EXTERNAL".to_owned()),
+        multi_region: Some(true),
+        ..CreateKeyRequest::default()
+    };
+    let key = world.call(request).unwrap().key_metadata.key_id;
+    import_at(&world, &here, (&key, &[1; 32]), NEW).unwrap();
+    let replicate = |region: &str| {
+        world.call(ReplicateKeyRequest {
+            key_id: key.clone(),
+            replica_region: region.to_owned(),
+            ..ReplicateKeyRequest::default()
+        })
+    };
+    replicate("eu-south-1").unwrap();
+    import_at(&world, &there, (&key, &[1; 32]), EXISTING).unwrap();
+    let blob = world.encrypt(&key).unwrap();
+    let opens = |place: &Home| {
+        let request = DecryptRequest {
+            ciphertext_blob: Some(blob.clone()),
+            ..DecryptRequest::default()
+        };
+        world.call_from(place, request).unwrap()
+    };
+    assert_eq!(opens(&there).key_material_id, opens(&here).key_material_id);
+
+    // The primary first, then each replica, and no replica what the primary has not.
+    let early = import_at(&world, &there, (&key, &[2; 32]), NEW);
+    assert_eq!(refused(early).0, ErrorCode::UnsupportedOperation);
+    let early = import_at(&world, &there, (&key, &[2; 32]), EXISTING);
+    assert_eq!(refused(early).0, ErrorCode::IncorrectKeyMaterial);
+    import_at(&world, &here, (&key, &[2; 32]), NEW).unwrap();
+    let pending = |place: &Home| {
+        let request = ListKeyRotationsRequest {
+            key_id: key.clone(),
+            include_key_material: Some("ALL_KEY_MATERIAL".to_owned()),
+            ..ListKeyRotationsRequest::default()
+        };
+        let listed = world.call_from(place, request).unwrap().rotations;
+        listed.last().unwrap().key_material_state.clone()
+    };
+    assert_eq!(pending(&here), "PENDING_MULTI_REGION_IMPORT_AND_ROTATION");
+    assert_eq!(pending(&there), "CURRENT");
+    assert_eq!(refused(world.rotate(&key)).0, ErrorCode::InvalidState);
+    import_at(&world, &there, (&key, &[2; 32]), EXISTING).unwrap();
+    assert_eq!(pending(&here), "PENDING_ROTATION");
+    assert_eq!(pending(&there), "PENDING_ROTATION");
+
+    // A replica that comes in between has none of what waits, and must be given it.
+    replicate("eu-north-1").unwrap();
+    let north = home("eu-north-1", "000000000000");
+    import_at(&world, &north, (&key, &[1; 32]), EXISTING).unwrap();
+    assert_eq!(pending(&north), "CURRENT");
+    assert_eq!(pending(&here), "PENDING_MULTI_REGION_IMPORT_AND_ROTATION");
+    assert_eq!(refused(world.rotate(&key)).0, ErrorCode::InvalidState);
+
+    // The primary takes another one instead: what waits elsewhere goes.
+    world
+        .remove(&key, Some(&material_id(&world, &key, 1)))
+        .unwrap();
+    import_at(&world, &here, (&key, &[3; 32]), NEW).unwrap();
+    assert_eq!(pending(&there), "CURRENT");
+    let replaced = import_at(&world, &there, (&key, &[2; 32]), EXISTING);
+    assert_eq!(refused(replaced).0, ErrorCode::IncorrectKeyMaterial);
+    for place in [&there, &north] {
+        import_at(&world, place, (&key, &[3; 32]), EXISTING).unwrap();
+    }
+    world.rotate(&key).unwrap();
+    for place in [&here, &there, &north] {
+        assert_eq!(pending(place), "CURRENT");
+        assert!(opens(place).plaintext.0.ct_eq(b"plaintext"));
+        let sealed = world.call_from(
+            place,
+            EncryptRequest {
+                key_id: key.clone(),
+                plaintext: secret(b"anew"),
+                ..EncryptRequest::default()
+            },
+        );
+        let sealed = sealed.unwrap().ciphertext_blob;
+        let opened = world.decrypt(&sealed).unwrap();
+        assert_ne!(opened.key_material_id, opens(place).key_material_id);
+    }
+}
+
+fn material_id(world: &World, key: &str, at: usize) -> String {
+    let request = ListKeyRotationsRequest {
+        key_id: key.to_owned(),
+        include_key_material: Some("ALL_KEY_MATERIAL".to_owned()),
+        ..ListKeyRotationsRequest::default()
+    };
+    let listed = world.call(request).unwrap().rotations;
+    listed[at].key_material_id.clone()
 }
