@@ -117,17 +117,17 @@ impl Perform for DescribeCustomKeyStoresRequest {
         {
             return Err(no_store(&named));
         }
-        let (page, next_marker) = paginate(
+        let page = paginate(
             found,
             |(record, _)| record.id.clone(),
             self.marker.as_deref(),
             self.limit,
             100,
-        );
+        )?;
         Ok(Done::read(DescribeCustomKeyStoresResponse {
-            custom_key_stores: page.iter().map(|(record, _)| entry(record)).collect(),
-            truncated: next_marker.is_some(),
-            next_marker,
+            custom_key_stores: page.items.iter().map(|(record, _)| entry(record)).collect(),
+            truncated: page.next.is_some(),
+            next_marker: page.next,
         }))
     }
 }
