@@ -566,7 +566,7 @@ fn every_operation_on_a_key_in_a_device() {
         ),
         ("GetKeyLastUsage", managed),
         ("GetKeyPolicy", managed),
-        ("GetKeyRotationStatus", unsupported),
+        ("GetKeyRotationStatus", managed),
         ("GetParametersForImport", unsupported),
         ("GetPublicKey", unsupported),
         ("ImportKeyMaterial", unsupported),
