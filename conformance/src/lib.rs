@@ -21,11 +21,13 @@ pub mod opening;
 pub mod program;
 pub mod refusal;
 pub mod rights;
+pub mod served;
 pub mod vectors;
 pub mod world;
 
 pub use dice::Dice;
 pub use program::Ran;
+pub use served::Served;
 pub use world::World;
 
 /// Prints a promise and the figure that it was held with; and puts it into a file of its own in the
