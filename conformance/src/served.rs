@@ -43,7 +43,10 @@ impl Served {
     /// # Panics
     /// When it does not say where it listens.
     pub fn start(world: &World, more: &[&str]) -> Self {
-        Self::of(world.command(&[&["serve", "--listen", "127.0.0.1:0"], more].concat()), world)
+        Self::of(
+            world.command(&[&["serve", "--listen", "127.0.0.1:0"], more].concat()),
+            world,
+        )
     }
 
     /// The same from a command that becomes one.

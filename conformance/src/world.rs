@@ -169,7 +169,11 @@ impl World {
     pub fn events(&self) -> Vec<String> {
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         audit::records(&self.audit())
-            .map(|record| record.expect("a readable record").event)
+            .map(|record| {
+                record
+                    .and_then(|record| record.event())
+                    .expect("a readable record")
+            })
             .map(|event| match text(&event["errorCode"]) {
                 code if code.is_empty() => text(&event["eventName"]),
                 code => format!("{}:{code}", text(&event["eventName"])),

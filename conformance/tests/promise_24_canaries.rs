@@ -87,7 +87,9 @@ impl Hunt {
 
     /// What a server handed out, in base64.
     fn handed(&mut self, answer: &Value, member: &str) {
-        let secret = answer[member].as_str().unwrap_or_else(|| panic!("{member} in {answer}"));
+        let secret = answer[member]
+            .as_str()
+            .unwrap_or_else(|| panic!("{member} in {answer}"));
         let secret = STANDARD.decode(secret).unwrap();
         if secret.len() >= 16 {
             self.canaries.add(&secret);
@@ -98,14 +100,18 @@ impl Hunt {
         self.places += 1;
         let found = self.canaries.found_in(bytes);
         if !found.is_empty() {
-            self.found.push(format!("{} secrets in {what}", found.len()));
+            self.found
+                .push(format!("{} secrets in {what}", found.len()));
         }
     }
 
     /// What was refused says nothing of what was sent.
     fn refused(&mut self, what: &str, answer: &waxseal_conformance::served::Answer) {
         if answer.status() != 200 {
-            self.through(&format!("the refusal of {what}, head"), answer.head.as_bytes());
+            self.through(
+                &format!("the refusal of {what}, head"),
+                answer.head.as_bytes(),
+            );
             self.through(&format!("the refusal of {what}"), &answer.body);
         }
     }
@@ -157,8 +163,16 @@ fn nothing_secret_is_anywhere_else() {
             hunt.through(&path.display().to_string(), &bytes);
         }
     }
-    assert!(hunt.found.is_empty(), "seed {seed}:\n{}", hunt.found.join("\n"));
-    assert!(hunt.canaries.count >= 1_000, "{} secrets", hunt.canaries.count);
+    assert!(
+        hunt.found.is_empty(),
+        "seed {seed}:\n{}",
+        hunt.found.join("\n")
+    );
+    assert!(
+        hunt.canaries.count >= 1_000,
+        "{} secrets",
+        hunt.canaries.count
+    );
     promise(
         "24",
         format!(
@@ -186,7 +200,10 @@ fn what_is_done(hunt: &mut Hunt, server: &Served) {
         );
         let blob = &sealed["CiphertextBlob"];
         let opened = json!({ "CiphertextBlob": blob, "EncryptionContext": context });
-        assert_eq!(server.done("Decrypt", &opened)["Plaintext"], plaintext.as_str());
+        assert_eq!(
+            server.done("Decrypt", &opened)["Plaintext"],
+            plaintext.as_str()
+        );
         // Whoever fails in the middle had the plaintext in hand.
         let refused = server.ask("Decrypt", &json!({ "CiphertextBlob": blob }));
         assert_eq!(refused.status(), 400);
@@ -198,7 +215,10 @@ fn what_is_done(hunt: &mut Hunt, server: &Served) {
         );
     }
     for _ in 0..150 {
-        let made = server.done("GenerateDataKey", &json!({ "KeyId": key, "KeySpec": "AES_256" }));
+        let made = server.done(
+            "GenerateDataKey",
+            &json!({ "KeyId": key, "KeySpec": "AES_256" }),
+        );
         hunt.handed(&made, "Plaintext");
         let made = server.done("GenerateRandom", &json!({ "NumberOfBytes": 32 }));
         hunt.handed(&made, "Plaintext");
@@ -213,7 +233,8 @@ fn what_is_done(hunt: &mut Hunt, server: &Served) {
     let mac = made(&json!({ "KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC" }));
     let pair = made(&json!({ "KeySpec": "ECC_NIST_P256", "KeyUsage": "SIGN_VERIFY" }));
     for _ in 0..50 {
-        let mut body = json!({ "KeyId": mac, "Message": hunt.blob(40), "MacAlgorithm": "HMAC_SHA_256" });
+        let mut body =
+            json!({ "KeyId": mac, "Message": hunt.blob(40), "MacAlgorithm": "HMAC_SHA_256" });
         let tag = server.done("GenerateMac", &body);
         hunt.handed(&tag, "Mac");
         body["Mac"] = tag["Mac"].clone();
@@ -222,7 +243,8 @@ fn what_is_done(hunt: &mut Hunt, server: &Served) {
         let refused = server.ask("VerifyMac", &body);
         hunt.refused("VerifyMac", &refused);
         let message = hunt.blob(40);
-        let mut body = json!({ "KeyId": pair, "Message": message, "SigningAlgorithm": "ECDSA_SHA_256" });
+        let mut body =
+            json!({ "KeyId": pair, "Message": message, "SigningAlgorithm": "ECDSA_SHA_256" });
         let signed = server.done("Sign", &body);
         body["Signature"] = signed["Signature"].clone();
         server.done("Verify", &body);
@@ -263,7 +285,9 @@ fn what_is_refused(hunt: &mut Hunt, server: &Served) {
                 Kind::Structure => {
                     let inner = member.rule.members.unwrap_or_default();
                     let inner = inner.iter().filter(|one| is_secret(one));
-                    inner.map(|one| (one.name.to_owned(), hunt.text().into())).collect()
+                    inner
+                        .map(|one| (one.name.to_owned(), hunt.text().into()))
+                        .collect()
                 }
                 _ => hunt.text().into(),
             }
@@ -282,7 +306,10 @@ fn what_is_refused(hunt: &mut Hunt, server: &Served) {
             hunt.refused(operation, &server.ask(operation, &beside));
             // Too long, and in the wrong place.
             let long = hunt.text().repeat(300);
-            hunt.refused(operation, &server.ask(operation, &json!({ member.name: long })));
+            hunt.refused(
+                operation,
+                &server.ask(operation, &json!({ member.name: long })),
+            );
             for wrong in [json!({ "a": hunt.text() }), json!([[hunt.text()]])] {
                 let body = json!({ member.name: wrong });
                 hunt.refused(operation, &server.ask(operation, &body));

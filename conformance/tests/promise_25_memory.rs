@@ -118,7 +118,14 @@ fn what_was_used_is_gone_from_memory() {
     let world = world.with("WAXSEAL_PASSPHRASE_FILE", &file);
     let mut command = world.command_behind(
         &["sh", "-c", "ulimit -c unlimited; exec \"$0\" \"$@\""],
-        &["serve", "--listen", "127.0.0.1:0", "--dev", "--data", "data"],
+        &[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--dev",
+            "--data",
+            "data",
+        ],
     );
     command.env("TMPDIR", world.path("tmp"));
     let mut server = Served::of(command, &world);
@@ -136,20 +143,32 @@ fn what_was_used_is_gone_from_memory() {
             "ReEncrypt",
             &json!({ "CiphertextBlob": sealed["CiphertextBlob"], "DestinationKeyId": key }),
         );
-        server.done("Decrypt", &json!({ "CiphertextBlob": moved["CiphertextBlob"] }));
-        handed(&mut planted, "a data key", &server.done(
-            "GenerateDataKey",
-            &json!({ "KeyId": key, "KeySpec": "AES_256" }),
-        ), "Plaintext");
-        handed(&mut planted, "random bytes", &server.done(
-            "GenerateRandom",
-            &json!({ "NumberOfBytes": 64 }),
-        ), "Plaintext");
+        server.done(
+            "Decrypt",
+            &json!({ "CiphertextBlob": moved["CiphertextBlob"] }),
+        );
+        handed(
+            &mut planted,
+            "a data key",
+            &server.done(
+                "GenerateDataKey",
+                &json!({ "KeyId": key, "KeySpec": "AES_256" }),
+            ),
+            "Plaintext",
+        );
+        handed(
+            &mut planted,
+            "random bytes",
+            &server.done("GenerateRandom", &json!({ "NumberOfBytes": 64 })),
+            "Plaintext",
+        );
     }
     for _ in 0..campaign(10) {
         let pair = json!({ "KeyId": key, "KeyPairSpec": "ECC_NIST_P256" });
         let made = server.done("GenerateDataKeyPair", &pair);
-        let private = STANDARD.decode(made["PrivateKeyPlaintext"].as_str().unwrap()).unwrap();
+        let private = STANDARD
+            .decode(made["PrivateKeyPlaintext"].as_str().unwrap())
+            .unwrap();
         planted.add("a private key that was handed out", &private[36..68]);
     }
     let imported: Vec<(Value, Vec<u8>)> = (0..campaign(10))
@@ -168,7 +187,10 @@ fn what_was_used_is_gone_from_memory() {
 
     // It can be found while it is there: the key is used, and its material is in memory.
     let (found, _) = planted.in_memory_of(server.id());
-    assert!(found.contains_key("imported material"), "the search finds nothing: {found:?}");
+    assert!(
+        found.contains_key("imported material"),
+        "the search finds nothing: {found:?}"
+    );
     std::thread::sleep(Duration::from_secs(1));
     let (mut found, read) = planted.in_memory_of(server.id());
     found.remove("imported material");
@@ -226,7 +248,9 @@ fn import(server: &Served, dice: &mut Dice) -> (Value, Vec<u8>) {
         &json!({ "KeyId": key, "WrappingAlgorithm": "RSAES_OAEP_SHA_256",
                  "WrappingKeySpec": "RSA_2048" }),
     );
-    let public = STANDARD.decode(parameters["PublicKey"].as_str().unwrap()).unwrap();
+    let public = STANDARD
+        .decode(parameters["PublicKey"].as_str().unwrap())
+        .unwrap();
     let material = dice.bytes(32);
     let wrapped = wrapped(&public, &material);
     server.done(

@@ -37,16 +37,26 @@
 //! elsewhere shows both. A process that wrote the missing records notices by itself
 //! ([`AuditError::RolledBack`]).
 
+mod checkpoint;
 mod event;
+mod filter;
 mod log;
 mod records;
+mod scan;
 mod segment;
 mod verify;
 mod writer;
 
+pub use checkpoint::{
+    CHECKPOINT_BYTES_MAX, CHECKPOINT_FILE, Checkpoint, CheckpointError, CheckpointKey,
+    SignedCheckpoint,
+};
 pub use event::{Event, EventError, Resource};
 pub(crate) use event::{Link, timestamp};
+pub use filter::{Filter, Outcome};
+pub(crate) use filter::{Glance, Needles, SeenResource};
 pub use log::{AuditLog, Exclusive, Receipt, Ticket};
+pub(crate) use records::{Go, backwards};
 pub use records::{Record, Records, records, records_after};
 pub(crate) use segment::written_segments;
 pub use verify::{BrokenRecord, Reason, TornTail, Verified, VerifyError, verify};

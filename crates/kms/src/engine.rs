@@ -554,6 +554,12 @@ impl Engine {
         self.parts.audit.dir()
     }
 
+    /// How many records the audit log has, all of them durable, and SHA-256 of the last one's line.
+    pub(crate) fn log_end(&self) -> Result<(u64, [u8; 32]), KmsError> {
+        let log = self.parts.audit.exclusive().map_err(internal)?;
+        Ok((log.next_sequence() - 1, log.head()))
+    }
+
     /// The sequence number that the next record gets. All before it are durable.
     pub(crate) fn next_record(&self) -> Result<u64, KmsError> {
         let log = self.parts.audit.exclusive().map_err(internal)?;

@@ -564,7 +564,10 @@ fn ids(dir: &Path) -> Vec<String> {
         .map(|(index, record)| {
             let record = record.unwrap();
             assert_eq!(record.sequence, index as u64 + 1);
-            record.event["eventID"].as_str().unwrap().to_owned()
+            record.event().unwrap()["eventID"]
+                .as_str()
+                .unwrap()
+                .to_owned()
         })
         .collect()
 }

@@ -96,10 +96,13 @@ fn records_are_read_back_in_order() {
     for (index, record) in read.iter().enumerate() {
         let number = index as u64 + 1;
         assert_eq!(record.sequence, number);
-        assert_eq!(record.event["eventID"], id(number));
-        assert_eq!(record.event["additionalEventData"]["sequence"], number);
+        assert_eq!(record.event().unwrap()["eventID"], id(number));
         assert_eq!(
-            record.event,
+            record.event().unwrap()["additionalEventData"]["sequence"],
+            number
+        );
+        assert_eq!(
+            record.event().unwrap(),
             serde_json::from_str::<serde_json::Value>(&record.line).unwrap()
         );
     }

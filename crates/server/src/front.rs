@@ -3,6 +3,7 @@
 use crate::access_key::AccessKey;
 use crate::metrics::{self, Metrics};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 use time::OffsetDateTime;
@@ -48,6 +49,8 @@ pub struct Front {
     clock: Arc<dyn Clock>,
     /// Whether requests come over TLS.
     is_secure: bool,
+    /// Where else checkpoints of the audit log are written.
+    checkpoint_file: Option<PathBuf>,
     keys: SigningKeys,
     strangers: Strangers,
     /// Compared in place of the secret of an access key id that nobody has, so that the answer
@@ -103,6 +106,7 @@ impl Front {
             metrics: Arc::default(),
             clock,
             is_secure: false,
+            checkpoint_file: None,
             keys: SigningKeys::default(),
             strangers: Strangers::default(),
             decoy: SecretBytes::copy_of(&decoy),
@@ -113,6 +117,13 @@ impl Front {
     #[must_use]
     pub fn over_tls(mut self, is_secure: bool) -> Self {
         self.is_secure = is_secure;
+        self
+    }
+
+    /// The same, with a file to which checkpoints of the audit log are written as well.
+    #[must_use]
+    pub fn with_checkpoint_file(mut self, path: Option<PathBuf>) -> Self {
+        self.checkpoint_file = path;
         self
     }
 
@@ -166,6 +177,15 @@ impl Front {
         let tended = engine.tend().map(drop);
         engine.deliver()?;
         tended
+    }
+
+    /// Signs how far the audit log is, if records came since. Blocks.
+    ///
+    /// # Errors
+    /// As [`Engine::checkpoint`].
+    pub fn checkpoint(&self) -> Result<(), KmsError> {
+        let engine = self.engine();
+        engine.checkpoint(self.checkpoint_file.as_deref()).map(drop)
     }
 
     /// Empties a server for development.

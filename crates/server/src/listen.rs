@@ -34,6 +34,8 @@ pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 1_024;
 pub const HANDSHAKE_SECONDS: u64 = 10;
 /// How often it is looked whether keys are due for rotation or removal.
 pub const TEND_SECONDS: u64 = 60;
+/// How often the audit log's end is signed, when records came since.
+pub const CHECKPOINT_SECONDS: u64 = 5;
 /// How often it is looked whether certificates were replaced. SIGHUP has it done at once.
 pub const RELOAD_SECONDS: u64 = 30;
 /// Requests in the engine at once: each has a thread, and all of them share one sync of the audit
@@ -70,6 +72,8 @@ pub enum Notice {
     ReloadFailed(TlsError),
     /// Keys that are due for rotation or removal wait: what came due could not be done.
     TendFailed(KmsError),
+    /// The end of the audit log could not be signed; told once, until it can again.
+    CheckpointFailed(KmsError),
 }
 
 /// Listens.
@@ -126,15 +130,35 @@ pub fn run(door: Door, front: Arc<Front>, told: impl Fn(Notice)) -> io::Result<(
                 tokio::time::sleep(Duration::from_secs(TEND_SECONDS)).await;
             }
         };
+        let checkpoints = async {
+            let mut was_well = true;
+            loop {
+                tokio::time::sleep(Duration::from_secs(CHECKPOINT_SECONDS)).await;
+                let signing = front.clone();
+                let signed = tokio::task::spawn_blocking(move || signing.checkpoint()).await;
+                let failed = signed.ok().and_then(Result::err);
+                let is_well = failed.is_none();
+                if let Some(error) = failed.filter(|_| was_well) {
+                    told(Notice::CheckpointFailed(error));
+                }
+                was_well = is_well;
+            }
+        };
         let stop = async {
             tokio::select! {
                 _ = terminated.recv() => {}
                 _ = interrupted.recv() => {}
                 () = reloads => {}
                 () = tends => {}
+                () = checkpoints => {}
             }
         };
         serve(listener, tls.clone(), front.clone(), stop).await;
+        let last = front.clone();
+        let signed = tokio::task::spawn_blocking(move || last.checkpoint()).await;
+        if let Ok(Err(error)) = signed {
+            told(Notice::CheckpointFailed(error));
+        }
         Ok(())
     })
 }

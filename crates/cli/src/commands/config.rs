@@ -28,6 +28,7 @@ struct File {
     attestation_root: Option<PathBuf>,
     hsm_cluster: Option<Vec<String>>,
     hsm_trust_anchor: Option<Vec<String>>,
+    checkpoint_file: Option<PathBuf>,
     dev: Option<bool>,
     seed: Option<PathBuf>,
     region: Option<String>,
@@ -51,6 +52,7 @@ pub(super) struct Settings {
     attestation_root: Said<Option<PathBuf>>,
     hsm_cluster: Said<Vec<String>>,
     hsm_trust_anchor: Said<Vec<String>>,
+    checkpoint_file: Said<Option<PathBuf>>,
     dev: Said<bool>,
     seed: Said<Option<PathBuf>>,
     region: Said<String>,
@@ -88,6 +90,7 @@ impl Settings {
             attestation_root: path(&args.attestation_root, file.attestation_root),
             hsm_cluster: all(&args.hsm_cluster, file.hsm_cluster),
             hsm_trust_anchor: all(&args.hsm_trust_anchor, file.hsm_trust_anchor),
+            checkpoint_file: path(&args.checkpoint_file, file.checkpoint_file),
             dev: said(args.dev.then_some(true), file.dev, false),
             seed: path(&args.seed, file.seed),
             region: said(args.region.clone(), file.region, DEV_REGION.to_owned()),
@@ -151,6 +154,10 @@ impl Settings {
         &self.hsm_trust_anchor.value
     }
 
+    pub(super) fn checkpoint_file(&self) -> Option<&Path> {
+        self.checkpoint_file.value.as_deref()
+    }
+
     pub(super) fn dev(&self) -> bool {
         self.dev.value
     }
@@ -201,6 +208,11 @@ impl Settings {
                 "hsm-trust-anchor",
                 list(&self.hsm_trust_anchor.value),
                 self.hsm_trust_anchor.by,
+            ),
+            (
+                "checkpoint-file",
+                path(&self.checkpoint_file.value),
+                self.checkpoint_file.by,
             ),
             ("dev", Some(self.dev.value.to_string()), self.dev.by),
             ("seed", path(&self.seed.value), self.seed.by),

@@ -57,7 +57,8 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
         clock,
         session.world.entropy.as_ref(),
     )?
-    .over_tls(tls.is_some());
+    .over_tls(tls.is_some())
+    .with_checkpoint_file(args.checkpoint_file().map(Path::to_owned));
     let scheme = if tls.is_some() { "https" } else { "http" };
     connect_stores(engine, session);
     let door = Door {
@@ -76,6 +77,9 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
         Notice::TendFailed(error) => session
             .report
             .note(&format!("rotation, removal or the trail waits: {error}")),
+        Notice::CheckpointFailed(error) => session.report.note(&format!(
+            "no checkpoint of the audit log is written: {error}"
+        )),
     };
     listen::run(door, Arc::new(front), told)
         .map_err(|error| Failure::io("listen on", &args.listen().to_string(), &error))

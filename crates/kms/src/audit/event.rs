@@ -1,5 +1,6 @@
 //! One event, as it is handed in and as it is written.
 
+use super::scan::{members, plain};
 use super::{AuditError, RECORD_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -255,7 +256,33 @@ struct Chain<'a> {
 impl<'a> Link<'a> {
     pub(crate) fn parse(line: &'a [u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(line).map_err(|error| error.to_string())?;
-        serde_json::from_str(text).map_err(|error| error.to_string())
+        match Self::seen(text) {
+            Some(link) => Ok(link),
+            None => serde_json::from_str(text).map_err(|error| error.to_string()),
+        }
+    }
+
+    /// The same of a line as the log writes it, several times as fast.
+    fn seen(text: &'a str) -> Option<Self> {
+        let (mut event_id, mut chain) = (Once::default(), Once::default());
+        members(text, |name, value| match name {
+            "eventID" => event_id.put(value),
+            "additionalEventData" => chain.put(value),
+            _ => {}
+        })?;
+        let (mut sequence, mut previous_hash) = (Once::default(), Once::default());
+        members(chain.taken()?, |name, value| match name {
+            "sequence" => sequence.put(value),
+            "previousHash" => previous_hash.put(value),
+            _ => {}
+        })?;
+        Some(Self {
+            event_id: plain(event_id.taken()?)?.into(),
+            chain: Chain {
+                sequence: sequence.taken()?.parse().ok()?,
+                previous_hash: plain(previous_hash.taken()?)?.into(),
+            },
+        })
     }
 
     pub(crate) fn sequence(&self) -> u64 {
@@ -264,7 +291,34 @@ impl<'a> Link<'a> {
 
     /// Whether `previous` is the hash that this line names, letter by letter.
     pub(crate) fn follows(&self, previous: &[u8; 32]) -> bool {
-        self.chain.previous_hash == hex::encode(previous)
+        let mut written = [0; 64];
+        // The room is as long as it must be.
+        hex::encode_to_slice(previous, &mut written).is_ok()
+            && self.chain.previous_hash.as_bytes() == written
+    }
+
+    /// The hash that this line names; nothing when that is none.
+    pub(super) fn previous(&self) -> Option<[u8; 32]> {
+        let mut hash = [0; 32];
+        hex::decode_to_slice(self.chain.previous_hash.as_bytes(), &mut hash).ok()?;
+        self.follows(&hash).then_some(hash)
+    }
+}
+
+/// A member that must be there once.
+#[derive(Default)]
+struct Once<'a> {
+    value: Option<&'a str>,
+    is_twice: bool,
+}
+
+impl<'a> Once<'a> {
+    fn put(&mut self, value: &'a str) {
+        self.is_twice |= self.value.replace(value).is_some();
+    }
+
+    fn taken(self) -> Option<&'a str> {
+        self.value.filter(|_| !self.is_twice)
     }
 }
 

@@ -182,13 +182,13 @@ impl Writer {
         }
         for &first in segment::list(&self.dir)?.segments.iter().rev() {
             let path = segment::path(&self.dir, first);
-            let failed = |error| segment_error(&path, first, &error);
+            let failed = |error| segment::failed(&path, first, &error);
             let file = File::open(&path).map_err(failed)?;
             let bytes = file.metadata().map_err(failed)?.len();
             let bytes = segment::written(&file, bytes).map_err(failed)?;
             let mut lines = Backward::new(&file, bytes).map_err(failed)?;
             while let Some(line) = lines.next().map_err(failed)? {
-                let link = Link::parse(&line).map_err(|e| AuditError::corrupt(first, e))?;
+                let link = Link::parse(line).map_err(|e| AuditError::corrupt(first, e))?;
                 if link.sequence() < since {
                     return Ok(false);
                 }
@@ -404,11 +404,11 @@ impl Segment {
     }
 
     fn tail(&self, dir: &Path) -> Result<Tail, AuditError> {
-        let failed = |error| segment_error(&segment::path(dir, self.first), self.first, &error);
+        let failed = |error| segment::failed(&segment::path(dir, self.first), self.first, &error);
         let mut lines = Backward::new(&self.file, self.bytes).map_err(failed)?;
         let whole_bytes = lines.end();
         let last = match lines.next().map_err(failed)? {
-            Some(line) => Some((self.sequence(&line)? + 1, sha256(&[&line]))),
+            Some(line) => Some((self.sequence(line)? + 1, sha256(&[line]))),
             None => None,
         };
         Ok(Tail { last, whole_bytes })
@@ -437,13 +437,6 @@ fn fitting(records: &[Encoded]) -> usize {
         bytes <= BATCH_BYTES_MAX
     });
     fit.count().max(1).min(records.len())
-}
-
-fn segment_error(path: &Path, first: u64, error: &io::Error) -> AuditError {
-    match error.kind() {
-        io::ErrorKind::InvalidData => AuditError::corrupt(first, error.to_string()),
-        _ => AuditError::io("read", path, error),
-    }
 }
 
 fn create_dir(dir: &Path) -> Result<(), AuditError> {
