@@ -142,7 +142,6 @@ fn nothing_secret_is_anywhere_else() {
     let world = World::new();
     let passphrase = hunt.text();
     let file = world.write("passphrase", &passphrase);
-    private(&file);
     let world = world.with("WAXSEAL_PASSPHRASE_FILE", &file);
     let data = world.path("data");
     let data = data.to_str().unwrap().to_owned();
@@ -362,11 +361,6 @@ fn strangers(hunt: &mut Hunt, server: &Served) {
         );
         hunt.refused("AssumeRoleWithWebIdentity", &server.form(&form));
     }
-}
-
-fn private(path: &std::path::Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// What a hunt would miss it has to find first.

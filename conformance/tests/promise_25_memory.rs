@@ -114,7 +114,6 @@ fn what_was_used_is_gone_from_memory() {
     let passphrase = format!("correct horse {:016x}{:016x}", dice.roll(), dice.roll());
     planted.add("the passphrase", passphrase.as_bytes());
     let file = world.write("passphrase", &passphrase);
-    private(&file);
     let world = world.with("WAXSEAL_PASSPHRASE_FILE", &file);
     let mut command = world.command_behind(
         &["sh", "-c", "ulimit -c unlimited; exec \"$0\" \"$@\""],
@@ -273,11 +272,6 @@ fn ask(stream: &mut TcpStream, operation: &str, body: &str) {
     let mut answer = [0; 4096];
     let read = stream.read(&mut answer).unwrap();
     assert!(answer[..read].starts_with(b"HTTP/1.1 200"));
-}
-
-fn private(path: &std::path::Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// Material under a wrapping key of the server.

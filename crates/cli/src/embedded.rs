@@ -1,6 +1,7 @@
 //! The KMS inside this program: its home, its passphrase, and its errors in our words.
 
 use crate::failure::{Exit, Failure};
+use crate::shelter;
 use crate::world::World;
 use std::fs::File;
 use std::io::Read as _;
@@ -216,6 +217,7 @@ fn from_file(what: &str, path: &Path) -> Result<SecretBytes, String> {
     let io = |error| format!("{what} {}: {error}", path.display());
     let mut bytes = SecretBytes::zeroed(PASSPHRASE_BYTES_MAX as usize + 1);
     let mut file = File::open(path).map_err(io)?;
+    shelter::check_secret(path, &file).map_err(|failure| failure.what)?;
     let mut len = 0;
     loop {
         match file.read(&mut bytes.expose_mut()[len..]).map_err(io)? {
@@ -271,6 +273,9 @@ pub(crate) fn failure(error: &HomeError, directory: &Path) -> Failure {
             "if nobody has read it: chmod 600 {}",
             path.display()
         )),
+        HomeError::Changeable { path, .. } => {
+            configuration(&format!("if nobody did: chmod go-w {}", path.display()))
+        }
         HomeError::RootKey { .. } => {
             configuration("restore root.key from your backup: no data can be opened without it")
         }

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use time::OffsetDateTime;
 use waxseal_core::arn::Home;
@@ -63,6 +64,8 @@ pub struct Engine {
     cache: RwLock<Cache>,
     uses: Mutex<Uses>,
     devices: Devices,
+    /// Whether the store's medium may have more of deleted material than it should.
+    is_littered: AtomicBool,
 }
 
 impl std::fmt::Debug for Engine {
@@ -85,6 +88,8 @@ impl Engine {
             cache: RwLock::default(),
             uses: Mutex::default(),
             devices: Devices::default(),
+            // What another process left behind is not known.
+            is_littered: AtomicBool::new(true),
         };
         if !engine.scan(PENDING_PREFIX)?.is_empty() {
             let mut log = engine.parts.audit.exclusive().map_err(internal)?;
@@ -201,6 +206,9 @@ impl Engine {
             return self.consult(request);
         }
         let answer = self.change(request)?;
+        if O::FORGETS {
+            self.tidy()?;
+        }
         if O::CONNECTS {
             self.follow_stores()?;
         }
@@ -325,6 +333,16 @@ impl Engine {
         Ok(Ok(()))
     }
 
+    /// Sees to it that nothing is left of material that was deleted: in the memory of this process,
+    /// and on the store's medium. What somebody still reads is left for the next time.
+    fn tidy(&self) -> Result<(), KmsError> {
+        self.refresh()?;
+        if self.is_littered.load(Ordering::Acquire) && self.parts.store.scrub().map_err(internal)? {
+            self.is_littered.store(false, Ordering::Release);
+        }
+        Ok(())
+    }
+
     /// A change of the service itself, planned while nobody else changes anything, with its record;
     /// whether it was made. The caller holds nothing of the log.
     pub(crate) fn change_itself(
@@ -383,6 +401,9 @@ impl Engine {
                 }
                 None => {
                     batch.delete(change.key.clone(), change.expect);
+                    if model::is_secret(&change.key) {
+                        self.is_littered.store(true, Ordering::Release);
+                    }
                 }
             }
         }
@@ -496,7 +517,13 @@ impl Engine {
         }
         let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
         for key in &changes.keys {
-            cache.entries.remove(key);
+            // A key that was disabled, or waits for its deletion, is not to be used: its material leaves
+            // this process. One that was changed in another way is opened again at its next use.
+            if let Some(Entry::Key(record, ..)) = cache.entries.remove(key) {
+                for material in record.material_documents(self.home()) {
+                    cache.entries.remove(&material);
+                }
+            }
         }
         cache.head = cache.head.max(changes.head);
         Ok(())
@@ -642,6 +669,7 @@ impl Engine {
                 done += 1;
             }
         }
+        self.tidy()?;
         Ok(done)
     }
 

@@ -223,6 +223,18 @@ impl KeyRecord {
         self.origin == AWS_CLOUDHSM
     }
 
+    /// The documents of all its material, in an engine whose own place is `home`.
+    pub(crate) fn material_documents(&self, home: &Home) -> Vec<String> {
+        let Ok(id) = self.id.parse::<KeyId>() else {
+            return Vec::new();
+        };
+        let region = self.place(home).region;
+        let versions = (1..).zip(&self.materials).map(|(version, _)| version);
+        versions
+            .map(|version| material_document(&region, &id, version))
+            .collect()
+    }
+
     /// The version that encrypts; 0 before the first import.
     pub(crate) fn current_version(&self) -> u32 {
         // At most 2³² by the version's type.
@@ -408,6 +420,11 @@ pub(crate) fn siblings_prefix(id: &KeyId) -> String {
 
 pub(crate) fn material_document(region: &str, id: &KeyId, version: u32) -> String {
     format!("material/{}/{version:08x}", key_name(region, id))
+}
+
+/// Whether a document is a secret itself.
+pub(crate) fn is_secret(document: &str) -> bool {
+    document.starts_with("material/") || document.starts_with("keystore-password/")
 }
 
 /// What the grants of a key begin with; their ids follow.

@@ -60,6 +60,9 @@ pub trait Perform: Operation {
     /// answered.
     const CONNECTS: bool = false;
 
+    /// Whether it deletes material, so that more has to be seen to than a change.
+    const FORGETS: bool = false;
+
     /// Whether it waits for a device, so that a server needs a thread for it all the same.
     fn waits(&self, _: &View<'_>) -> bool {
         false

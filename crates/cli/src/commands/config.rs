@@ -3,6 +3,7 @@
 use super::Session;
 use crate::args::{Config, Serve};
 use crate::failure::Failure;
+use crate::shelter;
 use serde::Deserialize;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ struct File {
     hsm_cluster: Option<Vec<String>>,
     hsm_trust_anchor: Option<Vec<String>>,
     checkpoint_file: Option<PathBuf>,
+    allow_swap: Option<bool>,
     dev: Option<bool>,
     seed: Option<PathBuf>,
     region: Option<String>,
@@ -53,6 +55,7 @@ pub(super) struct Settings {
     hsm_cluster: Said<Vec<String>>,
     hsm_trust_anchor: Said<Vec<String>>,
     checkpoint_file: Said<Option<PathBuf>>,
+    allow_swap: Said<bool>,
     dev: Said<bool>,
     seed: Said<Option<PathBuf>>,
     region: Said<String>,
@@ -91,6 +94,7 @@ impl Settings {
             hsm_cluster: all(&args.hsm_cluster, file.hsm_cluster),
             hsm_trust_anchor: all(&args.hsm_trust_anchor, file.hsm_trust_anchor),
             checkpoint_file: path(&args.checkpoint_file, file.checkpoint_file),
+            allow_swap: said(args.allow_swap.then_some(true), file.allow_swap, false),
             dev: said(args.dev.then_some(true), file.dev, false),
             seed: path(&args.seed, file.seed),
             region: said(args.region.clone(), file.region, DEV_REGION.to_owned()),
@@ -158,6 +162,10 @@ impl Settings {
         self.checkpoint_file.value.as_deref()
     }
 
+    pub(super) fn allow_swap(&self) -> bool {
+        self.allow_swap.value
+    }
+
     pub(super) fn dev(&self) -> bool {
         self.dev.value
     }
@@ -214,6 +222,11 @@ impl Settings {
                 path(&self.checkpoint_file.value),
                 self.checkpoint_file.by,
             ),
+            (
+                "allow-swap",
+                Some(self.allow_swap.value.to_string()),
+                self.allow_swap.by,
+            ),
             ("dev", Some(self.dev.value.to_string()), self.dev.by),
             ("seed", path(&self.seed.value), self.seed.by),
             ("region", Some(quoted(&self.region.value)), self.region.by),
@@ -252,6 +265,8 @@ impl File {
                 advice,
             ));
         }
+        // It names libraries that are loaded, and whom enclaves are.
+        shelter::check_own(path)?;
         let text = std::fs::read_to_string(path).map_err(failed)?;
         toml::from_str(&text).map_err(|error| {
             let line = error.span().map(|span| {

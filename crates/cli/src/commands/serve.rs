@@ -7,6 +7,7 @@ use crate::args::Serve;
 use crate::clusters::{self, Clusters};
 use crate::embedded;
 use crate::failure::Failure;
+use crate::shelter;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -34,6 +35,12 @@ const DEV_STATE: [&str; 4] = ["store.db", "store.db-wal", "store.db-shm", "root.
 /// Runs the command: until a signal ends it.
 pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
     let args = &Settings::of(args)?;
+    // For development, everyone on the machine may have everything anyway.
+    if !args.dev()
+        && let Some(note) = shelter::serve(args.allow_swap())?
+    {
+        session.report.note(&note);
+    }
     let tls = tls(args)?;
     allow_files();
     let data = Data::of(args, session)?;
@@ -122,6 +129,7 @@ fn tls(args: &Settings) -> Result<Option<Tls>, Failure> {
             ));
         }
         let advice = "give a certificate chain and its key, both in PEM";
+        shelter::check_secret_at(key)?;
         let tls = Tls::load(certificate, key);
         return tls
             .map(Some)

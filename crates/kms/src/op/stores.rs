@@ -222,6 +222,7 @@ impl Perform for DisconnectCustomKeyStoreRequest {
 
 impl Perform for DeleteCustomKeyStoreRequest {
     of_account!(true);
+    const FORGETS: bool = true;
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<Empty>, KmsError> {
         let (record, revision) = named(view, &self.custom_key_store_id)?;

@@ -112,6 +112,17 @@ impl Store for SqliteStore {
         let mut inner = self.inner();
         patiently(|| inner.watch(since))
     }
+
+    /// Pages are overwritten as they are freed (`secure_delete`); the write-ahead log has them as they
+    /// were, until it is moved into the file and cut off.
+    fn scrub(&self) -> Result<bool, StoreError> {
+        let inner = self.inner();
+        let is_busy: i64 = inner
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+            .map_err(translate)?;
+        Ok(is_busy == 0)
+    }
 }
 
 #[derive(Debug)]

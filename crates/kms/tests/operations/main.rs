@@ -9,6 +9,7 @@
 mod access;
 mod answers;
 mod cryptography;
+mod deletion;
 mod device;
 mod engine;
 mod federation;
