@@ -2,6 +2,7 @@
 
 use crate::failure::{Exit, Failure};
 use crate::roots::Roots;
+use crate::shelter;
 use crate::world::World;
 use std::path::Path;
 use std::sync::Arc;
@@ -105,6 +106,9 @@ pub(crate) fn failure(error: &HomeError, directory: &Path) -> Failure {
             "if nobody has read it: chmod 600 {}",
             path.display()
         )),
+        HomeError::Changeable { path, .. } => {
+            configuration(&format!("if nobody did: chmod go-w {}", path.display()))
+        }
         HomeError::RootKey { .. } => {
             configuration("restore root.key from your backup: no data can be opened without it")
         }
