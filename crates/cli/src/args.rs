@@ -574,6 +574,18 @@ pub(crate) enum Audit {
         #[command(flatten)]
         filter: AuditFilter,
     },
+    /// Write records to a file, as they stand in the log, one a line; an old file is replaced once the
+    /// new one is complete
+    Export {
+        /// The file; without it, stdout
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// As CloudTrail's files: one JSON object with all of them as Records
+        #[arg(long)]
+        cloudtrail: bool,
+        #[command(flatten)]
+        filter: AuditFilter,
+    },
     /// Deliver what was recorded until the last full hour to the trail, with a signed digest; a
     /// server does it by itself
     Deliver,

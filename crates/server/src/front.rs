@@ -167,15 +167,16 @@ impl Front {
         })
     }
 
-    /// Does what has come due: rotations, the ends of waiting periods, the delivery of the trail.
-    /// Blocks.
+    /// Does what has come due: rotations, the ends of waiting periods, the delivery of the trail,
+    /// compression of the audit log. Blocks.
     ///
     /// # Errors
-    /// As [`Engine::tend`] and [`Engine::deliver`].
+    /// As [`Engine::tend`], [`Engine::deliver`] and [`Engine::pack_log`].
     pub fn tend(&self) -> Result<(), KmsError> {
         let engine = self.engine();
         let tended = engine.tend().map(drop);
         engine.deliver()?;
+        engine.pack_log()?;
         tended
     }
 

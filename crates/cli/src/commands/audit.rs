@@ -4,6 +4,7 @@ use super::{Session, read_file};
 use crate::args::{Audit, AuditFilter};
 use crate::embedded;
 use crate::failure::{Exit, Failure};
+use crate::output::{Content, Output};
 use crate::terminal::plain;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -18,6 +19,8 @@ use waxseal_kms::audit::{
 };
 use waxseal_kms::home::EmbeddedHome;
 use waxseal_kms::trail::{self, TrailError, VerifiedTrail};
+
+const EXPORT_BUFFER_BYTES: usize = 1 << 20;
 
 /// Runs one of the commands.
 pub(super) fn run(command: Audit, session: &Session) -> Result<(), Failure> {
@@ -36,6 +39,11 @@ pub(super) fn run(command: Audit, session: &Session) -> Result<(), Failure> {
             let last = last.map(|last| usize::from(last.get()));
             list(&log, last, &filter, session)
         }
+        Audit::Export {
+            output,
+            cloudtrail,
+            filter,
+        } => export(&log, output.as_deref(), cloudtrail, &filter, session),
         Audit::Deliver => deliver(session),
         Audit::Checkpoint => checkpoint(session),
         Audit::Verify {
@@ -68,7 +76,9 @@ fn log(session: &Session) -> Result<PathBuf, Failure> {
 }
 
 fn deliver(session: &Session) -> Result<(), Failure> {
-    let delivered = embedded::open(&session.world)?.engine().deliver()?;
+    let home = embedded::open(&session.world)?;
+    let delivered = home.engine().deliver()?;
+    home.engine().pack_log()?;
     let line = match delivered {
         true => "delivered",
         false => "nothing is due: no hour is over since the last digest",
@@ -101,6 +111,43 @@ fn list(
     }
     out.flush()
         .map_err(|error| Failure::io("write", "stdout", &error))
+}
+
+/// Writes what fits, as it stands in the log. The file is old or whole.
+fn export(
+    log: &Path,
+    to: Option<&Path>,
+    as_cloudtrail: bool,
+    filter: &AuditFilter,
+    session: &Session,
+) -> Result<(), Failure> {
+    let out = Output::open(to, Content::Plaintext, true, None, &session.world)?;
+    let name = out.name.clone();
+    let failed = |error: std::io::Error| Failure::io("write", &name, &error);
+    let mut out = BufWriter::with_capacity(EXPORT_BUFFER_BYTES, out);
+    let (begin, between, end) = match as_cloudtrail {
+        true => ("{\"Records\":[", ",", "]}"),
+        false => ("", "\n", "\n"),
+    };
+    out.write_all(begin.as_bytes()).map_err(failed)?;
+    let mut count = 0_u64;
+    for record in filter.wanted().records(log) {
+        let record = record.map_err(|error| unreadable(&error))?;
+        if count > 0 {
+            out.write_all(between.as_bytes()).map_err(failed)?;
+        }
+        out.write_all(record.line.as_bytes()).map_err(failed)?;
+        count += 1;
+    }
+    if as_cloudtrail || count > 0 {
+        out.write_all(end.as_bytes()).map_err(failed)?;
+    }
+    let out = out.into_inner();
+    out.map_err(|error| failed(error.into_error()))?
+        .complete()?
+        .commit()?;
+    session.report.note(&format!("{count} records"));
+    Ok(())
 }
 
 /// JSON is the record as it stands in the log; words are its main points.
