@@ -589,6 +589,16 @@ pub(crate) enum Audit {
     /// Deliver what was recorded until the last full hour to the trail, with a signed digest; a
     /// server does it by itself
     Deliver,
+    /// Copy the trail into an S3 bucket: what is not there yet, each object read back; with the
+    /// configuration of the AWS tools (AWS_ENDPOINT_URL_S3, profiles)
+    Ship {
+        /// The bucket, and what keys begin with: s3://BUCKET or s3://BUCKET/PREFIX
+        #[arg(long, value_name = "URL")]
+        to: String,
+        /// Then remove segments of the log whose records are older than this, if they were shipped
+        #[arg(long, value_name = "DAYS")]
+        retain: Option<u32>,
+    },
     /// Verify the chain of hashes that ties each record to the one before it; with --public-key the
     /// trail as well, and that the log has all that was delivered
     Verify {
@@ -703,6 +713,13 @@ pub(crate) struct Serve {
     /// of another machine, so that a log that loses its end is noticed
     #[arg(long, value_name = "FILE")]
     pub(crate) checkpoint_file: Option<PathBuf>,
+    /// Copy the trail into an S3 bucket, each hour: s3://BUCKET or s3://BUCKET/PREFIX
+    #[arg(long, value_name = "URL")]
+    pub(crate) ship_to: Option<String>,
+    /// Remove segments of the audit log whose records are older than this, once they were shipped
+    /// [default: everything is kept]
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) retain: Option<u32>,
     /// INSECURE: everyone on this machine is the owner, with any credentials or none
     #[arg(long)]
     pub(crate) dev: bool,

@@ -51,6 +51,7 @@ pub struct Front {
     is_secure: bool,
     /// Where else checkpoints of the audit log are written.
     checkpoint_file: Option<PathBuf>,
+    errand: Option<Errand>,
     keys: SigningKeys,
     strangers: Strangers,
     /// Compared in place of the secret of an access key id that nobody has, so that the answer
@@ -61,6 +62,15 @@ pub struct Front {
 impl std::fmt::Debug for Front {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Front({})", self.engine().home())
+    }
+}
+
+/// What is done besides, every minute: shipping of the trail, which needs a network that is not ours.
+pub struct Errand(pub Box<dyn Fn(&Engine) -> Result<(), KmsError> + Send + Sync>);
+
+impl std::fmt::Debug for Errand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Errand(..)")
     }
 }
 
@@ -107,6 +117,7 @@ impl Front {
             clock,
             is_secure: false,
             checkpoint_file: None,
+            errand: None,
             keys: SigningKeys::default(),
             strangers: Strangers::default(),
             decoy: SecretBytes::copy_of(&decoy),
@@ -124,6 +135,13 @@ impl Front {
     #[must_use]
     pub fn with_checkpoint_file(mut self, path: Option<PathBuf>) -> Self {
         self.checkpoint_file = path;
+        self
+    }
+
+    /// The same, with something that is done besides when the trail was delivered.
+    #[must_use]
+    pub fn with_errand(mut self, errand: Option<Errand>) -> Self {
+        self.errand = errand;
         self
     }
 
@@ -177,6 +195,9 @@ impl Front {
         let tended = engine.tend().map(drop);
         engine.deliver()?;
         engine.pack_log()?;
+        if let Some(Errand(errand)) = &self.errand {
+            errand(&engine)?;
+        }
         tended
     }
 

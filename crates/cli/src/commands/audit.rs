@@ -14,8 +14,8 @@ use waxseal_core::crypto::hash::sha256;
 use waxseal_core::crypto::pem::{PEM_BYTES_MAX, spki_pem};
 use waxseal_core::crypto::rsa::RsaVerifyingKey;
 use waxseal_kms::audit::{
-    AuditError, CHECKPOINT_BYTES_MAX, CHECKPOINT_FILE, Checkpoint, CheckpointError, CheckpointKey,
-    Record, SignedCheckpoint, VerifyError, records_after, verify,
+    AuditError, BEGIN_FILE, CHECKPOINT_BYTES_MAX, CHECKPOINT_FILE, Checkpoint, CheckpointError,
+    CheckpointKey, Record, SignedCheckpoint, VerifyError, begin, records_after, verify,
 };
 use waxseal_kms::home::EmbeddedHome;
 use waxseal_kms::trail::{self, TrailError, VerifiedTrail};
@@ -45,6 +45,7 @@ pub(super) fn run(command: Audit, session: &Session) -> Result<(), Failure> {
             filter,
         } => export(&log, output.as_deref(), cloudtrail, &filter, session),
         Audit::Deliver => deliver(session),
+        Audit::Ship { to, retain } => ship::run(&to, retain, session),
         Audit::Checkpoint => checkpoint(session),
         Audit::Verify {
             public_key,
@@ -52,6 +53,7 @@ pub(super) fn run(command: Audit, session: &Session) -> Result<(), Failure> {
             ..
         } => {
             verified(&log, session)?;
+            against_begin(&log, public_key.as_deref(), session)?;
             against_checkpoints(&log, checkpoint.as_deref(), public_key.as_deref(), session)?;
             match public_key {
                 Some(key) => with_trail(&log, &key, session),
@@ -203,6 +205,7 @@ fn verified(log: &Path, session: &Session) -> Result<(), Failure> {
     if session.report.json {
         let value = json!({
             "records": verified.records,
+            "removed": verified.removed,
             "segments": verified.segments,
             "head": head,
             "tornTail": verified.torn_tail.is_some(),
@@ -222,6 +225,35 @@ fn verified(log: &Path, session: &Session) -> Result<(), Failure> {
         verified.segments,
     );
     told.map_err(|error| Failure::io("write", "stdout", &error))
+}
+
+/// That the log begins where the KMS said that it would, once retention removed what was before.
+fn against_begin(log: &Path, key: Option<&Path>, session: &Session) -> Result<(), Failure> {
+    let Some(begin) = begin(log).map_err(|error| unreadable(&error))? else {
+        return Ok(());
+    };
+    let key = key.map(checkpoint_key).transpose()?.flatten();
+    let signature = match key {
+        None => "the signature of that was not looked at",
+        Some(key) => {
+            let forged = |error: CheckpointError| {
+                Failure::new(
+                    Exit::Unauthentic,
+                    format!("{BEGIN_FILE}: {error}"),
+                    "somebody else than retention removed the beginning of the log: take it from the trail",
+                )
+            };
+            let text = read_file(&log.join(BEGIN_FILE), CHECKPOINT_BYTES_MAX)?;
+            let note = SignedCheckpoint::parse(&String::from_utf8_lossy(&text)).map_err(forged)?;
+            note.verified(&key.for_begin()).map_err(forged)?;
+            "the signature of that is good"
+        }
+    };
+    session.report.note(&format!(
+        "retention removed the records up to {}, at {}; {signature}",
+        begin.records, begin.time
+    ));
+    Ok(())
 }
 
 fn checkpoint(session: &Session) -> Result<(), Failure> {

@@ -27,6 +27,8 @@ struct File {
     tls_key: Option<PathBuf>,
     attestation_root: Option<PathBuf>,
     checkpoint_file: Option<PathBuf>,
+    ship_to: Option<String>,
+    retain: Option<u32>,
     dev: Option<bool>,
     seed: Option<PathBuf>,
     region: Option<String>,
@@ -49,6 +51,8 @@ pub(super) struct Settings {
     tls_key: Said<Option<PathBuf>>,
     attestation_root: Said<Option<PathBuf>>,
     checkpoint_file: Said<Option<PathBuf>>,
+    ship_to: Said<Option<String>>,
+    retain: Said<Option<u32>>,
     dev: Said<bool>,
     seed: Said<Option<PathBuf>>,
     region: Said<String>,
@@ -81,6 +85,8 @@ impl Settings {
             tls_key: path(&args.tls_key, file.tls_key),
             attestation_root: path(&args.attestation_root, file.attestation_root),
             checkpoint_file: path(&args.checkpoint_file, file.checkpoint_file),
+            ship_to: said(args.ship_to.clone().map(Some), file.ship_to.map(Some), None),
+            retain: said(args.retain.map(Some), file.retain.map(Some), None),
             dev: said(args.dev.then_some(true), file.dev, false),
             seed: path(&args.seed, file.seed),
             region: said(args.region.clone(), file.region, DEV_REGION.to_owned()),
@@ -95,6 +101,12 @@ impl Settings {
             return Err(Failure::usage(
                 "a certificate without its key, or the reverse",
                 "give both --tls-cert and --tls-key, or neither",
+            ));
+        }
+        if self.retain.value.is_some() && self.ship_to.value.is_none() {
+            return Err(Failure::usage(
+                "--retain without --ship-to",
+                "the log is removed only where it was shipped: say where to",
             ));
         }
         if self.dev.value {
@@ -132,6 +144,12 @@ impl Settings {
 
     pub(super) fn attestation_root(&self) -> Option<&Path> {
         self.attestation_root.value.as_deref()
+    }
+
+    /// Where the trail is shipped to, and after how many days the log is removed.
+    pub(super) fn shipping(&self) -> Option<(&str, Option<u32>)> {
+        let to = self.ship_to.value.as_deref()?;
+        Some((to, self.retain.value))
     }
 
     pub(super) fn checkpoint_file(&self) -> Option<&Path> {
@@ -179,6 +197,16 @@ impl Settings {
                 "checkpoint-file",
                 path(&self.checkpoint_file.value),
                 self.checkpoint_file.by,
+            ),
+            (
+                "ship-to",
+                self.ship_to.value.as_deref().map(quoted),
+                self.ship_to.by,
+            ),
+            (
+                "retain",
+                self.retain.value.map(|days| days.to_string()),
+                self.retain.by,
             ),
             ("dev", Some(self.dev.value.to_string()), self.dev.by),
             ("seed", path(&self.seed.value), self.seed.by),

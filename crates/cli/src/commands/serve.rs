@@ -46,6 +46,9 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
     let home = embedded::open_at(&session.world, data.path(), &beginning.place)?;
     beginning.prepare(home.engine())?;
     let (callers, credentials) = callers(args, &data, &beginning, session)?;
+    let shipping = args.shipping();
+    let errand = shipping.map(|(to, days)| ship::errand(to, days));
+    let errand = errand.transpose()?;
     let engine = home.engine();
     let place = engine.home().clone();
     let clock = Arc::new(SystemClock);
@@ -56,7 +59,8 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
         session.world.entropy.as_ref(),
     )?
     .over_tls(tls.is_some())
-    .with_checkpoint_file(args.checkpoint_file().map(Path::to_owned));
+    .with_checkpoint_file(args.checkpoint_file().map(Path::to_owned))
+    .with_errand(errand);
     let scheme = if tls.is_some() { "https" } else { "http" };
     let door = Door {
         address: args.listen(),
