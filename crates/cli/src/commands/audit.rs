@@ -1,6 +1,6 @@
 //! `waxseal audit`: the log of all key usage of the embedded KMS.
 
-use super::{Session, read_file};
+use super::{Session, read_file, ship};
 use crate::args::{Audit, AuditFilter};
 use crate::embedded;
 use crate::failure::{Exit, Failure};

@@ -2,7 +2,7 @@
 
 use super::config::Settings;
 use super::seed::Seeds;
-use super::{Session, read_file};
+use super::{Session, read_file, ship};
 use crate::args::Serve;
 use crate::embedded;
 use crate::failure::Failure;
