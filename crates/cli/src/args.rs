@@ -618,6 +618,9 @@ pub(crate) enum Audit {
     Checkpoint,
     /// Print the public keys that the trail's digests and the log's checkpoints are verified with
     PublicKey,
+    /// Take a store and an audit log that do not belong together, an older copy of either, as they are;
+    /// it is recorded. What was revoked since the copy may be in force again: look first
+    AcceptRollback,
 }
 
 /// Which records are listed: those that everything given fits.
@@ -709,6 +712,10 @@ pub(crate) struct Serve {
     /// themselves (Recipient)
     #[arg(long, value_name = "FILE")]
     pub(crate) attestation_root: Option<PathBuf>,
+    /// Take a store and an audit log that do not belong together, an older copy of either, as they
+    /// are; it is recorded
+    #[arg(long)]
+    pub(crate) accept_rollback: bool,
     /// Where checkpoints of the audit log are written as well, every five seconds: a file on the disk
     /// of another machine, so that a log that loses its end is noticed
     #[arg(long, value_name = "FILE")]

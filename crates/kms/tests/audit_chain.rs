@@ -393,7 +393,7 @@ fn event(number: u64) -> Event {
         event_name: "Decrypt".into(),
         aws_region: "eu-west-1".into(),
         account_id: "111122223333".into(),
-        user_identity: json!({"type": "IAMUser", "userName": "alice"}),
+        user_identity: json!({"type": "IAMUser", "userName": "alice"}).into(),
         source_ip_address: "127.0.0.1".into(),
         user_agent: "test".into(),
         request_id: id(number),

@@ -61,7 +61,19 @@ pub(super) fn run(command: Audit, session: &Session) -> Result<(), Failure> {
             }
         }
         Audit::PublicKey => public_key(session),
+        Audit::AcceptRollback => accept_rollback(session),
     }
+}
+
+fn accept_rollback(session: &Session) -> Result<(), Failure> {
+    let world = &session.world;
+    // Nothing has opened it before.
+    let _ = world.accepts_rollback.set(());
+    embedded::open(world)?;
+    session.tell(
+        "store and audit log are taken as they are",
+        || json!({ "together": true }),
+    )
 }
 
 /// Reading the log opens no key and makes no home.

@@ -28,10 +28,20 @@ const ACCESS_KEY_FILE: &str = "access-key";
 /// Marks a data directory that was made for development.
 const DEV_MARKER: &str = "dev";
 /// What `POST /reset` removes there.
-const DEV_STATE: [&str; 4] = ["store.db", "store.db-wal", "store.db-shm", "root.key"];
+const DEV_STATE: [&str; 5] = [
+    "store.db",
+    "store.db-wal",
+    "store.db-shm",
+    "store.db-mark",
+    "root.key",
+];
 
 /// Runs the command: until a signal ends it.
 pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
+    if args.accept_rollback {
+        // Nothing has opened the home before.
+        let _ = session.world.accepts_rollback.set(());
+    }
     let args = &Settings::of(args)?;
     let tls = tls(args)?;
     allow_files();
