@@ -83,7 +83,10 @@ impl std::fmt::Debug for Front {
 }
 
 /// What is done besides, every minute: shipping of the trail, which needs a network that is not ours.
-pub struct Errand(pub Box<dyn Fn(&Engine) -> Result<(), KmsError> + Send + Sync>);
+pub struct Errand(pub Box<Work>);
+
+/// What an errand does.
+type Work = dyn Fn(&Engine) -> Result<(), KmsError> + Send + Sync;
 
 impl std::fmt::Debug for Errand {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
