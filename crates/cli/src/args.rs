@@ -579,9 +579,31 @@ pub(crate) enum Audit {
         #[command(flatten)]
         filter: AuditFilter,
     },
+    /// Write records to a file, as they stand in the log, one a line; an old file is replaced once the
+    /// new one is complete
+    Export {
+        /// The file; without it, stdout
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// As CloudTrail's files: one JSON object with all of them as Records
+        #[arg(long)]
+        cloudtrail: bool,
+        #[command(flatten)]
+        filter: AuditFilter,
+    },
     /// Deliver what was recorded until the last full hour to the trail, with a signed digest; a
     /// server does it by itself
     Deliver,
+    /// Copy the trail into an S3 bucket: what is not there yet, each object read back; with the
+    /// configuration of the AWS tools (AWS_ENDPOINT_URL_S3, profiles)
+    Ship {
+        /// The bucket, and what keys begin with: s3://BUCKET or s3://BUCKET/PREFIX
+        #[arg(long, value_name = "URL")]
+        to: String,
+        /// Then remove segments of the log whose records are older than this, if they were shipped
+        #[arg(long, value_name = "DAYS")]
+        retain: Option<u32>,
+    },
     /// Verify the chain of hashes that ties each record to the one before it; with --public-key the
     /// trail as well, and that the log has all that was delivered
     Verify {
@@ -717,6 +739,13 @@ pub(crate) struct Serve {
     /// Start though memory cannot be locked and this machine swaps: keys may come to lie on its disk
     #[arg(long)]
     pub(crate) allow_swap: bool,
+    /// Copy the trail into an S3 bucket, each hour: s3://BUCKET or s3://BUCKET/PREFIX
+    #[arg(long, value_name = "URL")]
+    pub(crate) ship_to: Option<String>,
+    /// Remove segments of the audit log whose records are older than this, once they were shipped
+    /// [default: everything is kept]
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) retain: Option<u32>,
     /// INSECURE: everyone on this machine is the owner, with any credentials or none
     #[arg(long)]
     pub(crate) dev: bool,

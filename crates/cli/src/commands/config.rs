@@ -36,6 +36,8 @@ struct File {
     hsm_trust_anchor: Option<Vec<String>>,
     checkpoint_file: Option<PathBuf>,
     allow_swap: Option<bool>,
+    ship_to: Option<String>,
+    retain: Option<u32>,
     dev: Option<bool>,
     seed: Option<PathBuf>,
     region: Option<String>,
@@ -62,6 +64,8 @@ pub(super) struct Settings {
     hsm_trust_anchor: Said<Vec<String>>,
     checkpoint_file: Said<Option<PathBuf>>,
     allow_swap: Said<bool>,
+    ship_to: Said<Option<String>>,
+    retain: Said<Option<u32>>,
     dev: Said<bool>,
     seed: Said<Option<PathBuf>>,
     region: Said<String>,
@@ -102,6 +106,8 @@ impl Settings {
             hsm_trust_anchor: all(&args.hsm_trust_anchor, file.hsm_trust_anchor),
             checkpoint_file: path(&args.checkpoint_file, file.checkpoint_file),
             allow_swap: said(args.allow_swap.then_some(true), file.allow_swap, false),
+            ship_to: said(args.ship_to.clone().map(Some), file.ship_to.map(Some), None),
+            retain: said(args.retain.map(Some), file.retain.map(Some), None),
             dev: said(args.dev.then_some(true), file.dev, false),
             seed: path(&args.seed, file.seed),
             region: said(args.region.clone(), file.region, DEV_REGION.to_owned()),
@@ -126,6 +132,12 @@ impl Settings {
             return Err(Failure::usage(
                 "a lease of that length",
                 "give 1 to 86400 seconds, or leave --root-lease out",
+            ));
+        }
+        if self.retain.value.is_some() && self.ship_to.value.is_none() {
+            return Err(Failure::usage(
+                "--retain without --ship-to",
+                "the log is removed only where it was shipped: say where to",
             ));
         }
         if self.dev.value {
@@ -178,6 +190,12 @@ impl Settings {
     /// Clusters and files with their certificates, as they were written.
     pub(super) fn hsm_trust_anchors(&self) -> &[String] {
         &self.hsm_trust_anchor.value
+    }
+
+    /// Where the trail is shipped to, and after how many days the log is removed.
+    pub(super) fn shipping(&self) -> Option<(&str, Option<u32>)> {
+        let to = self.ship_to.value.as_deref()?;
+        Some((to, self.retain.value))
     }
 
     pub(super) fn checkpoint_file(&self) -> Option<&Path> {
@@ -253,6 +271,16 @@ impl Settings {
                 "allow-swap",
                 Some(self.allow_swap.value.to_string()),
                 self.allow_swap.by,
+            ),
+            (
+                "ship-to",
+                self.ship_to.value.as_deref().map(quoted),
+                self.ship_to.by,
+            ),
+            (
+                "retain",
+                self.retain.value.map(|days| days.to_string()),
+                self.retain.by,
             ),
             ("dev", Some(self.dev.value.to_string()), self.dev.by),
             ("seed", path(&self.seed.value), self.seed.by),

@@ -2,7 +2,7 @@
 
 use super::config::Settings;
 use super::seed::Seeds;
-use super::{Session, read_file};
+use super::{Session, read_file, ship};
 use crate::args::Serve;
 use crate::clusters::{self, Clusters};
 use crate::embedded;
@@ -69,6 +69,9 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
     beginning.prepare(home.engine())?;
     let _keeper = keeper(args, &home, session)?;
     let (callers, credentials) = callers(args, &data, &beginning, session)?;
+    let shipping = args.shipping();
+    let errand = shipping.map(|(to, days)| ship::errand(to, days));
+    let errand = errand.transpose()?;
     let engine = home.engine();
     let place = engine.home().clone();
     let clock = Arc::new(SystemClock);
@@ -79,7 +82,8 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
         session.world.entropy.as_ref(),
     )?
     .over_tls(tls.is_some())
-    .with_checkpoint_file(args.checkpoint_file().map(Path::to_owned));
+    .with_checkpoint_file(args.checkpoint_file().map(Path::to_owned))
+    .with_errand(errand);
     let scheme = if tls.is_some() { "https" } else { "http" };
     connect_stores(engine, session);
     let door = Door {
