@@ -16,16 +16,19 @@
 )]
 
 pub mod dice;
+pub mod disk;
 pub mod manifest;
 pub mod opening;
 pub mod program;
 pub mod refusal;
 pub mod rights;
+pub mod server;
 pub mod vectors;
 pub mod world;
 
 pub use dice::Dice;
 pub use program::Ran;
+pub use server::{Client, Server};
 pub use world::World;
 
 /// Prints a promise and the figure that it was held with; and puts it into a file of its own in the
@@ -48,6 +51,14 @@ pub fn promise(name: &str, figure: impl std::fmt::Display) {
     };
     let file = name.chars().map(plain).collect::<String>();
     std::fs::write(folder.join(file), format!("{name}\t{figure}\n")).unwrap();
+}
+
+/// A figure of the promises: that of every run, or with `WAXSEAL_LONG` the long one.
+pub fn tier(short: usize, long: usize) -> usize {
+    match std::env::var_os("WAXSEAL_LONG") {
+        Some(set) if !set.is_empty() => long,
+        _ => short,
+    }
 }
 
 /// `n`, or ten times as many when `WAXSEAL_LONG` is set.

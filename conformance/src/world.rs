@@ -169,7 +169,11 @@ impl World {
     pub fn events(&self) -> Vec<String> {
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         audit::records(&self.audit())
-            .map(|record| record.expect("a readable record").event)
+            .map(|record| {
+                record
+                    .and_then(|record| record.event())
+                    .expect("a readable record")
+            })
             .map(|event| match text(&event["errorCode"]) {
                 code if code.is_empty() => text(&event["eventName"]),
                 code => format!("{}:{code}", text(&event["eventName"])),
@@ -195,6 +199,34 @@ impl World {
     /// Inode of a file: it changes when the file is replaced.
     pub fn inode(&self, name: &str) -> u64 {
         fs::metadata(self.path(name)).expect("a file").ino()
+    }
+}
+
+/// A temporary directory in memory where the machine has one: for suites that make many homes, and do
+/// not mean the disk.
+pub fn quick_place() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.prefix("waxseal-");
+    let made = match memory.is_dir() {
+        true => builder.tempdir_in(memory),
+        false => builder.tempdir(),
+    };
+    made.expect("a directory")
+}
+
+/// Copies a directory to a place where there is nothing, modes and all.
+pub fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("a directory");
+    let permissions = fs::metadata(from).expect("a directory").permissions();
+    fs::set_permissions(to, permissions).expect("a directory of ours");
+    for entry in fs::read_dir(from).expect("a directory") {
+        let from = entry.expect("an entry").path();
+        let to = to.join(from.file_name().expect("a name"));
+        match from.is_dir() {
+            true => copy_tree(&from, &to),
+            false => drop(fs::copy(&from, &to).expect("a file")),
+        }
     }
 }
 

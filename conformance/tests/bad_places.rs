@@ -162,11 +162,11 @@ fn a_full_audit_disk() {
     }
     let world = sealed_world();
     let before = world.verified().records;
-    world.write("large", vec![0; 256 << 10]);
+    world.write("large", vec![0; 512 << 10]);
     // The last block of the log has room for some more records: each use until then is recorded.
     let ran = in_namespace(
         &world,
-        "cp -a home/audit log; mount -t tmpfs -o size=64k,mode=700 tmpfs home/audit; \
+        "cp -a home/audit log; mount -t tmpfs -o size=512k,mode=700 tmpfs home/audit; \
          cp -a log/. home/audit/; cp large home/audit/filler 2>/dev/null || true; \
          uses=0; code=0; \
          while test $uses -lt 40; do \

@@ -359,7 +359,7 @@ impl Promised {
         let mut created: BTreeMap<String, usize> = BTreeMap::new();
         let mut rotated: BTreeMap<String, usize> = BTreeMap::new();
         for record in audit::records(&world.audit()) {
-            let event = record.unwrap().event;
+            let event = record.unwrap().event().unwrap();
             assert!(event["errorCode"].is_null(), "{event}");
             let counts = match event["eventName"].as_str().unwrap() {
                 "CreateKey" => &mut created,

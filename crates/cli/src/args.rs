@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use waxseal::message::{CommitmentPolicy, Suite};
+use waxseal_kms::audit::{self, Filter};
 
 /// Encrypts data with keys that never leave their KMS.
 ///
@@ -586,9 +587,18 @@ pub(crate) enum Audit {
         /// of the data directory]
         #[arg(long, value_name = "DIR", requires = "public_key")]
         trail: Option<PathBuf>,
+        /// A checkpoint that was kept elsewhere: the log must have all that it speaks of
+        #[arg(long, value_name = "FILE", conflicts_with = "trail")]
+        checkpoint: Option<PathBuf>,
     },
-    /// Print the public key that the trail's digests are verified with, in PEM
+    /// Sign how far the log is, and print it: a checkpoint, to be kept elsewhere. A server signs one
+    /// every five seconds
+    Checkpoint,
+    /// Print the public keys that the trail's digests and the log's checkpoints are verified with
     PublicKey,
+    /// Take a store and an audit log that do not belong together, an older copy of either, as they are;
+    /// it is recorded. What was revoked since the copy may be in force again: look first
+    AcceptRollback,
 }
 
 /// Which records are listed: those that everything given fits.
@@ -612,6 +622,23 @@ pub(crate) struct AuditFilter {
     /// Before this time
     #[arg(long, value_name = "TIME", value_parser = rfc3339)]
     pub(crate) until: Option<OffsetDateTime>,
+}
+
+impl AuditFilter {
+    /// As the log is asked.
+    pub(crate) fn wanted(&self) -> Filter {
+        Filter {
+            key: self.key.clone(),
+            principal: self.principal.clone(),
+            operation: self.operation.clone(),
+            outcome: self.outcome.map(|outcome| match outcome {
+                Outcome::Done => audit::Outcome::Done,
+                Outcome::Refused => audit::Outcome::Refused,
+            }),
+            since: self.since,
+            until: self.until,
+        }
+    }
 }
 
 /// What came of a request.
@@ -663,6 +690,14 @@ pub(crate) struct Serve {
     /// themselves (Recipient)
     #[arg(long, value_name = "FILE")]
     pub(crate) attestation_root: Option<PathBuf>,
+    /// Take a store and an audit log that do not belong together, an older copy of either, as they
+    /// are; it is recorded
+    #[arg(long)]
+    pub(crate) accept_rollback: bool,
+    /// Where checkpoints of the audit log are written as well, every five seconds: a file on the disk
+    /// of another machine, so that a log that loses its end is noticed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint_file: Option<PathBuf>,
     /// INSECURE: everyone on this machine is the owner, with any credentials or none
     #[arg(long)]
     pub(crate) dev: bool,

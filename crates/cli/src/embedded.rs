@@ -77,7 +77,8 @@ pub(crate) fn open_at(
     place: &Home,
 ) -> Result<EmbeddedHome, Failure> {
     let roots = Roots::of(world, world.root.as_deref())?;
-    EmbeddedHome::open(directory, place, &roots, world.entropy.clone())
+    let (entropy, rollback) = (world.entropy.clone(), world.rollback());
+    EmbeddedHome::open_with(directory, place, &roots, entropy, rollback)
         .map_err(|error| failure(&error, directory))
 }
 
@@ -300,6 +301,12 @@ pub(crate) fn failure(error: &HomeError, directory: &Path) -> Failure {
         HomeError::PasswordParams(_) | HomeError::Root(RootError::Damaged(_)) => {
             configuration("restore the home directory from your backup")
         }
+        HomeError::RolledBack(_) => Failure::new(
+            Exit::Unauthentic,
+            what,
+            "put back what belongs together; or take it as it is, which is recorded, with waxseal audit \
+             accept-rollback or serve --accept-rollback: what was revoked since may be in force again",
+        ),
         HomeError::Engine(error) => error.clone().into(),
         _ => Failure::new(
             Exit::Io,

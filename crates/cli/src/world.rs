@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use waxseal_core::crypto::random::{Entropy, SystemEntropy};
+use waxseal_kms::engine::Rollback;
 use waxseal_kms::home::EmbeddedHome;
 
 /// What the process was born into. Nothing else reads environment variables of ours.
@@ -16,6 +17,9 @@ pub(crate) struct World {
     /// `$WAXSEAL_ROOT`: `file`, `passphrase` or a PKCS #11 URI: what the root key of a new home is,
     /// and for a home that hangs from a device the way to it.
     pub(crate) root: Option<String>,
+    /// Set when whoever opens the embedded KMS takes a store and an audit log that do not belong
+    /// together as they are.
+    pub(crate) accepts_rollback: OnceLock<()>,
     /// The embedded KMS, once it was needed.
     pub(crate) embedded: OnceLock<Arc<EmbeddedHome>>,
     /// The source of all randomness.
@@ -37,11 +41,22 @@ impl World {
             root: std::env::var("WAXSEAL_ROOT")
                 .ok()
                 .filter(|root| !root.is_empty()),
+            accepts_rollback: OnceLock::new(),
             embedded: OnceLock::new(),
             entropy: Arc::new(SystemEntropy),
             stdin_is_terminal: std::io::stdin().is_terminal(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
+        }
+    }
+}
+
+impl World {
+    /// What to do with a store and an audit log that do not belong together.
+    pub(crate) fn rollback(&self) -> Rollback {
+        match self.accepts_rollback.get() {
+            Some(()) => Rollback::Accepted,
+            None => Rollback::Refused,
         }
     }
 }

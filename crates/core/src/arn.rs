@@ -146,11 +146,15 @@ impl Home {
 
 impl fmt::Display for Home {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "arn:{}:kms:{}:{}",
-            self.partition, self.region, self.account
-        )
+        let parts = [
+            "arn:",
+            &self.partition,
+            ":kms:",
+            &self.region,
+            ":",
+            &self.account,
+        ];
+        parts.into_iter().try_for_each(|part| f.write_str(part))
     }
 }
 
@@ -161,6 +165,22 @@ pub struct KeyArn {
     pub home: Home,
     /// The key's id.
     pub id: KeyId,
+}
+
+impl KeyArn {
+    /// As `to_string`, in one piece of memory.
+    pub fn text(&self) -> String {
+        let Home {
+            partition,
+            region,
+            account,
+        } = &self.home;
+        let id = self.id.as_str();
+        [
+            "arn:", partition, ":kms:", region, ":", account, ":key/", id,
+        ]
+        .concat()
+    }
 }
 
 impl FromStr for KeyArn {
@@ -261,7 +281,11 @@ macro_rules! text_form {
 
 text_form!(KeyId, |self, f| f.write_str(&self.0));
 text_form!(AliasName, |self, f| f.write_str(&self.0));
-text_form!(KeyArn, |self, f| write!(f, "{}:key/{}", self.home, self.id));
+text_form!(KeyArn, |self, f| {
+    self.home.fmt(f)?;
+    f.write_str(":key/")?;
+    f.write_str(&self.id.0)
+});
 text_form!(KeyRef, |self, f| match self {
     Self::Id(id) => id.fmt(f),
     Self::Arn(arn) => arn.fmt(f),

@@ -11,6 +11,7 @@ pub mod certificate;
 pub mod cms;
 pub mod ecdh;
 pub mod ecdsa;
+pub mod ed25519;
 mod ed25519ph;
 pub mod hash;
 pub mod kdf;

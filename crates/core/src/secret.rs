@@ -68,6 +68,41 @@ impl std::fmt::Debug for SecretBytes {
     }
 }
 
+/// A secret that is written piece by piece. When it grows, what it leaves behind is zeroed.
+#[derive(Debug)]
+pub struct SecretWriter(SecretBytes);
+
+impl SecretWriter {
+    /// With room for so many bytes before it has to grow.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(SecretBytes(Vec::with_capacity(bytes)))
+    }
+
+    /// What was written.
+    pub fn finish(self) -> SecretBytes {
+        self.0
+    }
+}
+
+impl std::io::Write for SecretWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = &mut self.0.0;
+        if written.capacity() - written.len() < bytes.len() {
+            let needed = (written.len() + bytes.len()).max(2 * written.capacity());
+            let mut larger = Vec::with_capacity(needed);
+            larger.extend_from_slice(written);
+            // What is replaced is dropped, and zeroed.
+            self.0 = SecretBytes(larger);
+        }
+        self.0.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Compares two public-length values in time that depends on their lengths only.
 pub fn ct_eq(left: &[u8], right: &[u8]) -> bool {
     left.ct_eq(right).into()
@@ -81,6 +116,16 @@ mod tests {
     fn debug_shows_no_byte() {
         let secret = SecretBytes::copy_of(b"hunter2");
         assert_eq!(format!("{secret:?}"), "SecretBytes(7 bytes)");
+    }
+
+    #[test]
+    fn what_is_written_is_there() {
+        use std::io::Write as _;
+        let mut writer = SecretWriter::with_capacity(2);
+        for piece in [&b"a"[..], b"", b"bcd", b"efghijklmnop"] {
+            writer.write_all(piece).unwrap();
+        }
+        assert_eq!(writer.finish().expose(), b"abcdefghijklmnop");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::op::Operation;
 use serde::Serialize;
 use serde_json::Value;
 use waxseal_core::SecretBytes;
+use waxseal_core::secret::SecretWriter;
 
 /// The media type of requests and answers.
 pub const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
@@ -23,6 +24,9 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// How deep objects and arrays may be in each other in a request's body.
 pub const DEPTH_MAX: usize = 16;
+
+/// Room for most answers: a data key, its blob and names.
+const USUAL_BYTES: usize = 1_000;
 
 /// The operation that a request is for, from `X-Amz-Target`.
 ///
@@ -110,8 +114,11 @@ fn remove_nulls(value: &mut Value) {
 /// # Errors
 /// `KMSInternalException`, which no answer causes.
 pub fn output<T: Serialize>(output: &T) -> Result<SecretBytes, KmsError> {
-    let body = serde_json::to_vec(output).map(SecretBytes::new);
-    body.map_err(|error| KmsError::new(ErrorCode::Internal, error.to_string()))
+    let mut body = SecretWriter::with_capacity(USUAL_BYTES);
+    match serde_json::to_writer(&mut body, output) {
+        Ok(()) => Ok(body.finish()),
+        Err(error) => Err(KmsError::new(ErrorCode::Internal, error.to_string())),
+    }
 }
 
 fn serialization(error: &serde_json::Error) -> KmsError {

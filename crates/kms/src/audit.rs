@@ -14,7 +14,7 @@
 //! ```text
 //! eventVersion userIdentity eventTime eventSource eventName awsRegion sourceIPAddress userAgent
 //! [errorCode errorMessage] requestParameters responseElements
-//! additionalEventData { sequence previousHash … } requestID eventID readOnly
+//! additionalEventData { sequence previousHash [lastChange] … } requestID eventID readOnly
 //! [resources [{ accountId type ARN }]] eventType managementEvent recipientAccountId eventCategory
 //! ```
 //!
@@ -22,6 +22,9 @@
 //! * `additionalEventData.previousHash` is the SHA-256, in lower-case hexadecimal, of the line
 //!   before, its newline left out; 64 zeros in the first record. The chain goes on across
 //!   segments.
+//! * `additionalEventData.lastChange` is the sequence number of the newest record, up to this one, that
+//!   went with a change of the store: so that the last line tells whether the store is as new as the
+//!   log.
 //!
 //! **Crashes.** A record counts once its line, newline included, is on disk: only then does
 //! [`AuditLog::append`] return. What a crash left after the last newline was never acknowledged.
@@ -29,27 +32,48 @@
 //! that does not parse is damage: nobody appends after it.
 //!
 //! **Failures.** When a write fails the segment is cut back to its former length and nobody is
-//! acknowledged. When a sync fails the handle refuses everything from then on: what the kernel
-//! still holds is in doubt, and syncing again would answer for pages it has already dropped.
+//! acknowledged; the next record is tried as if nothing had been. When a sync fails, what the kernel
+//! still holds is in doubt, and syncing again would answer for pages that it has already dropped. Before
+//! anything else is written, the end is read back and has to be what it was, what the failed write may
+//! have touched is written again and synced, and the next record begins a new segment; until that
+//! succeeds every record is refused. So a full, failing or read-only disk refuses, with its reason, for
+//! as long as it is that, and no longer.
+//!
+//! **A disk that does not answer** holds up the thread that waits for it, and nobody else: see
+//! [`STALL`](crate::turn::STALL). Requests are refused, though their records may be written in the end:
+//! a record without its answer, never the reverse.
 //!
 //! **What the chain does not show.** Records cut off at the end, or a last record altered without
 //! touching its links, leave a chain that holds. [`Verified::head`] compared with a copy kept
 //! elsewhere shows both. A process that wrote the missing records notices by itself
 //! ([`AuditError::RolledBack`]).
 
+mod checkpoint;
 mod event;
+mod filter;
+mod find;
 mod log;
 mod records;
+mod scan;
 mod segment;
 mod verify;
 mod writer;
 
-pub use event::{Event, EventError, Resource};
+pub use checkpoint::{
+    CHECKPOINT_BYTES_MAX, CHECKPOINT_FILE, Checkpoint, CheckpointError, CheckpointKey,
+    SignedCheckpoint,
+};
+pub use event::{Event, EventError, Resource, Written};
 pub(crate) use event::{Link, timestamp};
+pub use filter::{Filter, Outcome};
+pub(crate) use filter::{Glance, Needles, SeenResource};
+pub(crate) use find::hash_of;
 pub use log::{AuditLog, Exclusive, Receipt, Ticket};
+pub(crate) use records::{Go, backwards};
 pub use records::{Record, Records, records, records_after};
 pub(crate) use segment::written_segments;
 pub use verify::{BrokenRecord, Reason, TornTail, Verified, VerifyError, verify};
+pub(crate) use writer::{Last, peek};
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -99,8 +123,14 @@ pub enum AuditError {
     /// Another process holds the log's lock for too long.
     #[error("the audit log is locked by another process")]
     Busy,
-    /// A sync failed on this handle before; it must be opened again.
-    #[error("the audit log refuses to go on: a former write could not be made durable")]
+    /// The file system cannot be written.
+    #[error("the audit log cannot be written: its file system is read-only")]
+    ReadOnly,
+    /// The disk has not answered for [`STALL`](crate::turn::STALL).
+    #[error("the audit log's disk does not answer")]
+    Stalled,
+    /// What writes the log has ended, or could not be started. The next who comes starts it again.
+    #[error("the audit log refuses: what writes it has ended")]
     Refusing,
     /// The operating system failed.
     #[error("could not {action} {}: {reason}", .path.display())]
@@ -120,12 +150,26 @@ impl AuditError {
     fn io(action: &'static str, path: &Path, error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
             kind => Self::Io {
                 action,
                 path: path.to_owned(),
                 kind,
                 reason: error.to_string(),
             },
+        }
+    }
+
+    /// The same in a few words that name nothing, for everybody to see.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Full => "the audit log's disk is full",
+            Self::ReadOnly => "the audit log's file system is read-only",
+            Self::Stalled => "the audit log's disk does not answer",
+            Self::Busy => "the audit log is locked by another process",
+            Self::Corrupt { .. } => "the audit log is damaged",
+            Self::RolledBack { .. } => "the audit log has lost its end",
+            _ => "the audit log cannot be written",
         }
     }
 

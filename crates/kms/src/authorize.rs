@@ -39,7 +39,7 @@ impl Resource {
     /// The ARN of a key or role, for audit records.
     pub(crate) fn arn(&self) -> Option<String> {
         match self {
-            Self::Key(key) => Some(key.arn.to_string()),
+            Self::Key(key) => Some(key.arn.text()),
             Self::Role(role) => Some(role.arn.clone()),
             Self::Alias(..) | Self::Account(_) => None,
         }

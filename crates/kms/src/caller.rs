@@ -1,24 +1,33 @@
 //! Who calls, and from where.
 
+use crate::audit::Written;
 use crate::federation::Federated;
 use crate::policy::{self, Policy, Principal};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use time::OffsetDateTime;
 use waxseal_core::arn::Home;
 
 /// Who calls, and from where.
 #[derive(Debug, Clone)]
 pub struct Caller {
+    known: Arc<Known>,
+    source_ip_address: Arc<str>,
+    user_agent: String,
+    is_secure: bool,
+}
+
+/// What all requests of a caller have in common.
+#[derive(Debug, Clone)]
+struct Known {
     who: Who,
     arn: String,
     account: String,
     access_key_id: Option<String>,
     identity: Vec<Arc<Policy>>,
     session: Vec<Arc<Policy>>,
-    source_ip_address: String,
-    user_agent: String,
-    is_secure: bool,
+    /// `userIdentity`, once it was asked for.
+    told: OnceLock<Written>,
 }
 
 /// What kind of principal, and what is known of each.
@@ -64,28 +73,38 @@ impl Caller {
 
     pub(crate) fn new(who: Who, arn: String, account: String) -> Self {
         Self {
-            who,
-            arn,
-            account,
-            access_key_id: None,
-            identity: Vec::new(),
-            session: Vec::new(),
-            source_ip_address: "127.0.0.1".to_owned(),
+            known: Arc::new(Known {
+                who,
+                arn,
+                account,
+                access_key_id: None,
+                identity: Vec::new(),
+                session: Vec::new(),
+                told: OnceLock::new(),
+            }),
+            source_ip_address: "127.0.0.1".into(),
             user_agent: String::new(),
             is_secure: false,
         }
     }
 
+    fn known_mut(&mut self) -> &mut Known {
+        let known = Arc::make_mut(&mut self.known);
+        known.told = OnceLock::new();
+        known
+    }
+
     /// With the policies of the user or role, and of the session.
     pub(crate) fn under(mut self, identity: Vec<Arc<Policy>>, session: Vec<Arc<Policy>>) -> Self {
-        self.identity = identity;
-        self.session = session;
+        let known = self.known_mut();
+        known.identity = identity;
+        known.session = session;
         self
     }
 
     /// The same caller, calling from `source_ip_address`.
     #[must_use]
-    pub fn from_address(mut self, source_ip_address: impl Into<String>) -> Self {
+    pub fn from_address(mut self, source_ip_address: impl Into<Arc<str>>) -> Self {
         self.source_ip_address = source_ip_address.into();
         self
     }
@@ -100,7 +119,7 @@ impl Caller {
     /// The same caller, who signed with this access key.
     #[must_use]
     pub fn with_access_key(mut self, id: impl Into<String>) -> Self {
-        self.access_key_id = Some(id.into());
+        self.known_mut().access_key_id = Some(id.into());
         self
     }
 
@@ -113,19 +132,19 @@ impl Caller {
 
     /// The principal's ARN.
     pub fn arn(&self) -> &str {
-        &self.arn
+        &self.known.arn
     }
 
     /// The principal's account.
     pub fn account(&self) -> &str {
-        &self.account
+        &self.known.account
     }
 
     /// The principal's unique id: `AIDA…` of a user, `AROA…:SESSION` of a session, the account of
     /// its root.
     pub(crate) fn id(&self) -> String {
-        match &self.who {
-            Who::Root | Who::Stranger => self.account.clone(),
+        match &self.known.who {
+            Who::Root | Who::Stranger => self.known.account.clone(),
             Who::User { id, .. } => id.clone(),
             Who::Session {
                 role_id,
@@ -143,7 +162,7 @@ impl Caller {
 
     /// Whom a token named, of a web identity or of a session that it began.
     pub(crate) fn federated(&self) -> Option<&Federated> {
-        match &self.who {
+        match &self.known.who {
             Who::Web(federated) => Some(federated),
             Who::Session { federated, .. } => federated.as_ref(),
             Who::Root | Who::Stranger | Who::User { .. } => None,
@@ -151,22 +170,22 @@ impl Caller {
     }
 
     pub(crate) fn who(&self) -> &Who {
-        &self.who
+        &self.known.who
     }
 
     /// Whether it is the account itself that calls.
     pub(crate) fn is_root(&self) -> bool {
-        matches!(self.who, Who::Root)
+        matches!(self.known.who, Who::Root)
     }
 
     /// The policies of the user or role.
     pub(crate) fn identity_policies(&self) -> &[Arc<Policy>] {
-        &self.identity
+        &self.known.identity
     }
 
     /// The policies that the session was begun with.
     pub(crate) fn session_policies(&self) -> &[Arc<Policy>] {
-        &self.session
+        &self.known.session
     }
 
     /// From where.
@@ -186,7 +205,7 @@ impl Caller {
 
     /// As policies see them.
     pub(crate) fn principal(&self) -> Principal<'_> {
-        let (kind, role_arn) = match &self.who {
+        let (kind, role_arn) = match &self.known.who {
             Who::Root => (policy::Kind::Root, None),
             Who::Stranger => (policy::Kind::Service, None),
             Who::User { .. } => (policy::Kind::User, None),
@@ -194,17 +213,23 @@ impl Caller {
             Who::Web(_) => (policy::Kind::Web, None),
         };
         Principal {
-            arn: &self.arn,
-            account: &self.account,
+            arn: &self.known.arn,
+            account: &self.known.account,
             kind,
             role_arn,
         }
     }
 
     /// `userIdentity` of the audit record.
-    pub(crate) fn identity(&self) -> Value {
-        let (kind, id) = match &self.who {
-            Who::Root => ("Root", self.account.clone()),
+    pub(crate) fn identity(&self) -> Written {
+        let told = &self.known.told;
+        told.get_or_init(|| Written::from(self.identified()))
+            .clone()
+    }
+
+    fn identified(&self) -> Value {
+        let (kind, id) = match &self.known.who {
+            Who::Root => ("Root", self.known.account.clone()),
             Who::Stranger => {
                 return json!({
                     "type": "Unknown",
@@ -226,13 +251,13 @@ impl Caller {
         let mut identity = json!({
             "type": kind,
             "principalId": id,
-            "arn": self.arn,
-            "accountId": self.account,
+            "arn": self.known.arn,
+            "accountId": self.known.account,
         });
-        if let Some(access_key_id) = &self.access_key_id {
+        if let Some(access_key_id) = &self.known.access_key_id {
             identity["accessKeyId"] = json!(access_key_id);
         }
-        match &self.who {
+        match &self.known.who {
             Who::Root | Who::Stranger | Who::Web(_) => {}
             Who::User { name, .. } => identity["userName"] = json!(name),
             Who::Session {
@@ -248,7 +273,7 @@ impl Caller {
                         "type": "Role",
                         "principalId": role_id,
                         "arn": role_arn,
-                        "accountId": self.account,
+                        "accountId": self.known.account,
                         "userName": role_name,
                     },
                     "attributes": {

@@ -67,7 +67,7 @@ macro_rules! dispatch {
             }
 
             /// As [`Engine::answer`], without waiting for the record, and for operations that
-            /// [`is_quick`] says yes to.
+            /// [`quick`] knows.
             ///
             /// # Errors
             /// As the answer's; also for operations that are not quick.
@@ -91,20 +91,20 @@ macro_rules! dispatch {
 
 each_operation!(dispatch);
 
-macro_rules! quick {
+macro_rules! find_quick {
     ($( $input:ident -> $output:ident: $name:literal; )*) => {
-        /// Whether the operation of this name takes microseconds and changes nothing: a server
-        /// does it without a thread of its own.
-        pub fn is_quick(operation: &str) -> bool {
+        /// The operation of this name, if it takes microseconds and changes nothing: a server does
+        /// it without a thread of its own.
+        pub fn quick(operation: &str) -> Option<&'static str> {
             match operation {
-                $( $name => <$input as Perform>::IS_QUICK, )*
-                _ => false,
+                $( $name if <$input as Perform>::IS_QUICK => Some($name), )*
+                _ => None,
             }
         }
     };
 }
 
-each_operation!(quick);
+each_operation!(find_quick);
 
 impl Engine {
     /// Does the operation whose input is `O`, as [`Engine::answer`] does one by its name.

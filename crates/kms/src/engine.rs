@@ -1,8 +1,16 @@
 //! The engine: state, clock, randomness and audit log, and the one way through them.
 
+mod health;
+mod rollback;
+mod room;
+
+pub use health::Unhealthy;
+pub use rollback::{Rollback, RollbackError};
+pub(crate) use room::Room;
+
 use crate::attestation::{self, Enclave};
 use crate::audit::{AuditLog, Event, EventError, Exclusive, Ticket};
-use crate::clock::Clock;
+use crate::clock::{Clock, Steady};
 use crate::federation::ProviderEntry;
 use crate::model::{
     self, AliasRecord, GrantRecord, KeyRecord, PENDING_PREFIX, alias_document, aliases_prefix,
@@ -12,6 +20,7 @@ use crate::op::{Perform, Uses};
 use crate::policy::{Policy, PolicyKind};
 use crate::principals::{AccessKeyRecord, PrincipalEntry, Session, Sort};
 use crate::request::{Asking, Authenticated, Caller, Change, Outcome};
+use crate::reserve::Reserve;
 use crate::seal::RowSealer;
 use crate::store::{Batch, Document, Expect, Store, StoreError};
 use crate::tend::{self, Due};
@@ -23,7 +32,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use time::OffsetDateTime;
 use waxseal_core::arn::Home;
 use waxseal_core::crypto::certificate::TrustRoots;
-use waxseal_core::crypto::random::{self, Entropy};
+use waxseal_core::crypto::random::{self, Drawn, Entropy};
 use waxseal_core::{AliasName, KeyArn, KeyId, KeyRef, SecretBytes};
 use waxseal_kms_api::op::{KeyLastUsageData, RecipientInfo};
 use waxseal_kms_api::shape::{Blob, SecretBlob};
@@ -55,10 +64,15 @@ impl std::fmt::Debug for Parts {
 /// A KMS: keys, aliases, and the operations on them. Shared by threads as it is.
 pub struct Engine {
     parts: Parts,
+    /// After the parts: what they need no more is there for it.
+    reserve: OnceLock<Reserve>,
     enclaves: OnceLock<TrustRoots>,
     tags_choose: OnceLock<()>,
     cache: RwLock<Cache>,
     uses: Mutex<Uses>,
+    steady: Steady,
+    /// Why the last commit failed, if it did.
+    trouble: Mutex<Option<&'static str>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -74,18 +88,30 @@ impl Engine {
     /// # Errors
     /// `KMSInternalException` when the store or the log cannot be read or written.
     pub fn new(parts: Parts) -> Result<Self, KmsError> {
-        let engine = Self {
+        let engine = Self::unsettled(parts);
+        engine.settle_all()?;
+        Ok(engine)
+    }
+
+    fn unsettled(parts: Parts) -> Self {
+        Self {
+            steady: Steady::new(parts.clock.as_ref()),
             parts,
+            reserve: OnceLock::new(),
             enclaves: OnceLock::new(),
             tags_choose: OnceLock::new(),
             cache: RwLock::default(),
             uses: Mutex::default(),
-        };
-        if !engine.scan(PENDING_PREFIX)?.is_empty() {
-            let mut log = engine.parts.audit.exclusive().map_err(internal)?;
-            engine.settle(&mut log)?;
+            trouble: Mutex::default(),
         }
-        Ok(engine)
+    }
+
+    fn settle_all(&self) -> Result<(), KmsError> {
+        if !self.scan(PENDING_PREFIX)?.is_empty() {
+            let mut log = self.parts.audit.exclusive().map_err(internal)?;
+            self.settle(&mut log, Room::Reserve)?;
+        }
+        Ok(())
     }
 
     /// Its own place: partition, Region and account of the owner's keys.
@@ -154,30 +180,6 @@ impl Engine {
         Ok(Authenticated::new(caller, place, self.uuid()?, input))
     }
 
-    /// Whether it can work: a row is sealed and opened, the store is read, and the audit log is
-    /// opened for writing. No key is used, and nothing is recorded.
-    ///
-    /// # Errors
-    /// `KMSInternalException` with what failed.
-    pub fn check_health(&self) -> Result<(), KmsError> {
-        let mut body: [u8; 32] = random::array(self.entropy()).map_err(internal)?;
-        let key = "health".to_owned();
-        let sealed = self.sealed(&key, Expect::Absent, &body)?;
-        let document = Document {
-            key,
-            revision: 1,
-            body: sealed,
-        };
-        let opened = self.parts.rows.open(&document)?;
-        let same = opened.ct_eq(&body);
-        body.fill(0);
-        if !same {
-            return Err(internal("a sealed row opened as another"));
-        }
-        self.parts.store.watch(0).map_err(internal)?;
-        self.parts.audit.exclusive().map(drop).map_err(internal)
-    }
-
     /// An id for a request that comes to nothing.
     ///
     /// # Errors
@@ -220,6 +222,7 @@ impl Engine {
         request_id: &str,
         error: &KmsError,
     ) -> Result<(), KmsError> {
+        self.admit(Room::Common)?;
         let is_name = |text: &str| {
             (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
         };
@@ -265,11 +268,12 @@ impl Engine {
         &self,
         request: Authenticated<O>,
     ) -> Result<(Outcome<O>, Event), KmsError> {
+        self.admit(Room::Common)?;
         self.refresh()?;
         let (origin, asking) = request.apart();
         let mut view = self.view(&origin.place, Some(&origin.caller));
         let outcome = perform(asking, &mut view);
-        let event = outcome.event(&origin.caller, &view, self.uuid()?);
+        let event = outcome.event(&origin.caller, &view, uuid(view.entropy())?);
         Ok((outcome, event))
     }
 
@@ -279,24 +283,26 @@ impl Engine {
     /// lock is held all the way, across processes, so a pending record that is seen under the
     /// lock belongs to a writer that is gone.
     fn change<O: Perform>(&self, request: Authenticated<O>) -> Result<O::Output, KmsError> {
+        let room = Room::of::<O>();
+        self.admit(room)?;
         let mut log = self.parts.audit.exclusive().map_err(internal)?;
-        self.settle(&mut log)?;
+        self.settle(&mut log, room)?;
         self.refresh()?;
         let (origin, asking) = request.apart();
         let mut view = self.view(&origin.place, Some(&origin.caller));
         let mut outcome = perform(asking, &mut view);
         let changes = outcome.take_changes();
-        let event_id = self.uuid()?;
+        let event_id = uuid(view.entropy())?;
         if changes.is_empty() {
             let event = outcome.event(&origin.caller, &view, event_id);
-            log.append(&event).map_err(internal)?;
+            self.appended(&mut log, &event, room)?;
             return outcome.recorded().answer();
         }
         let event = outcome.event(&origin.caller, &view, event_id);
-        if let Err(refused) = self.commit_recorded(&mut log, &changes, &event)? {
+        if let Err(refused) = self.commit_recorded(&mut log, &changes, &event, room)? {
             outcome.fail(refused);
-            let event = outcome.event(&origin.caller, &view, self.uuid()?);
-            log.append(&event).map_err(internal)?;
+            let event = outcome.event(&origin.caller, &view, uuid(view.entropy())?);
+            self.appended(&mut log, &event, room)?;
         }
         outcome.recorded().answer()
     }
@@ -308,12 +314,13 @@ impl Engine {
         log: &mut Exclusive<'_>,
         changes: &[Change],
         event: &Event,
+        room: Room,
     ) -> Result<Result<(), KmsError>, KmsError> {
-        if let Err(refused) = self.commit(changes, event, log.next_sequence()) {
+        if let Err(refused) = self.commit(changes, event, log, room) {
             return Ok(Err(refused));
         }
-        log.append(event).map_err(internal)?;
-        self.forget(pending_document())?;
+        self.appended_change(log, event, room)?;
+        self.forget(pending_document(), log, room)?;
         Ok(Ok(()))
     }
 
@@ -321,7 +328,8 @@ impl Engine {
         &self,
         changes: &[Change],
         event: &Event,
-        since_sequence: u64,
+        log: &mut Exclusive<'_>,
+        room: Room,
     ) -> Result<(), KmsError> {
         let mut batch = Batch::new();
         for change in changes {
@@ -335,46 +343,50 @@ impl Engine {
                 }
             }
         }
+        self.mark_log(log, &mut batch)?;
         let key = pending_document();
         let pending = Pending {
-            since_sequence,
+            since_sequence: log.next_sequence(),
             event: event.clone(),
         };
         let body = serde_json::to_vec(&pending).map_err(internal)?;
         let body = self.sealed(&key, Expect::Absent, &body)?;
         batch.put(key, Expect::Absent, body);
-        self.parts
-            .store
-            .commit(&batch)
-            .map(drop)
-            .map_err(|error| match error {
-                StoreError::Conflict { .. } => KmsError::new(
-                    ErrorCode::Conflict,
-                    "The request met another change of the same resource. Try again.",
-                ),
-                other => internal(&other),
-            })
+        self.committed(&batch, room).map_err(|error| match error {
+            StoreError::Conflict { .. } => KmsError::new(
+                ErrorCode::Conflict,
+                "The request met another change of the same resource. Try again.",
+            ),
+            other => internal(&other),
+        })
     }
 
     /// Writes the records that a crash kept from the log. Called under the log's lock.
-    fn settle(&self, log: &mut Exclusive<'_>) -> Result<(), KmsError> {
+    fn settle(&self, log: &mut Exclusive<'_>, room: Room) -> Result<(), KmsError> {
         for document in self.scan(PENDING_PREFIX)? {
             let pending: Pending = self.open_json(&document)?;
             let written = log
                 .contains(pending.since_sequence, &pending.event.event_id)
                 .map_err(internal)?;
             if !written {
-                log.append(&pending.event).map_err(internal)?;
+                self.appended_change(log, &pending.event, room)?;
             }
-            self.forget(document.key)?;
+            self.forget(document.key, log, room)?;
         }
         Ok(())
     }
 
-    fn forget(&self, document: String) -> Result<(), KmsError> {
+    /// Removes a record that is in the log now from the store, and marks that it is.
+    fn forget(
+        &self,
+        document: String,
+        log: &mut Exclusive<'_>,
+        room: Room,
+    ) -> Result<(), KmsError> {
         let mut batch = Batch::new();
+        self.mark_log(log, &mut batch)?;
         batch.delete(document, Expect::Revision(1));
-        self.parts.store.commit(&batch).map(drop).map_err(internal)
+        self.committed(&batch, room).map_err(internal)
     }
 
     pub(crate) fn sealed(
@@ -418,17 +430,13 @@ impl Engine {
             place,
             caller,
             now: self.now(),
+            drawn: Drawn::new(self.entropy()),
             enclave: None,
         }
     }
 
-    /// A version 4 UUID (RFC 9562).
     fn uuid(&self) -> Result<String, KmsError> {
-        let bytes: [u8; 16] = random::array(self.entropy()).map_err(internal)?;
-        Ok(uuid::Builder::from_random_bytes(bytes)
-            .into_uuid()
-            .hyphenated()
-            .to_string())
+        uuid(self.entropy())
     }
 
     /// Drops from memory what was changed since it was read, by whatever process. After this, a
@@ -495,12 +503,18 @@ impl Engine {
     }
 
     pub(crate) fn commit_batch(&self, batch: &Batch) -> Result<(), KmsError> {
-        self.parts.store.commit(batch).map(drop).map_err(internal)
+        self.committed(batch, Room::Common).map_err(internal)
     }
 
     /// The folder of the audit log.
     pub(crate) fn audit_directory(&self) -> &Path {
         self.parts.audit.dir()
+    }
+
+    /// How many records the audit log has, all of them durable, and SHA-256 of the last one's line.
+    pub(crate) fn log_end(&self) -> Result<(u64, [u8; 32]), KmsError> {
+        let log = self.parts.audit.exclusive().map_err(internal)?;
+        Ok((log.next_sequence() - 1, log.head()))
     }
 
     /// The sequence number that the next record gets. All before it are durable.
@@ -518,6 +532,15 @@ impl Engine {
     }
 }
 
+/// A version 4 UUID (RFC 9562).
+fn uuid(entropy: &dyn Entropy) -> Result<String, KmsError> {
+    let bytes: [u8; 16] = random::array(entropy).map_err(internal)?;
+    Ok(uuid::Builder::from_random_bytes(bytes)
+        .into_uuid()
+        .hyphenated()
+        .to_string())
+}
+
 fn perform<O: Perform>(request: Asking<O>, view: &mut View<'_>) -> Outcome<O> {
     match request.authorize(view) {
         Ok(authorized) => authorized.run(view),
@@ -533,6 +556,7 @@ impl Engine {
     /// # Errors
     /// `KMSInternalException` when the store or the log cannot be read or written.
     pub fn tend(&self) -> Result<usize, KmsError> {
+        self.admit(Room::Common)?;
         self.refresh()?;
         let mut done = 0;
         for document in self.scan(model::KEY_PREFIX)? {
@@ -540,7 +564,7 @@ impl Engine {
                 continue;
             }
             let mut log = self.parts.audit.exclusive().map_err(internal)?;
-            self.settle(&mut log)?;
+            self.settle(&mut log, Room::Common)?;
             self.refresh()?;
             // Somebody else may have done it until the lock was ours.
             let Some(due) = self.due(&document.key)? else {
@@ -549,23 +573,22 @@ impl Engine {
             let view = self.view(&due.arn.home, None);
             let event = due.event(&view, self.uuid()?, self.uuid()?);
             if self
-                .commit_recorded(&mut log, &due.changes(&view)?, &event)?
+                .commit_recorded(&mut log, &due.changes(&view)?, &event, Room::Common)?
                 .is_ok()
             {
                 done += 1;
             }
         }
+        self.note_log()?;
         Ok(done)
     }
 
     /// What is due for the key in a document.
     fn due(&self, document: &str) -> Result<Option<Due>, KmsError> {
-        let Some(Entry::Key(record, _, revision)) = self.cached(document, Entry::key)? else {
+        let Some(Entry::Key(arn, record, _, revision)) = self.cached(document, Entry::key)? else {
             return Ok(None);
         };
-        let home = record.place(self.home());
-        let arn = home.key_arn(record.id.parse().map_err(internal)?);
-        let view = self.view(&home, None);
+        let view = self.view(&arn.home, None);
         Ok(tend::what(&view, &arn, &record)?.map(|what| Due {
             what,
             arn,
@@ -598,7 +621,7 @@ struct Cache {
 /// A record that was read and opened.
 #[derive(Clone)]
 pub(crate) enum Entry {
-    Key(Arc<KeyRecord>, Option<Arc<Policy>>, u64),
+    Key(Arc<KeyArn>, Arc<KeyRecord>, Option<Arc<Policy>>, u64),
     Alias(Arc<AliasRecord>, u64),
     Material(Arc<SecretBytes>),
     Principal(Arc<PrincipalEntry>),
@@ -615,7 +638,9 @@ impl Entry {
             .map(|text| Policy::parse(text, PolicyKind::Key))
             .transpose();
         let policy = policy.map_err(internal)?.map(Arc::new);
-        Ok(Self::Key(Arc::new(record), policy, document.revision))
+        let id = record.id.parse().map_err(internal)?;
+        let arn = Arc::new(record.place(engine.home()).key_arn(id));
+        Ok(Self::Key(arn, Arc::new(record), policy, document.revision))
     }
 
     fn alias(engine: &Engine, document: &Document) -> Result<Self, KmsError> {
@@ -627,7 +652,7 @@ impl Entry {
 /// A key as one request sees it.
 #[derive(Debug, Clone)]
 pub struct KeyEntry {
-    pub(crate) arn: KeyArn,
+    pub(crate) arn: Arc<KeyArn>,
     pub(crate) record: Arc<KeyRecord>,
     /// None is the default policy.
     pub(crate) policy: Option<Arc<Policy>>,
@@ -658,6 +683,7 @@ pub struct View<'e> {
     /// Who asks, where somebody does.
     caller: Option<&'e Caller>,
     pub(crate) now: OffsetDateTime,
+    drawn: Drawn<'e>,
     /// Whom the answer is encrypted for, where a request says so.
     enclave: Option<Enclave>,
 }
@@ -701,7 +727,7 @@ impl View<'_> {
     }
 
     pub(crate) fn entropy(&self) -> &dyn Entropy {
-        self.engine.entropy()
+        &self.drawn
     }
 
     /// Now, as records keep it.
@@ -709,9 +735,15 @@ impl View<'_> {
         model::seconds(self.now)
     }
 
+    /// The same for what cannot be taken back: see [`Steady`].
+    pub(crate) fn steady_seconds(&self) -> f64 {
+        let engine = self.engine;
+        model::seconds(engine.steady.now(engine.parts.clock.as_ref()))
+    }
+
     /// A UUID; for a multi-Region key `mrk-` and its digits.
     pub(crate) fn new_key_id(&self, is_multi_region: bool) -> Result<KeyId, KmsError> {
-        let uuid = self.engine.uuid()?;
+        let uuid = uuid(self.entropy())?;
         let text = match is_multi_region {
             true => format!("mrk-{}", uuid.replace('-', "")),
             false => uuid,
@@ -723,23 +755,28 @@ impl View<'_> {
     pub(crate) fn key(&self, id: &KeyId) -> Result<Option<KeyEntry>, KmsError> {
         let name = key_document(&self.place.region, id);
         let entry = self.engine.cached(&name, Entry::key)?;
-        let entry = self.key_entry(id.clone(), entry);
+        let entry = self.key_entry(entry);
         Ok(entry.filter(|entry| entry.arn.home.region == self.place.region))
     }
 
     /// Whether a key's deletion was pending, and is due: there is no such key any more.
     fn is_gone(&self, record: &KeyRecord) -> bool {
-        record.deletion.is_some_and(|due| due <= self.seconds())
+        record
+            .deletion
+            .is_some_and(|due| due <= self.steady_seconds())
     }
 
-    fn key_entry(&self, id: KeyId, entry: Option<Entry>) -> Option<KeyEntry> {
+    fn key_entry(&self, entry: Option<Entry>) -> Option<KeyEntry> {
         match entry {
-            Some(Entry::Key(record, policy, revision)) if !self.is_gone(&record) => {
+            Some(Entry::Key(arn, record, policy, revision)) if !self.is_gone(&record) => {
                 // Material whose time is over is not there, whether it was removed yet or not.
-                let lasting = record.without_expired(self.seconds());
+                let lasting = match record.can_expire() {
+                    true => record.without_expired(self.steady_seconds()),
+                    false => None,
+                };
                 let record = lasting.map_or(record, |(_, record)| Arc::new(record));
                 Some(KeyEntry {
-                    arn: record.place(self.engine.home()).key_arn(id),
+                    arn,
                     record,
                     policy,
                     revision,
@@ -786,11 +823,8 @@ impl View<'_> {
         let documents = self.engine.scan(model::KEY_PREFIX)?;
         let mut keys = Vec::new();
         for document in &documents {
-            let name = document.key.strip_prefix(model::KEY_PREFIX);
-            let id = name.and_then(|name| name.split('@').next());
-            let id = id.unwrap_or_default().parse().map_err(internal)?;
             let entry = self.engine.cached(&document.key, Entry::key)?;
-            keys.extend(self.key_entry(id, entry));
+            keys.extend(self.key_entry(entry));
         }
         keys.retain(|key| key.arn.home == *self.place);
         Ok(keys)
@@ -804,9 +838,9 @@ impl View<'_> {
         }
         for document in self.engine.scan(&siblings_prefix(&key.id))? {
             let entry = self.engine.cached(&document.key, Entry::key)?;
-            found.extend(self.key_entry(key.id.clone(), entry));
+            found.extend(self.key_entry(entry));
         }
-        found.retain(|sibling| sibling.arn != *key);
+        found.retain(|sibling| *sibling.arn != *key);
         Ok(found)
     }
 
@@ -937,6 +971,7 @@ impl View<'_> {
                     place: &place,
                     caller: self.caller,
                     now: self.now,
+                    drawn: Drawn::new(self.engine.entropy()),
                     enclave: None,
                 };
                 let entry = there.alias(&alias)?.ok_or_else(|| there.no_alias(&alias))?;

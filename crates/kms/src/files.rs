@@ -1,8 +1,8 @@
 //! What every file of a home is made with.
 
-use std::fs::{DirBuilder, File};
-use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 /// Makes a directory that is its owner's alone, and those above it that are missing.
@@ -16,4 +16,28 @@ pub(crate) fn make_directory(directory: &Path) -> io::Result<()> {
 /// Makes the names in a directory durable.
 pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
+}
+
+/// Writes a file that is old or new and whole, and durable. Several processes may do so at once: the
+/// last one's stays.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".new-{}", std::process::id()));
+    let new = Path::new(&name);
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    let written = options.open(new).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(new, path)
+    });
+    if written.is_err() {
+        // What was begun is of no use; it may not even be there.
+        let _ = std::fs::remove_file(new);
+    }
+    written?;
+    match path.parent() {
+        Some(above) if !above.as_os_str().is_empty() => sync_directory(above),
+        _ => sync_directory(Path::new(".")),
+    }
 }

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! HOME/            0700
-//!   store.db       0600   sealed state (SQLite; with -wal and -shm beside it)
+//!   store.db       0600   sealed state (SQLite; with -wal, -shm and -mark beside it)
 //!   root.key       0600   32 bytes, when the root is a file
 //!   audit/         0700   the log, one segment a file; what was delivered of it in trail/
+//!   reserve        0600   room on the disk for taking rights away; another one in audit/
 //!   lock           0600   held while the home is made, and while a default key is made
 //! ```
 //!
@@ -12,8 +13,9 @@
 
 use crate::audit::{AuditError, AuditLog};
 use crate::clock::SystemClock;
-use crate::engine::{Engine, Parts};
+use crate::engine::{Engine, Parts, Rollback, RollbackError};
 use crate::files::{self, sync_directory};
+use crate::reserve::Reserve;
 use crate::root::{RootError, RootKind, RootRecord};
 use crate::store::{SqliteStore, StoreError};
 use std::fs::{File, OpenOptions, Permissions};
@@ -81,9 +83,21 @@ pub enum HomeError {
     /// The audit log could not be opened.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// Store and audit log do not belong together.
+    #[error(transparent)]
+    RolledBack(RollbackError),
     /// The engine refused.
     #[error(transparent)]
     Engine(#[from] KmsError),
+}
+
+impl From<RollbackError> for HomeError {
+    fn from(error: RollbackError) -> Self {
+        match error {
+            RollbackError::Engine(error) => Self::Engine(error),
+            rollback => Self::RolledBack(rollback),
+        }
+    }
 }
 
 /// A root key for a home that is made now: how it is found again, and its keyring.
@@ -133,15 +147,37 @@ impl EmbeddedHome {
     /// `place` names partition, Region and account of a new home; an existing one keeps its own.
     ///
     /// # Errors
-    /// [`HomeError`]. Nothing that exists is ever replaced.
+    /// [`HomeError`]. Nothing that exists is ever replaced. [`HomeError::RolledBack`] when an older copy
+    /// of the store or of the audit log lies in its place.
     pub fn open(
         directory: &Path,
         place: &Home,
         passphrases: &dyn Passphrases,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, HomeError> {
+        Self::open_with(directory, place, passphrases, entropy, Rollback::Refused)
+    }
+
+    /// The same, and says what to do with a store and an audit log that do not belong together.
+    ///
+    /// # Errors
+    /// [`HomeError`].
+    pub fn open_with(
+        directory: &Path,
+        place: &Home,
+        passphrases: &dyn Passphrases,
+        entropy: Arc<dyn Entropy>,
+        rollback: Rollback,
+    ) -> Result<Self, HomeError> {
         make_directory(directory)?;
-        let store = SqliteStore::open(&directory.join(STORE_FILE))?;
+        let store = SqliteStore::open(&directory.join(STORE_FILE));
+        let store = match store {
+            // Opening it takes room, too; who then may use it is another question.
+            Err(StoreError::Full) if Reserve::give_up_in(directory) => {
+                SqliteStore::open(&directory.join(STORE_FILE))
+            }
+            opened => opened,
+        }?;
         let (record, keyring) = match RootRecord::read(&store)? {
             Some(record) => {
                 let keyring = root_keyring(directory, &record.root, passphrases, entropy.clone())?;
@@ -150,14 +186,15 @@ impl EmbeddedHome {
             None => make_root(directory, &store, place, passphrases, entropy.clone())?,
         };
         let opened = record.open(keyring.as_ref())?;
-        let engine = Engine::new(Parts {
+        let parts = Parts {
             store: Box::new(store),
             audit: AuditLog::open(&directory.join("audit"))?,
             rows: opened.rows,
             home: opened.home,
             clock: Arc::new(SystemClock),
             entropy,
-        })?;
+        };
+        let engine = Engine::open(parts, directory, rollback)?;
         Ok(Self {
             directory: directory.to_owned(),
             engine: Arc::new(engine),

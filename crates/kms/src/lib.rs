@@ -19,6 +19,7 @@
 //!   signed files. [`backup`]: copies of it all.
 //! * [`seed`]: keys and principals that are planted, for development; `chosen`: by tags.
 //! * [`root`]: what the hierarchy hangs from. [`home`]: the directory of an embedded KMS.
+//! * [`turn`]: how long a disk is waited for.
 //! * [`keyring`]: the engine as a [`Keyring`](waxseal_core::Keyring).
 //!
 //! Time and randomness are handed in. Files are touched only in [`home`], [`store`], [`audit`], [`trail`]
@@ -44,6 +45,7 @@ pub mod op;
 pub mod policy;
 pub mod principals;
 pub mod request;
+mod reserve;
 pub mod root;
 pub mod seal;
 pub mod seed;
@@ -51,6 +53,7 @@ mod spec;
 pub mod store;
 mod tend;
 pub mod trail;
+pub mod turn;
 
 pub use engine::Engine;
 pub use keyring::EngineKeyring;

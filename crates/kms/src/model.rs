@@ -236,6 +236,13 @@ impl KeyRecord {
         self.current_version() > 0 && used.clone().all(MaterialRecord::is_here)
     }
 
+    /// Whether any material has an end.
+    pub(crate) fn can_expire(&self) -> bool {
+        self.materials
+            .iter()
+            .any(|material| material.valid_to().is_some())
+    }
+
     /// The versions whose time is over, and the record without their material.
     pub(crate) fn without_expired(&self, now: f64) -> Option<(Vec<u32>, Self)> {
         let numbered = (1..).zip(&self.materials);
@@ -312,6 +319,8 @@ pub(crate) struct AliasRecord {
 
 pub(crate) const KEY_PREFIX: &str = "key/";
 pub(crate) const PENDING_PREFIX: &str = "pending/";
+/// How far the audit log was when the store was changed last.
+pub(crate) const LOG_DOCUMENT: &str = "log";
 
 /// What the documents of a key in `region` are called by.
 fn key_name(region: &str, id: &KeyId) -> String {
@@ -323,7 +332,7 @@ fn key_name(region: &str, id: &KeyId) -> String {
 }
 
 pub(crate) fn key_document(region: &str, id: &KeyId) -> String {
-    format!("{KEY_PREFIX}{}", key_name(region, id))
+    [KEY_PREFIX, &key_name(region, id)].concat()
 }
 
 /// What the records of a multi-Region key begin with, in all Regions.
@@ -332,7 +341,8 @@ pub(crate) fn siblings_prefix(id: &KeyId) -> String {
 }
 
 pub(crate) fn material_document(region: &str, id: &KeyId, version: u32) -> String {
-    format!("material/{}/{version:08x}", key_name(region, id))
+    let name = key_name(region, id);
+    ["material/", &name, "/", &hex::encode(version.to_be_bytes())].concat()
 }
 
 /// What the grants of a key begin with; their ids follow.

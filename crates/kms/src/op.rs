@@ -33,6 +33,7 @@ use crate::authorize::{Access, Resource};
 use crate::engine::{Aliases, KeyEntry, View};
 use crate::model::KeyState;
 use crate::request::{Change, Done};
+use crate::reserve::takes_rights_away;
 use crate::spec::Spec;
 use crate::store::Expect;
 use base64::Engine as _;
@@ -50,6 +51,8 @@ pub trait Perform: Operation {
     type Target: Send;
     /// Whether it may change state.
     const MUTATES: bool;
+    /// Whether it may use the room that is kept on the disk: it takes rights away.
+    const USES_RESERVE: bool = takes_rights_away(Self::NAME);
     /// Whether it takes microseconds, and changes nothing: a server does it without a thread of its
     /// own.
     const IS_QUICK: bool = false;

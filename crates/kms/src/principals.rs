@@ -222,7 +222,7 @@ pub(crate) fn session_arn(partition: &str, account: &str, role: &str, session: &
 #[derive(Debug)]
 pub struct Credential {
     /// What requests are signed with.
-    pub secret: SecretBytes,
+    pub secret: Arc<SecretBytes>,
     /// Who signs.
     pub caller: Caller,
 }
@@ -265,7 +265,7 @@ impl Engine {
         };
         let caller = Caller::new(who, user.arn.clone(), user.account.clone());
         Ok(Some(Credential {
-            secret: SecretBytes::copy_of(key.secret.0.expose()),
+            secret: Arc::new(SecretBytes::copy_of(key.secret.0.expose())),
             caller: caller
                 .with_access_key(access_key_id)
                 .under(user.policies.clone(), Vec::new()),
@@ -304,7 +304,7 @@ impl Engine {
         };
         let caller = Caller::new(who, arn, role.account.clone());
         Ok(Some(Credential {
-            secret: session.secret.0,
+            secret: Arc::new(session.secret.0),
             caller: caller
                 .with_access_key(id)
                 .under(role.policies.clone(), policy.into_iter().collect()),

@@ -72,6 +72,11 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError::RolledBack`] when the head lies before `since`, and as [`Store::get`].
     fn watch(&self, since: u64) -> Result<Changes, StoreError>;
+
+    /// Whether a call has waited for the medium for longer than [`STALL`](crate::turn::STALL).
+    fn is_stalled(&self) -> bool {
+        false
+    }
 }
 
 /// One document as the store holds it.
@@ -288,12 +293,30 @@ pub enum StoreError {
     /// No space is left.
     #[error("no space is left for the store")]
     Full,
+    /// The disk has not answered for [`STALL`](crate::turn::STALL).
+    #[error("the store's disk does not answer")]
+    Stalled,
     /// Others kept the store locked for longer than a caller can wait.
     #[error("the store is locked by another process")]
     Busy,
     /// The operating system failed to read or write.
     #[error("the store could not be read or written: {0}")]
     Io(String),
+}
+
+impl StoreError {
+    /// The same in a few words that name nothing, for everybody to see.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Full => "the store's disk is full",
+            Self::ReadOnly => "the store is read-only",
+            Self::Stalled => "the store's disk does not answer",
+            Self::Busy => "the store is locked by another process",
+            Self::Corrupt(_) => "the store is damaged",
+            Self::RolledBack { .. } => "an older copy took the store's place",
+            _ => "the store cannot be read or written",
+        }
+    }
 }
 
 fn validate_key(key: &str) -> Result<(), StoreError> {

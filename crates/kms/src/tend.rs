@@ -31,7 +31,7 @@ pub(crate) fn what(
     key: &KeyArn,
     record: &KeyRecord,
 ) -> Result<Option<What>, KmsError> {
-    let now = view.seconds();
+    let now = view.steady_seconds();
     let is_due = |time: Option<f64>| time.is_some_and(|due| due <= now);
     Ok(match record.state {
         KeyState::PendingDeletion if is_due(record.deletion) => Some(What::Deletion),
@@ -45,7 +45,7 @@ pub(crate) fn what(
 /// Something that is due.
 pub(crate) struct Due {
     pub(crate) what: What,
-    pub(crate) arn: KeyArn,
+    pub(crate) arn: Arc<KeyArn>,
     pub(crate) record: Arc<KeyRecord>,
     pub(crate) revision: u64,
 }
@@ -63,7 +63,8 @@ impl Due {
             What::Rotation => op::rotated(view, &key, MaterialKind::Automatic),
             What::Deletion => self.removal(view),
             What::Expiry => {
-                let Some((versions, record)) = self.record.without_expired(view.seconds()) else {
+                let Some((versions, record)) = self.record.without_expired(view.steady_seconds())
+                else {
                     return Ok(Vec::new());
                 };
                 let mut changes = vec![op::kept(&key, &record)?];
@@ -78,7 +79,7 @@ impl Due {
                 let mut record = KeyRecord::clone(&self.record);
                 let days = record.deletion_days.take().unwrap_or_default();
                 record.state = KeyState::PendingDeletion;
-                record.deletion = Some(view.seconds() + days as f64 * DAY);
+                record.deletion = Some(view.steady_seconds() + days as f64 * DAY);
                 Ok(vec![op::kept(&key, &record)?])
             }
         }
@@ -128,7 +129,7 @@ impl Due {
             event_name: event_name.into(),
             aws_region: self.arn.home.region.clone(),
             account_id: account_id.clone(),
-            user_identity: json!({ "type": "AWSService", "invokedBy": SERVICE }),
+            user_identity: json!({ "type": "AWSService", "invokedBy": SERVICE }).into(),
             source_ip_address: SERVICE.to_owned(),
             user_agent: SERVICE.to_owned(),
             request_id,

@@ -20,6 +20,7 @@
 //! Files are complete and durable before they have their names, and the digest is the last of them.
 //! What was delivered is noted in the store; a crash before that delivers the same hour again.
 
+mod checkpoint;
 mod verify;
 
 pub use verify::{TrailError, VerifiedTrail, verify};
@@ -31,7 +32,7 @@ use crate::store::{Batch, Expect};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -203,10 +204,11 @@ impl Engine {
         let mut delivery = Delivery::new(self, &folder, hour);
         for record in audit::records_after(self.audit_directory(), state.sequence) {
             let record = record.map_err(internal)?;
-            if record.sequence > durable || delivery.is_later(&record) {
+            let time = record.glance().map_err(internal)?.event_time.into_owned();
+            if record.sequence > durable || delivery.is_later(&time) {
                 break;
             }
-            delivery.add(record).map_err(internal)?;
+            delivery.add(record, time).map_err(internal)?;
         }
         let next = delivery.finish(&state)?;
         self.keep(STATE_DOCUMENT, Expect::Revision(revision), &next)?;
@@ -316,14 +318,12 @@ impl<'e> Delivery<'e> {
     }
 
     /// Whether a record belongs into a later digest.
-    fn is_later(&self, record: &Record) -> bool {
-        let time = time_of(record);
+    fn is_later(&self, time: &str) -> bool {
         let time = OffsetDateTime::parse(time, &Rfc3339);
         time.is_ok_and(|time| time >= self.end)
     }
 
-    fn add(&mut self, record: Record) -> io::Result<()> {
-        let time = time_of(&record).to_owned();
+    fn add(&mut self, record: Record, time: String) -> io::Result<()> {
         let mut file = match self.file.take() {
             Some(file) => file,
             None => self.begin(record.sequence, &time)?,
@@ -455,11 +455,6 @@ impl<'e> Delivery<'e> {
             }),
         })
     }
-}
-
-fn time_of(record: &Record) -> &str {
-    let time = record.event.get("eventTime").and_then(Value::as_str);
-    time.unwrap_or_default()
 }
 
 /// `2026/01/31`

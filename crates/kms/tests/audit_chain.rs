@@ -96,10 +96,13 @@ fn records_are_read_back_in_order() {
     for (index, record) in read.iter().enumerate() {
         let number = index as u64 + 1;
         assert_eq!(record.sequence, number);
-        assert_eq!(record.event["eventID"], id(number));
-        assert_eq!(record.event["additionalEventData"]["sequence"], number);
+        assert_eq!(record.event().unwrap()["eventID"], id(number));
         assert_eq!(
-            record.event,
+            record.event().unwrap()["additionalEventData"]["sequence"],
+            number
+        );
+        assert_eq!(
+            record.event().unwrap(),
             serde_json::from_str::<serde_json::Value>(&record.line).unwrap()
         );
     }
@@ -390,7 +393,7 @@ fn event(number: u64) -> Event {
         event_name: "Decrypt".into(),
         aws_region: "eu-west-1".into(),
         account_id: "111122223333".into(),
-        user_identity: json!({"type": "IAMUser", "userName": "alice"}),
+        user_identity: json!({"type": "IAMUser", "userName": "alice"}).into(),
         source_ip_address: "127.0.0.1".into(),
         user_agent: "test".into(),
         request_id: id(number),

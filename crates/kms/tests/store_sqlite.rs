@@ -16,10 +16,43 @@ fn files_are_for_their_owner_alone() {
     let home = Home::new();
     let store = home.open();
     put(&store, "k", "v");
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in ["", "-wal", "-shm", "-mark"] {
         let file = PathBuf::from(format!("{}{suffix}", home.store().display()));
         let mode = fs::metadata(&file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+    }
+}
+
+/// What two handles commit is seen by both at once, however they take turns; and a commit whose
+/// writer left no mark is seen soon.
+#[test]
+fn marks_hide_nothing() {
+    let home = Home::new();
+    let (one, other) = (home.open(), home.open());
+    let mut heads = [one.watch(0).unwrap().head, other.watch(0).unwrap().head];
+    for round in 0..200 {
+        let writer = if round % 3 == 0 { &one } else { &other };
+        put(writer, &format!("k{round}"), "v");
+        for (store, head) in [&one, &other].into_iter().zip(&mut heads) {
+            let seen = store.watch(*head).unwrap();
+            assert_eq!(seen.keys, [format!("k{round}")], "round {round}");
+            *head = seen.head;
+            assert!(store.watch(*head).unwrap().keys.is_empty());
+        }
+    }
+    let mut refused = Batch::new();
+    refused.put("k0", Expect::Absent, b"v".to_vec());
+    other.commit(&refused).unwrap_err();
+    assert!(one.watch(heads[0]).unwrap().keys.is_empty());
+
+    let mark = PathBuf::from(format!("{}-mark", home.store().display()));
+    let before = fs::read(&mark).unwrap();
+    put(&other, "unmarked", "v");
+    fs::write(&mark, before).unwrap();
+    let begin = Instant::now();
+    while one.watch(heads[0]).unwrap().keys.is_empty() {
+        assert!(begin.elapsed() < Duration::from_secs(10));
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -14,6 +14,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use waxseal_core::SecretBytes;
 use waxseal_core::crypto::random::Entropy;
 use waxseal_kms::principals;
@@ -28,7 +29,7 @@ pub struct AccessKey {
     /// `AKIA…`; not secret.
     pub id: String,
     /// What requests are signed with.
-    pub secret: SecretBytes,
+    pub secret: Arc<SecretBytes>,
 }
 
 /// Why there is no access key.
@@ -139,7 +140,7 @@ impl AccessKey {
         let secret = secret.ok_or("no aws_secret_access_key of 16 characters or more")?;
         Ok(Self {
             id: id.to_owned(),
-            secret: SecretBytes::copy_of(secret.as_bytes()),
+            secret: Arc::new(SecretBytes::copy_of(secret.as_bytes())),
         })
     }
 
@@ -147,7 +148,7 @@ impl AccessKey {
         let failed = |_| AccessKeyError::NoEntropy;
         Ok(Self {
             id: principals::new_id(ID_PREFIX, entropy).map_err(failed)?,
-            secret: principals::new_secret(entropy).map_err(failed)?,
+            secret: Arc::new(principals::new_secret(entropy).map_err(failed)?),
         })
     }
 

@@ -3,6 +3,7 @@
 use crate::access_key::AccessKey;
 use crate::metrics::{self, Metrics};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 use time::OffsetDateTime;
@@ -12,7 +13,7 @@ use waxseal_core::crypto::random::{self, Entropy};
 use waxseal_kms::Engine;
 use waxseal_kms::caller::Caller;
 use waxseal_kms::clock::Clock;
-use waxseal_kms::dispatch::{Answered, Waiting, is_quick};
+use waxseal_kms::dispatch::{Answered, Waiting, quick};
 use waxseal_kms::op::Perform;
 use waxseal_kms::principals::Credential;
 use waxseal_kms_api::sigv4::{self, Claim, Paths, SignedRequest, SigningKeys};
@@ -40,14 +41,33 @@ impl std::fmt::Debug for Anew {
     }
 }
 
+/// Where a connection comes from.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    address: IpAddr,
+    /// The address as the audit log has it.
+    text: Arc<str>,
+}
+
+impl From<IpAddr> for Peer {
+    fn from(address: IpAddr) -> Self {
+        let text = address.to_string().into();
+        Self { address, text }
+    }
+}
+
 /// The engine and what stands before it.
 pub struct Front {
     engine: RwLock<Arc<Engine>>,
     callers: Callers,
+    /// The owner, as a caller who signed with the owner's access key.
+    owner: Caller,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     /// Whether requests come over TLS.
     is_secure: bool,
+    /// Where else checkpoints of the audit log are written.
+    checkpoint_file: Option<PathBuf>,
     keys: SigningKeys,
     strangers: Strangers,
     /// Compared in place of the secret of an access key id that nobody has, so that the answer
@@ -64,7 +84,7 @@ impl std::fmt::Debug for Front {
 /// A request that is under way.
 #[derive(Debug)]
 pub struct Begun {
-    operation: String,
+    operation: &'static str,
     begin: Instant,
     waiting: Waiting,
 }
@@ -97,12 +117,19 @@ impl Front {
     ) -> Result<Self, KmsError> {
         let decoy: [u8; 32] = random::array(entropy)
             .map_err(|_| KmsError::new(ErrorCode::Internal, "no random bytes"))?;
+        let owner = Caller::owner(engine.home(), "");
+        let owner = match &callers {
+            Callers::Owner(key) => owner.with_access_key(&key.id),
+            Callers::Anyone(_) => owner,
+        };
         Ok(Self {
             engine: RwLock::new(engine),
             callers,
+            owner,
             metrics: Arc::default(),
             clock,
             is_secure: false,
+            checkpoint_file: None,
             keys: SigningKeys::default(),
             strangers: Strangers::default(),
             decoy: SecretBytes::copy_of(&decoy),
@@ -113,6 +140,13 @@ impl Front {
     #[must_use]
     pub fn over_tls(mut self, is_secure: bool) -> Self {
         self.is_secure = is_secure;
+        self
+    }
+
+    /// The same, with a file to which checkpoints of the audit log are written as well.
+    #[must_use]
+    pub fn with_checkpoint_file(mut self, path: Option<PathBuf>) -> Self {
+        self.checkpoint_file = path;
         self
     }
 
@@ -134,17 +168,15 @@ impl Front {
     }
 
     /// Answers `GET /healthz` to everyone, and `GET /metrics` to those on this machine. Blocks.
-    pub fn look(&self, path: &str, from: IpAddr) -> Option<Reply> {
+    pub fn look(&self, path: &str, from: &Peer) -> Option<Reply> {
         let (status, content_type, text) = match path {
             "/healthz" => match self.engine().check_health() {
                 Ok(()) => (200, "application/json", "{\"status\":\"ok\"}".to_owned()),
-                Err(_) => (
-                    503,
-                    "application/json",
-                    "{\"status\":\"failing\"}".to_owned(),
-                ),
+                Err(unhealthy) => return Some(failing(unhealthy.reason)),
             },
-            "/metrics" if from.is_loopback() => (200, metrics::CONTENT_TYPE, self.metrics.text()),
+            "/metrics" if from.address.is_loopback() => {
+                (200, metrics::CONTENT_TYPE, self.metrics.text())
+            }
             _ => return None,
         };
         Some(Reply {
@@ -154,6 +186,11 @@ impl Front {
             headers: Vec::new(),
             body: SecretBytes::new(text.into_bytes()),
         })
+    }
+
+    /// Whether the disk does not answer: requests are refused until it does.
+    pub fn is_stalled(&self) -> bool {
+        self.engine().is_stalled()
     }
 
     /// Does what has come due: rotations, the ends of waiting periods, the delivery of the trail.
@@ -166,6 +203,15 @@ impl Front {
         let tended = engine.tend().map(drop);
         engine.deliver()?;
         tended
+    }
+
+    /// Signs how far the audit log is, if records came since. Blocks.
+    ///
+    /// # Errors
+    /// As [`Engine::checkpoint`].
+    pub fn checkpoint(&self) -> Result<(), KmsError> {
+        let engine = self.engine();
+        engine.checkpoint(self.checkpoint_file.as_deref()).map(drop)
     }
 
     /// Empties a server for development.
@@ -183,7 +229,7 @@ impl Front {
     }
 
     /// Answers a request. Blocks until the request is recorded.
-    pub fn reply(&self, request: SignedRequest<'_>, from: IpAddr) -> Reply {
+    pub fn reply(&self, request: SignedRequest<'_>, from: &Peer) -> Reply {
         let begin = Instant::now();
         if request.path == "/" && header(request, "content-type").is_some_and(is_form) {
             return self.sts_reply(request, from, begin);
@@ -205,7 +251,7 @@ impl Front {
     fn trail_reply(
         &self,
         request: SignedRequest<'_>,
-        from: IpAddr,
+        from: &Peer,
         name: &str,
     ) -> Result<Answered, KmsError> {
         let engine = self.engine();
@@ -229,7 +275,7 @@ impl Front {
     }
 
     /// Answers a request to S3, which is a `GET` in the scope of that service.
-    fn s3_reply(&self, request: SignedRequest<'_>, from: IpAddr, begin: Instant) -> Reply {
+    fn s3_reply(&self, request: SignedRequest<'_>, from: &Peer, begin: Instant) -> Reply {
         let call = S3Call::parse(request.path, request.query);
         let name = call.as_ref().map(S3Call::name).unwrap_or_default();
         let engine = self.engine();
@@ -288,11 +334,10 @@ impl Front {
 
     /// Begins a request that needs no thread of its own, if it is one; the others are for
     /// [`Front::reply`].
-    pub fn begin(&self, request: SignedRequest<'_>, from: IpAddr) -> Option<Begun> {
+    pub fn begin(&self, request: SignedRequest<'_>, from: &Peer) -> Option<Begun> {
         let target = header(request, "x-amz-target")?;
-        let operation = target.strip_prefix("TrentService.")?;
-        let is_plain = request.method == "POST" && request.path == "/";
-        if !is_plain || !is_quick(operation) {
+        let operation = quick(target.strip_prefix("TrentService.")?)?;
+        if request.method != "POST" || request.path != "/" {
             return None;
         }
         let begin = Instant::now();
@@ -301,7 +346,7 @@ impl Front {
         let (caller, region) = self.admit(&engine, request, from, SERVICE).ok()?;
         let waiting = engine.begin_answer(caller, &region, operation, request.body);
         Some(Begun {
-            operation: operation.to_owned(),
+            operation,
             begin,
             waiting: waiting.ok()?,
         })
@@ -314,7 +359,7 @@ impl Front {
             begin,
             waiting,
         } = begun;
-        self.counted(&operation, begin, waiting.recorded().await)
+        self.counted(operation, begin, waiting.recorded().await)
     }
 
     fn counted(
@@ -332,7 +377,7 @@ impl Front {
     }
 
     /// Answers a request to STS.
-    fn sts_reply(&self, request: SignedRequest<'_>, from: IpAddr, begin: Instant) -> Reply {
+    fn sts_reply(&self, request: SignedRequest<'_>, from: &Peer, begin: Instant) -> Reply {
         let (name, answered) = self.sts_answered(request, from);
         self.metrics.request(name, code(&answered), begin.elapsed());
         let answered = answered.unwrap_or_else(|error| Answered {
@@ -356,7 +401,7 @@ impl Front {
     fn sts_answered(
         &self,
         request: SignedRequest<'_>,
-        from: IpAddr,
+        from: &Peer,
     ) -> (&'static str, Result<Answered, KmsError>) {
         let engine = self.engine();
         let call = sts::Call::parse(request.body);
@@ -391,7 +436,7 @@ impl Front {
         reply(self.engine().request_id().unwrap_or_default(), Err(error))
     }
 
-    fn answered(&self, request: SignedRequest<'_>, from: IpAddr) -> Result<Answered, KmsError> {
+    fn answered(&self, request: SignedRequest<'_>, from: &Peer) -> Result<Answered, KmsError> {
         if request.method == "POST" && request.path == "/reset" {
             // Pages in a browser may send this to whomever they like, but not without saying so.
             return match request.value("origin")? {
@@ -423,7 +468,7 @@ impl Front {
         &self,
         engine: &Engine,
         request: SignedRequest<'_>,
-        from: IpAddr,
+        from: &Peer,
         (service, operation): (&str, &str),
         error: KmsError,
     ) -> Result<Answered, KmsError> {
@@ -436,7 +481,7 @@ impl Front {
         }
         let caller = Caller::stranger()
             .by_program(header(request, "user-agent").unwrap_or_default())
-            .from_address(from.to_string());
+            .from_address(from.text.clone());
         let region = engine.home().region.as_str();
         engine.refuse(&caller, (service, region), operation, error)
     }
@@ -446,7 +491,7 @@ impl Front {
         &self,
         engine: &Engine,
         request: SignedRequest<'_>,
-        from: IpAddr,
+        from: &Peer,
         service: &str,
     ) -> Result<(Caller, String), KmsError> {
         let (caller, region) = match &self.callers {
@@ -457,10 +502,10 @@ impl Front {
     }
 
     /// A caller, with what this request shows of them.
-    fn seen(&self, caller: Caller, request: SignedRequest<'_>, from: IpAddr) -> Caller {
+    fn seen(&self, caller: Caller, request: SignedRequest<'_>, from: &Peer) -> Caller {
         caller
             .by_program(header(request, "user-agent").unwrap_or_default())
-            .from_address(from.to_string())
+            .from_address(from.text.clone())
             .over_tls(self.is_secure)
     }
 
@@ -478,12 +523,13 @@ impl Front {
         let owner = owner.filter(|owner| owner.id == id && claim.session_token().is_none());
         let known = match owner {
             Some(owner) => Some(Credential {
-                secret: SecretBytes::copy_of(owner.secret.expose()),
-                caller: Caller::owner(engine.home(), "").with_access_key(id),
+                secret: owner.secret.clone(),
+                caller: self.owner.clone(),
             }),
             None => engine.credential(id, claim.session_token())?,
         };
-        let secret = known.as_ref().map_or(&self.decoy, |known| &known.secret);
+        let secret = known.as_ref().map(|known| known.secret.as_ref());
+        let secret = secret.unwrap_or(&self.decoy);
         let key = self.keys.key(secret, claim.scope());
         let paths = match service {
             trail::S3 => Paths::AsGiven,
@@ -493,14 +539,14 @@ impl Front {
         let Some(known) = known else {
             return Err(sigv4::unknown_access_key());
         };
-        let region = verified?.region;
-        if !is_region(&region) {
+        let region = verified?.scope.region;
+        if !is_region(region) {
             return Err(KmsError::new(
                 ErrorCode::InvalidSignature,
                 "Credential should be scoped to a valid region. ",
             ));
         }
-        Ok((known.caller, region))
+        Ok((known.caller, region.to_owned()))
     }
 
     /// For development: users and sessions that are known are who they are, if they sign as they
@@ -524,6 +570,19 @@ impl Front {
         let region = region.unwrap_or(&home.region).to_owned();
         let account = if is_account(id) { id } else { &home.account };
         Ok((engine.owner_of(account, ""), region))
+    }
+}
+
+/// The answer about a server that cannot work.
+pub fn failing(reason: &str) -> Reply {
+    // The reasons are ours: there is nothing in them to be escaped.
+    let text = format!("{{\"status\":\"failing\",\"reason\":\"{reason}\"}}");
+    Reply {
+        status: 503,
+        request_id: String::new(),
+        content_type: "application/json",
+        headers: Vec::new(),
+        body: SecretBytes::new(text.into_bytes()),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Connections: HTTP/1.1 and HTTP/2, with TLS or on loopback addresses.
 
-use crate::front::{Front, Reply};
+use crate::front::{Front, Peer, Reply, failing};
 use crate::metrics::Metrics;
 use crate::tls::{Tls, TlsError};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{HOST, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -16,12 +17,14 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinHandle};
 use waxseal_core::SecretBytes;
 use waxseal_kms_api::sigv4::SignedRequest;
 use waxseal_kms_api::{ErrorCode, KmsError, wire};
@@ -37,6 +40,8 @@ pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 1_024;
 pub const HANDSHAKE_SECONDS: u64 = 10;
 /// How often it is looked whether keys are due for rotation or removal.
 pub const TEND_SECONDS: u64 = 60;
+/// How often the audit log's end is signed, when records came since.
+pub const CHECKPOINT_SECONDS: u64 = 5;
 /// How often it is looked whether certificates were replaced. SIGHUP has it done at once.
 pub const RELOAD_SECONDS: u64 = 30;
 /// Requests in the engine at once: each has a thread, and all of them share one sync of the audit
@@ -50,6 +55,12 @@ pub const BODY_SECONDS: u64 = 10;
 pub const DRAIN_SECONDS: u64 = 10;
 /// The longest head of a request.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// How often a request that waits for a thread looks whether the disk holds it up.
+const STALL_LOOK: Duration = Duration::from_millis(50);
+/// What is said when it does.
+const STALLED: &str = "the disk of the audit log or of the store does not answer";
+/// Threads for those who look how the server is, when all others are held up.
+const LOOKERS_MAX: usize = 8;
 /// How long to wait when no connection can be accepted, for want of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -73,6 +84,8 @@ pub enum Notice {
     ReloadFailed(TlsError),
     /// Keys that are due for rotation or removal wait: what came due could not be done.
     TendFailed(KmsError),
+    /// The end of the audit log could not be signed; told once, until it can again.
+    CheckpointFailed(KmsError),
 }
 
 /// Listens.
@@ -97,7 +110,9 @@ pub async fn bind(address: SocketAddr, with_tls: bool) -> io::Result<TcpListener
 /// As [`bind`], and when there can be no threads or signal handlers.
 pub fn run(door: Door, front: Arc<Front>, told: impl Fn(Notice)) -> io::Result<()> {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime.enable_all().max_blocking_threads(REQUESTS_MAX);
+    runtime
+        .enable_all()
+        .max_blocking_threads(REQUESTS_MAX + LOOKERS_MAX);
     runtime.build()?.block_on(async {
         let listener = bind(door.address, door.tls.is_some()).await?;
         let mut terminated = signal(SignalKind::terminate())?;
@@ -129,15 +144,35 @@ pub fn run(door: Door, front: Arc<Front>, told: impl Fn(Notice)) -> io::Result<(
                 tokio::time::sleep(Duration::from_secs(TEND_SECONDS)).await;
             }
         };
+        let checkpoints = async {
+            let mut was_well = true;
+            loop {
+                tokio::time::sleep(Duration::from_secs(CHECKPOINT_SECONDS)).await;
+                let signing = front.clone();
+                let signed = tokio::task::spawn_blocking(move || signing.checkpoint()).await;
+                let failed = signed.ok().and_then(Result::err);
+                let is_well = failed.is_none();
+                if let Some(error) = failed.filter(|_| was_well) {
+                    told(Notice::CheckpointFailed(error));
+                }
+                was_well = is_well;
+            }
+        };
         let stop = async {
             tokio::select! {
                 _ = terminated.recv() => {}
                 _ = interrupted.recv() => {}
                 () = reloads => {}
                 () = tends => {}
+                () = checkpoints => {}
             }
         };
         serve(listener, tls.clone(), front.clone(), stop).await;
+        let last = front.clone();
+        let signed = tokio::task::spawn_blocking(move || last.checkpoint()).await;
+        if let Ok(Err(error)) = signed {
+            told(Notice::CheckpointFailed(error));
+        }
         Ok(())
     })
 }
@@ -219,12 +254,74 @@ impl Host {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let answer = service_fn(move |request| {
-            let service = self.service.clone();
-            async move { Ok::<_, Infallible>(service.answer(request, from).await) }
+        let pulse = Arc::new(Pulse::new());
+        let from = Peer::from(from);
+        let answer = service_fn(|request| {
+            let (service, from, busy) = (self.service.clone(), from.clone(), pulse.busy());
+            async move {
+                let answer = service.answer(request, &from).await;
+                drop(busy);
+                Ok::<_, Infallible>(answer)
+            }
         });
         let connection = self.builder.serve_connection(TokioIo::new(stream), answer);
-        drop(watcher.watch(connection).await);
+        tokio::select! {
+            done = watcher.watch(connection) => drop(done),
+            () = pulse.stopped() => {}
+        }
+    }
+}
+
+/// Since when a connection has had nothing to answer. One timer a connection is looked at when it
+/// has run out; one a request would have to be set and taken back each time.
+#[derive(Debug)]
+struct Pulse {
+    begin: Instant,
+    /// In milliseconds from `begin`.
+    idle_since: AtomicU64,
+    under_way: AtomicUsize,
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+struct Busy(Arc<Pulse>);
+
+impl Pulse {
+    fn new() -> Self {
+        Self {
+            begin: Instant::now(),
+            idle_since: AtomicU64::new(0),
+            under_way: AtomicUsize::new(0),
+        }
+    }
+
+    fn busy(self: &Arc<Self>) -> Busy {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        Busy(self.clone())
+    }
+
+    /// Ready when nothing was asked for [`HEADER_SECONDS`], or was and was not read to its end.
+    async fn stopped(&self) {
+        let limit = Duration::from_secs(HEADER_SECONDS);
+        loop {
+            let idle_since = self.idle_since.load(Ordering::Relaxed);
+            let idle = self.begin.elapsed() - Duration::from_millis(idle_since);
+            let is_idle = self.under_way.load(Ordering::Relaxed) == 0;
+            match limit.checked_sub(idle) {
+                Some(left) if is_idle => tokio::time::sleep(left).await,
+                None if is_idle => return,
+                _ => tokio::time::sleep(limit).await,
+            }
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let elapsed = self.0.begin.elapsed();
+        let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        self.0.idle_since.store(millis, Ordering::Relaxed);
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -279,7 +376,8 @@ fn builder() -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(HEADER_SECONDS))
+        // See [`Pulse`].
+        .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES_MAX);
     builder
         .http2()
@@ -297,13 +395,15 @@ struct Service {
 }
 
 impl Service {
-    async fn answer(&self, request: Request<Incoming>, from: IpAddr) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>, from: &Peer) -> Response<Full<Bytes>> {
         if request.method() == hyper::Method::GET {
             let path = request.uri().path().to_owned();
-            let front = self.front.clone();
-            let found = tokio::task::spawn_blocking(move || front.look(&path, from)).await;
-            if let Ok(Some(reply)) = found {
-                return self.response(reply);
+            let (front, from) = (self.front.clone(), from.clone());
+            let found = tokio::task::spawn_blocking(move || front.look(&path, &from));
+            match self.answer_in_time(found).await {
+                None => return self.response(failing(STALLED)),
+                Some(Ok(Some(reply))) => return self.response(reply),
+                Some(_) => {}
             }
         }
         let reply = match self.read(request).await {
@@ -326,36 +426,53 @@ impl Service {
             }
             Err(_) => return Err(malformed("The body took too long.")),
         };
-        let authority = parts.uri.authority().map(|authority| authority.as_str());
-        let headers = headers(&parts.headers, authority)?;
-        let head = Head {
-            method: parts.method.as_str().to_owned(),
-            path: parts.uri.path().to_owned(),
-            query: parts.uri.query().unwrap_or_default().to_owned(),
-            headers,
-        };
-        Ok((head, body))
+        Ok((Head(parts), body))
     }
 
-    async fn reply(&self, head: Head, body: SecretBytes, from: IpAddr) -> Reply {
+    async fn reply(&self, head: Head, body: SecretBytes, from: &Peer) -> Reply {
         let Ok(permit) = self.requests.clone().try_acquire_owned() else {
             return self.front.refusal(throttled());
         };
         let front = self.front.clone();
-        if let Some(begun) = head.with(&body, |request| front.begin(request, from)) {
-            drop(body);
+        let begun = head.with(&body, |request| front.begin(request, from));
+        let begun = match begun {
+            Ok(begun) => begun,
+            Err(error) => return front.refusal(error),
+        };
+        if let Some(begun) = begun {
+            // Little is to wait with those that wait.
+            drop((head, body));
             return front.finish(begun).await;
         }
+        if front.is_stalled() {
+            return front.refusal(KmsError::new(ErrorCode::Internal, STALLED));
+        }
+        let from = from.clone();
         let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            head.with(&body, |request| front.reply(request, from))
+            let replied = head.with(&body, |request| front.reply(request, &from));
+            replied.unwrap_or_else(|error| front.refusal(error))
         });
-        match done.await {
-            Ok(reply) => reply,
-            Err(_) => self.front.refusal(KmsError {
-                code: ErrorCode::Internal,
-                message: None,
-            }),
+        let message = match self.answer_in_time(done).await {
+            Some(Ok(reply)) => return reply,
+            Some(Err(_)) => None,
+            None => Some(STALLED.to_owned()),
+        };
+        self.front.refusal(KmsError {
+            code: ErrorCode::Internal,
+            message,
+        })
+    }
+
+    /// What a thread gives, unless the disk holds it up. Then it goes on by itself, and with it its
+    /// permit; what it does in the end is recorded, and was refused.
+    async fn answer_in_time<T>(&self, mut done: JoinHandle<T>) -> Option<Result<T, JoinError>> {
+        loop {
+            match tokio::time::timeout(STALL_LOOK, &mut done).await {
+                Ok(done) => return Some(done),
+                Err(_) if self.front.is_stalled() => return None,
+                Err(_) => {}
+            }
         }
     }
 
@@ -386,25 +503,38 @@ impl Service {
 }
 
 /// A request without its body.
-struct Head {
-    method: String,
-    path: String,
-    query: String,
-    headers: Vec<(String, String)>,
-}
+struct Head(Parts);
 
 impl Head {
-    /// Hands the request to `then`.
-    fn with<T>(&self, body: &SecretBytes, then: impl FnOnce(SignedRequest<'_>) -> T) -> T {
-        let headers = self.headers.iter();
-        let headers: Vec<(&str, &str)> = headers.map(|(n, v)| (n.as_str(), v.as_str())).collect();
-        then(SignedRequest {
-            method: &self.method,
-            path: &self.path,
-            query: &self.query,
+    /// Hands the request to `then`, if its headers are text.
+    fn with<T>(
+        &self,
+        body: &SecretBytes,
+        then: impl FnOnce(SignedRequest<'_>) -> T,
+    ) -> Result<T, KmsError> {
+        let Parts {
+            method,
+            uri,
+            headers: map,
+            ..
+        } = &self.0;
+        let mut headers = Vec::with_capacity(map.len() + 1);
+        for (name, value) in map {
+            let text = str::from_utf8(value.as_bytes());
+            let text = text.map_err(|_| malformed("A header is no text."))?;
+            headers.push((name.as_str(), text));
+        }
+        // HTTP/2 has the host elsewhere.
+        if let (Some(authority), false) = (uri.authority(), map.contains_key(HOST)) {
+            headers.push(("host", authority.as_str()));
+        }
+        Ok(then(SignedRequest {
+            method: method.as_str(),
+            path: uri.path(),
+            query: uri.query().unwrap_or_default(),
             headers: &headers,
             body: body.expose(),
-        })
+        }))
     }
 }
 
@@ -415,20 +545,6 @@ impl AsRef<[u8]> for Wiped {
     fn as_ref(&self) -> &[u8] {
         self.0.expose()
     }
-}
-
-/// The headers as text. HTTP/2 has the host elsewhere.
-fn headers(map: &HeaderMap, authority: Option<&str>) -> Result<Vec<(String, String)>, KmsError> {
-    let mut headers = Vec::with_capacity(map.len() + 1);
-    for (name, value) in map {
-        let text = str::from_utf8(value.as_bytes());
-        let text = text.map_err(|_| malformed("A header is no text."))?;
-        headers.push((name.as_str().to_owned(), text.to_owned()));
-    }
-    if let (Some(authority), false) = (authority, map.contains_key(hyper::header::HOST)) {
-        headers.push(("host".to_owned(), authority.to_owned()));
-    }
-    Ok(headers)
 }
 
 fn malformed(what: &str) -> KmsError {

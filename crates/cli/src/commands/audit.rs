@@ -1,7 +1,7 @@
 //! `waxseal audit`: the log of all key usage of the embedded KMS.
 
 use super::{Session, read_file};
-use crate::args::{Audit, AuditFilter, Outcome};
+use crate::args::{Audit, AuditFilter};
 use crate::embedded;
 use crate::failure::{Exit, Failure};
 use crate::terminal::plain;
@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use waxseal_core::crypto::hash::sha256;
 use waxseal_core::crypto::pem::{PEM_BYTES_MAX, spki_pem};
 use waxseal_core::crypto::rsa::RsaVerifyingKey;
-use waxseal_kms::audit::{AuditError, Record, VerifyError, records, records_after, verify};
+use waxseal_kms::audit::{
+    AuditError, CHECKPOINT_BYTES_MAX, CHECKPOINT_FILE, Checkpoint, CheckpointError, CheckpointKey,
+    Record, SignedCheckpoint, VerifyError, records_after, verify,
+};
 use waxseal_kms::home::EmbeddedHome;
 use waxseal_kms::trail::{self, TrailError, VerifiedTrail};
 
@@ -23,6 +24,7 @@ pub(super) fn run(command: Audit, session: &Session) -> Result<(), Failure> {
     if let Audit::Verify {
         public_key: Some(key),
         trail: Some(folder),
+        ..
     } = &command
     {
         let verified = verified_trail(folder, key)?;
@@ -35,15 +37,33 @@ pub(super) fn run(command: Audit, session: &Session) -> Result<(), Failure> {
             list(&log, last, &filter, session)
         }
         Audit::Deliver => deliver(session),
-        Audit::Verify { public_key, .. } => {
+        Audit::Checkpoint => checkpoint(session),
+        Audit::Verify {
+            public_key,
+            checkpoint,
+            ..
+        } => {
             verified(&log, session)?;
+            against_checkpoints(&log, checkpoint.as_deref(), public_key.as_deref(), session)?;
             match public_key {
                 Some(key) => with_trail(&log, &key, session),
                 None => Ok(()),
             }
         }
         Audit::PublicKey => public_key(session),
+        Audit::AcceptRollback => accept_rollback(session),
     }
+}
+
+fn accept_rollback(session: &Session) -> Result<(), Failure> {
+    let world = &session.world;
+    // Nothing has opened it before.
+    let _ = world.accepts_rollback.set(());
+    embedded::open(world)?;
+    session.tell(
+        "store and audit log are taken as they are",
+        || json!({ "together": true }),
+    )
 }
 
 /// Reading the log opens no key and makes no home.
@@ -68,39 +88,6 @@ fn deliver(session: &Session) -> Result<(), Failure> {
     session.tell(line, || json!({ "delivered": delivered }))
 }
 
-/// Whether a record is one that was asked for.
-fn fits(filter: &AuditFilter, event: &Value) -> bool {
-    let text = |path: &str| event.pointer(path).and_then(Value::as_str);
-    let is_key = |key: &String| {
-        let resources = event["resources"].as_array().into_iter().flatten();
-        let mut arns = resources.filter_map(|resource| resource["ARN"].as_str());
-        arns.any(|arn| arn == key || arn.rsplit_once('/').is_some_and(|(_, id)| id == key))
-    };
-    let is_principal = |who: &String| {
-        let arn = text("/userIdentity/arn").unwrap_or_default();
-        let name = arn.rsplit_once('/').map_or("", |(_, name)| name);
-        [arn, name].contains(&who.as_str()) || text("/userIdentity/accessKeyId") == Some(who)
-    };
-    let outcome = match text("/errorCode") {
-        None => Outcome::Done,
-        Some(_) => Outcome::Refused,
-    };
-    let time = text("/eventTime").and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok());
-    let is_in_time = |wanted: Option<OffsetDateTime>,
-                      is: fn(&OffsetDateTime, &OffsetDateTime) -> bool| {
-        wanted.is_none_or(|wanted| time.is_some_and(|time| is(&time, &wanted)))
-    };
-    filter.key.as_ref().is_none_or(is_key)
-        && filter.principal.as_ref().is_none_or(is_principal)
-        && filter
-            .operation
-            .as_deref()
-            .is_none_or(|name| text("/eventName") == Some(name))
-        && filter.outcome.is_none_or(|wanted| wanted == outcome)
-        && is_in_time(filter.since, OffsetDateTime::ge)
-        && is_in_time(filter.until, OffsetDateTime::lt)
-}
-
 fn list(
     log: &Path,
     last: Option<usize>,
@@ -109,11 +96,8 @@ fn list(
 ) -> Result<(), Failure> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut kept = VecDeque::new();
-    for record in records(log) {
+    for record in filter.wanted().records(log) {
         let record = record.map_err(|error| unreadable(&error))?;
-        if !fits(filter, &record.event) {
-            continue;
-        }
         match last {
             None => tell(&record, session, &mut out)?,
             Some(last) => {
@@ -135,7 +119,10 @@ fn list(
 fn tell(record: &Record, session: &Session, out: &mut impl Write) -> Result<(), Failure> {
     let told = match session.report.json {
         true => writeln!(out, "{}", record.line),
-        false => writeln!(out, "{}", plain(&words(record.sequence, &record.event))),
+        false => {
+            let event = record.event().map_err(|error| unreadable(&error))?;
+            writeln!(out, "{}", plain(&words(record.sequence, &event)))
+        }
     };
     told.map_err(|error| Failure::io("write", "stdout", &error))
 }
@@ -202,22 +189,89 @@ fn verified(log: &Path, session: &Session) -> Result<(), Failure> {
     told.map_err(|error| Failure::io("write", "stdout", &error))
 }
 
-fn public_key(session: &Session) -> Result<(), Failure> {
-    let key = embedded::open(&session.world)?
-        .engine()
-        .digest_public_key()?;
-    let der = key.ok_or_else(|| {
-        Failure::configuration(
-            "there is no digest yet, and so no key",
-            "a server delivers each hour; waxseal audit deliver does it now, once an hour is over",
-        )
-    })?;
-    let pem = spki_pem(&der);
+fn checkpoint(session: &Session) -> Result<(), Failure> {
+    let note = embedded::open(&session.world)?.engine().checkpoint(None)?;
     if session.report.json {
-        session.report.item(&json!({ "publicKey": pem }), false);
+        session.report.item(&json!({ "checkpoint": note }), false);
         return Ok(());
     }
-    let written = std::io::stdout().lock().write_all(pem.as_bytes());
+    let written = std::io::stdout().lock().write_all(note.as_bytes());
+    written.map_err(|error| Failure::io("write", "stdout", &error))
+}
+
+/// That the log has what its newest checkpoint speaks of, and the one that was kept elsewhere.
+fn against_checkpoints(
+    log: &Path,
+    elsewhere: Option<&Path>,
+    key: Option<&Path>,
+    session: &Session,
+) -> Result<(), Failure> {
+    let key = key.map(checkpoint_key).transpose()?.flatten();
+    let beside = log.join(CHECKPOINT_FILE);
+    let beside = beside.exists().then_some(beside);
+    for path in beside.as_deref().into_iter().chain(elsewhere) {
+        let name = path.display().to_string();
+        let unbelieved = |error: CheckpointError| match error {
+            CheckpointError::Unreadable(error) => unreadable(&error),
+            error => Failure::new(
+                Exit::Unauthentic,
+                format!("{name}: {error}"),
+                "compare the log with a copy kept elsewhere: whoever wrote the one or the other \
+                 altered it",
+            ),
+        };
+        let text = read_file(path, CHECKPOINT_BYTES_MAX)?;
+        let text = String::from_utf8(text).map_err(|_| unbelieved(CheckpointError::Malformed))?;
+        let signed = SignedCheckpoint::parse(&text).map_err(unbelieved)?;
+        let checkpoint = match &key {
+            Some(key) => signed.verified(key).map_err(unbelieved)?,
+            None => signed.unverified(),
+        };
+        let is_there = checkpoint.check(log).map_err(unbelieved)?;
+        let Checkpoint { records, time, .. } = &checkpoint;
+        let signature = match key {
+            Some(_) => "its signature is good",
+            None => "its signature was not looked at",
+        };
+        let found = match is_there {
+            true => "the log has all of it",
+            false => "the log begins later",
+        };
+        session.report.note(&format!(
+            "{name}: {records} records at {time}: {found}; {signature}"
+        ));
+    }
+    Ok(())
+}
+
+/// The key of checkpoints, in the file that `audit public-key` printed; there is none in a file of an
+/// earlier version.
+fn checkpoint_key(path: &Path) -> Result<Option<CheckpointKey>, Failure> {
+    let text = read_file(path, PEM_BYTES_MAX)?;
+    Ok(CheckpointKey::find(&String::from_utf8_lossy(&text)).ok())
+}
+
+fn public_key(session: &Session) -> Result<(), Failure> {
+    let home = embedded::open(&session.world)?;
+    let engine = home.engine();
+    let digests = engine.digest_public_key()?.map(|der| spki_pem(&der));
+    let checkpoints = engine.checkpoint_public_key()?;
+    let checkpoints = checkpoints.map(|key| key.to_string());
+    if digests.is_none() && checkpoints.is_none() {
+        return Err(Failure::configuration(
+            "there is neither digest nor checkpoint yet, and so no key",
+            "a server makes them; waxseal audit checkpoint does it now, waxseal audit deliver once \
+             an hour is over",
+        ));
+    }
+    if session.report.json {
+        let keys = json!({ "publicKey": digests, "checkpointKey": checkpoints });
+        session.report.item(&keys, false);
+        return Ok(());
+    }
+    let checkpoints = checkpoints.map(|key| key + "\n");
+    let text: String = digests.into_iter().chain(checkpoints).collect();
+    let written = std::io::stdout().lock().write_all(text.as_bytes());
     written.map_err(|error| Failure::io("write", "stdout", &error))
 }
 

@@ -26,6 +26,7 @@ struct File {
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     attestation_root: Option<PathBuf>,
+    checkpoint_file: Option<PathBuf>,
     dev: Option<bool>,
     seed: Option<PathBuf>,
     region: Option<String>,
@@ -47,6 +48,7 @@ pub(super) struct Settings {
     tls_cert: Said<Option<PathBuf>>,
     tls_key: Said<Option<PathBuf>>,
     attestation_root: Said<Option<PathBuf>>,
+    checkpoint_file: Said<Option<PathBuf>>,
     dev: Said<bool>,
     seed: Said<Option<PathBuf>>,
     region: Said<String>,
@@ -78,6 +80,7 @@ impl Settings {
             tls_cert: path(&args.tls_cert, file.tls_cert),
             tls_key: path(&args.tls_key, file.tls_key),
             attestation_root: path(&args.attestation_root, file.attestation_root),
+            checkpoint_file: path(&args.checkpoint_file, file.checkpoint_file),
             dev: said(args.dev.then_some(true), file.dev, false),
             seed: path(&args.seed, file.seed),
             region: said(args.region.clone(), file.region, DEV_REGION.to_owned()),
@@ -131,6 +134,10 @@ impl Settings {
         self.attestation_root.value.as_deref()
     }
 
+    pub(super) fn checkpoint_file(&self) -> Option<&Path> {
+        self.checkpoint_file.value.as_deref()
+    }
+
     pub(super) fn dev(&self) -> bool {
         self.dev.value
     }
@@ -167,6 +174,11 @@ impl Settings {
                 "attestation-root",
                 path(&self.attestation_root.value),
                 self.attestation_root.by,
+            ),
+            (
+                "checkpoint-file",
+                path(&self.checkpoint_file.value),
+                self.checkpoint_file.by,
             ),
             ("dev", Some(self.dev.value.to_string()), self.dev.by),
             ("seed", path(&self.seed.value), self.seed.by),

@@ -94,7 +94,9 @@ impl Ward<'_> {
         let well = "rows are sealed and opened, and the audit log can be written".to_owned();
         self.found(
             "store and log",
-            health.map(|()| well).map_err(Failure::from),
+            health
+                .map(|()| well)
+                .map_err(|unhealthy| Failure::from(unhealthy.error)),
         )
     }
 

@@ -6,7 +6,7 @@ use crate::embedded;
 use crate::failure::Failure;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use waxseal_kms::audit;
+use waxseal_kms::audit::{self, AuditError};
 use waxseal_kms::explain::Ask;
 use waxseal_kms::home::EmbeddedHome;
 
@@ -61,11 +61,14 @@ fn explain(home: &EmbeddedHome, ask: &Ask, session: &Session) -> Result<(), Fail
 
 /// The record of a request.
 fn found(log: &std::path::Path, id: &str) -> Result<Value, Failure> {
-    for record in audit::records(log) {
-        let record = record
-            .map_err(|error| Failure::configuration(error.to_string(), "waxseal audit verify"))?;
-        if record.event.get("requestID").and_then(Value::as_str) == Some(id) {
-            return Ok(record.event);
+    let unreadable =
+        |error: AuditError| Failure::configuration(error.to_string(), "waxseal audit verify");
+    for record in audit::records(log).containing(id) {
+        let event = record
+            .and_then(|record| record.event())
+            .map_err(unreadable)?;
+        if event.get("requestID").and_then(Value::as_str) == Some(id) {
+            return Ok(event);
         }
     }
     Err(Failure::usage(

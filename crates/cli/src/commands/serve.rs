@@ -28,10 +28,20 @@ const ACCESS_KEY_FILE: &str = "access-key";
 /// Marks a data directory that was made for development.
 const DEV_MARKER: &str = "dev";
 /// What `POST /reset` removes there.
-const DEV_STATE: [&str; 4] = ["store.db", "store.db-wal", "store.db-shm", "root.key"];
+const DEV_STATE: [&str; 5] = [
+    "store.db",
+    "store.db-wal",
+    "store.db-shm",
+    "store.db-mark",
+    "root.key",
+];
 
 /// Runs the command: until a signal ends it.
 pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
+    if args.accept_rollback {
+        // Nothing has opened the home before.
+        let _ = session.world.accepts_rollback.set(());
+    }
     let args = &Settings::of(args)?;
     let tls = tls(args)?;
     allow_files();
@@ -55,7 +65,8 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
         clock,
         session.world.entropy.as_ref(),
     )?
-    .over_tls(tls.is_some());
+    .over_tls(tls.is_some())
+    .with_checkpoint_file(args.checkpoint_file().map(Path::to_owned));
     let scheme = if tls.is_some() { "https" } else { "http" };
     let door = Door {
         address: args.listen(),
@@ -73,6 +84,9 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
         Notice::TendFailed(error) => session
             .report
             .note(&format!("rotation, removal or the trail waits: {error}")),
+        Notice::CheckpointFailed(error) => session.report.note(&format!(
+            "no checkpoint of the audit log is written: {error}"
+        )),
     };
     listen::run(door, Arc::new(front), told)
         .map_err(|error| Failure::io("listen on", &args.listen().to_string(), &error))

@@ -32,6 +32,29 @@ impl MacHash {
     }
 }
 
+/// A key that was prepared once for many MACs with HMAC-SHA-256.
+pub struct PreparedKey(hmac::Key);
+
+impl PreparedKey {
+    /// Prepares a key.
+    pub fn new(key: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, key))
+    }
+
+    /// The MAC of `message`.
+    pub fn sign(&self, message: &[u8]) -> [u8; 32] {
+        let mut out = [0; 32];
+        out.copy_from_slice(hmac::sign(&self.0, message).as_ref());
+        out
+    }
+}
+
+impl std::fmt::Debug for PreparedKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PreparedKey(..)")
+    }
+}
+
 /// The MAC of the concatenated `parts`.
 pub fn hmac(hash: MacHash, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
     let mut context = hmac::Context::with_key(&hmac::Key::new(hash.algorithm(), key));

@@ -16,7 +16,7 @@ pub enum Paths {
 
 /// The canonical request. `names` are the signed headers, in lower case and sorted.
 pub(super) fn request(request: SignedRequest<'_>, names: &[&str], paths: Paths) -> String {
-    let mut text = String::with_capacity(512);
+    let mut text = String::with_capacity(1024);
     text.push_str(request.method);
     text.push('\n');
     path(request.path, paths, &mut text);
@@ -27,7 +27,10 @@ pub(super) fn request(request: SignedRequest<'_>, names: &[&str], paths: Paths) 
         header(request, name, &mut text);
     }
     text.push('\n');
-    text.push_str(&names.join(";"));
+    for (at, name) in names.iter().enumerate() {
+        text.push_str(if at == 0 { "" } else { ";" });
+        text.push_str(name);
+    }
     text.push('\n');
     // S3's clients leave the payload to TLS (S3 API reference, "Signature calculations").
     let payload = request.values("x-amz-content-sha256").next();

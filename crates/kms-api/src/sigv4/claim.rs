@@ -14,6 +14,8 @@ const SIGNED_HEADERS_MAX: usize = 100;
 /// What a signing key is good for, and whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scope<'a> {
+    /// All of it, as it stands in the header.
+    pub(super) text: &'a str,
     /// `AKIA…` of a user, `ASIA…` of a session.
     pub access_key_id: &'a str,
     /// `YYYYMMDD`.
@@ -22,6 +24,41 @@ pub struct Scope<'a> {
     pub region: &'a str,
     /// `kms`, for instance.
     pub service: &'a str,
+}
+
+impl<'a> Scope<'a> {
+    /// `AKID/YYYYMMDD/REGION/SERVICE/aws4_request`.
+    pub(super) fn parse(credential: &'a str) -> Result<Self, KmsError> {
+        let parts: Vec<&str> = credential.split('/').collect();
+        let [access_key_id, date, region, service, end] = parts[..] else {
+            return Err(incomplete(
+                "Credential must have exactly 5 slash-delimited elements, e.g. \
+                 keyid/date/region/service/term.",
+            ));
+        };
+        if end != "aws4_request" {
+            return Err(invalid(
+                "Credential should be scoped with a valid terminator: 'aws4_request'. ".to_owned(),
+            ));
+        }
+        let named = |text: &str| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+            (1..=128).contains(&text.len()) && text.bytes().all(plain)
+        };
+        if ![access_key_id, date, region, service]
+            .into_iter()
+            .all(named)
+        {
+            return Err(incomplete("Credential has an element that is malformed."));
+        }
+        Ok(Self {
+            text: credential,
+            access_key_id,
+            date,
+            region,
+            service,
+        })
+    }
 }
 
 /// What a request claims. Nothing of it is proved.
@@ -36,13 +73,9 @@ pub struct Claim<'a> {
 
 /// A request whose signature is right. Made by [`Claim::verify`] alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verified {
-    /// Whose secret signed it.
-    pub access_key_id: String,
-    /// The Region that it was signed for.
-    pub region: String,
-    /// The service that it was signed for.
-    pub service: String,
+pub struct Verified<'a> {
+    /// Whose secret signed it, and for what.
+    pub scope: Scope<'a>,
     /// When it was signed, in seconds since 1970.
     pub seconds: i64,
 }
@@ -69,7 +102,7 @@ impl<'a> Claim<'a> {
         let parts = Parts::parse(rest)?;
         let seconds = request_time(request)?;
         let session_token = request.value("x-amz-security-token")?;
-        let scope = scope(parts.credential)?;
+        let scope = Scope::parse(parts.credential)?;
         let names = signed_names(request, parts.signed_headers)?;
         Ok(Self {
             scope,
@@ -103,22 +136,24 @@ impl<'a> Claim<'a> {
                 "Credential should be scoped to correct service: '{named}'. "
             )));
         }
-        let printed = time::print(self.seconds);
-        if !printed.starts_with(date) {
+        if !time::print(self.seconds).starts_with(date) {
+            let printed = time::print(self.seconds);
             let day = printed.get(..8).unwrap_or_default();
             return Err(invalid(format!(
                 "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date \
                  from HTTP: '{date}' != '{day}', from '{printed}'."
             )));
         }
-        let ours = time::print(now);
+        let spelled = || (time::print(self.seconds), time::print(now));
         if self.seconds < now - WINDOW_SECONDS {
+            let (printed, ours) = spelled();
             let edge = time::print(now - WINDOW_SECONDS);
             return Err(invalid(format!(
                 "Signature expired: {printed} is now earlier than {edge} ({ours} - 5 min.)"
             )));
         }
         if self.seconds > now + WINDOW_SECONDS {
+            let (printed, ours) = spelled();
             let edge = time::print(now + WINDOW_SECONDS);
             return Err(invalid(format!(
                 "Signature not yet current: {printed} is still later than {edge} ({ours} + 5 min.)"
@@ -136,7 +171,7 @@ impl<'a> Claim<'a> {
         request: SignedRequest<'_>,
         key: &SigningKey,
         paths: Paths,
-    ) -> Result<Verified, KmsError> {
+    ) -> Result<Verified<'a>, KmsError> {
         let expected = key.sign(self.string_to_sign(request, paths).as_bytes());
         let mut digits = String::with_capacity(64);
         hex(&expected, &mut digits);
@@ -144,9 +179,7 @@ impl<'a> Claim<'a> {
             return Err(does_not_match());
         }
         Ok(Verified {
-            access_key_id: self.scope.access_key_id.to_owned(),
-            region: self.scope.region.to_owned(),
-            service: self.scope.service.to_owned(),
+            scope: self.scope,
             seconds: self.seconds,
         })
     }
@@ -159,11 +192,22 @@ impl<'a> Claim<'a> {
             service,
             ..
         } = self.scope;
-        let mut text = format!(
-            "{ALGORITHM}\n{}\n{date}/{region}/{service}/aws4_request\n",
+        let mut text = String::with_capacity(256);
+        for part in [
+            ALGORITHM,
+            "\n",
             // What was signed is ISO 8601, however the header spells it.
-            time::print(self.seconds),
-        );
+            &time::print(self.seconds),
+            "\n",
+            date,
+            "/",
+            region,
+            "/",
+            service,
+            "/aws4_request\n",
+        ] {
+            text.push_str(part);
+        }
         hex(&sha256(&[canonical.as_bytes()]), &mut text);
         text
     }
@@ -232,38 +276,6 @@ fn request_time(request: SignedRequest<'_>) -> Result<i64, KmsError> {
     })
 }
 
-/// `AKID/YYYYMMDD/REGION/SERVICE/aws4_request`.
-fn scope(credential: &str) -> Result<Scope<'_>, KmsError> {
-    let parts: Vec<&str> = credential.split('/').collect();
-    let [access_key_id, date, region, service, end] = parts[..] else {
-        return Err(incomplete(
-            "Credential must have exactly 5 slash-delimited elements, e.g. \
-             keyid/date/region/service/term.",
-        ));
-    };
-    if end != "aws4_request" {
-        return Err(invalid(
-            "Credential should be scoped with a valid terminator: 'aws4_request'. ".to_owned(),
-        ));
-    }
-    let named = |text: &str| {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        (1..=128).contains(&text.len()) && text.bytes().all(plain)
-    };
-    if ![access_key_id, date, region, service]
-        .into_iter()
-        .all(named)
-    {
-        return Err(incomplete("Credential has an element that is malformed."));
-    }
-    Ok(Scope {
-        access_key_id,
-        date,
-        region,
-        service,
-    })
-}
-
 /// The signed names, which must be in their one order and cover what matters.
 fn signed_names<'a>(request: SignedRequest<'a>, list: &'a str) -> Result<Vec<&'a str>, KmsError> {
     let names: Vec<&str> = list.split(';').collect();
@@ -283,9 +295,10 @@ fn signed_names<'a>(request: SignedRequest<'a>, list: &'a str) -> Result<Vec<&'a
         )));
     }
     let must = |name: &str| {
-        let name = name.to_ascii_lowercase();
-        let matters = name == "host" || name.starts_with("x-amz-");
-        (matters && !names.contains(&name.as_str())).then_some(name)
+        let begins = name.get(..6).unwrap_or_default();
+        let matters = begins.eq_ignore_ascii_case("x-amz-") || name.eq_ignore_ascii_case("host");
+        let is_signed = || names.iter().any(|signed| name.eq_ignore_ascii_case(signed));
+        (matters && !is_signed()).then(|| name.to_ascii_lowercase())
     };
     if !names.contains(&"host") {
         return Err(unsigned("host"));

@@ -38,15 +38,26 @@ pub(super) fn print(seconds: i64) -> String {
     let Ok(time) = OffsetDateTime::from_unix_timestamp(seconds) else {
         return String::new();
     };
-    format!(
-        "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
-        time.year(),
-        u8::from(time.month()),
-        time.day(),
-        time.hour(),
-        time.minute(),
-        time.second()
-    )
+    let mut text = String::with_capacity(16);
+    // Years that have a sign or five digits are of no request.
+    let century = time.year().unsigned_abs() / 100 % 100;
+    let year = time.year().unsigned_abs() % 100;
+    two_digits(century, &mut text);
+    two_digits(year, &mut text);
+    two_digits(u8::from(time.month()).into(), &mut text);
+    two_digits(time.day().into(), &mut text);
+    text.push('T');
+    two_digits(time.hour().into(), &mut text);
+    two_digits(time.minute().into(), &mut text);
+    two_digits(time.second().into(), &mut text);
+    text.push('Z');
+    text
+}
+
+fn two_digits(number: u32, text: &mut String) {
+    for digit in [number / 10 % 10, number % 10] {
+        text.extend(char::from_digit(digit, 10));
+    }
 }
 
 #[cfg(test)]

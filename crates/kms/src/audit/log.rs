@@ -1,17 +1,26 @@
 //! The log as threads and tasks see it: what waits together is written and synced together.
 //!
-//! Two ways lead in. [`AuditLog::append`] blocks: whoever finds no flush in progress writes for all
-//! who wait. [`AuditLog::submit`] gives a [`Ticket`], a future; from its first call on one thread
-//! writes for everybody, so that no one who waits is woken but to go on.
+//! Two ways lead in. [`AuditLog::append`] blocks, [`AuditLog::submit`] gives a [`Ticket`], a future.
+//! Behind both one thread writes for everybody, so that no one who waits is held up by the disk, and
+//! no one is woken but to go on.
+//!
+//! **Patience.** Nobody waits longer than [`STALL`] for a record to be durable: then the batch that
+//! they wait for is ended as refused, by whoever waits in [`AuditLog::append`] or, for tickets, by a
+//! thread that watches. While a flush takes longer than that, whoever comes is refused at once. When it
+//! ends after all, the log goes on by itself; the records that it held are then in the log although
+//! their requests were refused. The reverse does not happen.
 
 use super::AuditError;
 use super::event::{Encoded, Event};
-use super::writer::Writer;
+use super::writer::{LOCK_WAIT_MAX, Last, Writer};
+use crate::turn::{STALL, Taken, Turn};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// An audit log that is open for appending. Any number of threads may share it, and any number of
 /// processes may have the same folder open.
@@ -19,15 +28,23 @@ use std::thread::JoinHandle;
 pub struct AuditLog {
     dir: PathBuf,
     shared: Arc<Shared>,
-    flusher: OnceLock<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
-    writer: Mutex<Writer>,
+    writer: Turn<Writer>,
     /// Tells the flusher that there is something to do.
     work: Condvar,
+    /// Tells the one who watches that somebody waits.
+    watch: Condvar,
+    /// Tells whoever lets go of the log that the flusher has ended.
+    ended: Condvar,
+    /// Whether records come with tickets: a server, which writes much and answers in time.
+    is_serving: AtomicBool,
+    /// Whether whoever has the writer waits for the lock between processes.
+    is_locking: AtomicBool,
 }
 
 /// The answer to an append: the record is durable.
@@ -38,32 +55,75 @@ pub struct Receipt {
 }
 
 /// Records that wait for the next flush.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
-    flushing: bool,
-    /// Whether a thread of its own flushes.
-    has_flusher: bool,
-    /// Whether that thread waits for work.
-    is_idle: bool,
-    is_closed: bool,
     records: Vec<Encoded>,
     batch: Arc<Batch>,
+    /// When the first of `records` was handed in.
+    since: Instant,
+    flight: Option<Flight>,
+    /// Why whoever comes is refused at once: the flush under way does not end.
+    stalled: Option<AuditError>,
+    /// Why the last write failed, if it did.
+    trouble: Option<AuditError>,
+    has_flusher: bool,
+    has_watch: bool,
+    /// Whether the flusher waits for work.
+    is_idle: bool,
+    /// Whether the one who watches waits for somebody to wait.
+    is_unwatched: bool,
+    is_closed: bool,
+}
+
+/// What is being written.
+#[derive(Debug)]
+struct Flight {
+    batch: Arc<Batch>,
+    /// When the first of its records was handed in.
+    since: Instant,
+    /// When the flush began.
+    begun: Instant,
 }
 
 impl Queue {
+    fn new() -> Self {
+        Self {
+            records: Vec::new(),
+            batch: Arc::default(),
+            since: Instant::now(),
+            flight: None,
+            stalled: None,
+            trouble: None,
+            has_flusher: false,
+            has_watch: false,
+            is_idle: false,
+            is_unwatched: false,
+            is_closed: false,
+        }
+    }
+
     /// Puts a record in, and tells which batch it goes with, and where in it.
     fn push(&mut self, record: Encoded) -> (Arc<Batch>, u64) {
+        if self.records.is_empty() {
+            self.since = Instant::now();
+        }
         let place = self.records.len() as u64;
         self.records.push(record);
         (Arc::clone(&self.batch), place)
     }
 
     fn take(&mut self) -> (Vec<Encoded>, Arc<Batch>) {
-        self.flushing = true;
         (
             std::mem::take(&mut self.records),
             std::mem::take(&mut self.batch),
         )
+    }
+
+    /// Refuses those whose records are not being written yet.
+    fn refuse_waiting(&mut self, error: AuditError) {
+        let (_, batch) = self.take();
+        batch.end(Err(error));
+        batch.wake.notify_all();
     }
 }
 
@@ -130,11 +190,15 @@ impl AuditLog {
         Ok(Self {
             dir: dir.to_owned(),
             shared: Arc::new(Shared {
-                queue: Mutex::default(),
-                writer: Mutex::new(writer),
+                queue: Mutex::new(Queue::new()),
+                writer: Turn::new(writer),
                 work: Condvar::new(),
+                watch: Condvar::new(),
+                ended: Condvar::new(),
+                is_serving: AtomicBool::new(false),
+                is_locking: AtomicBool::new(false),
             }),
-            flusher: OnceLock::new(),
+            threads: Mutex::default(),
         })
     }
 
@@ -146,7 +210,7 @@ impl AuditLog {
     /// Ends segments at another length than [`super::SEGMENT_BYTES_MAX`]. Processes may differ.
     #[must_use]
     pub fn with_segment_bytes_max(self, bytes: u64) -> Self {
-        lock(&self.shared.writer).segment_bytes_max = bytes;
+        self.shared.writer.wait().segment_bytes_max = bytes;
         self
     }
 
@@ -160,21 +224,17 @@ impl AuditLog {
     pub fn append(&self, event: &Event) -> Result<Receipt, AuditError> {
         let record = Encoded::new(event)?;
         let mut queue = lock(&self.shared.queue);
-        let (batch, place) = queue.push(record);
-        if queue.is_idle {
-            self.shared.work.notify_one();
+        let (batch, place) = self.hand_in(&mut queue, record)?;
+        loop {
+            if let Some(receipt) = batch.receipt(place) {
+                return receipt;
+            }
+            let left = self.shared.judge(&mut queue);
+            if batch.outcome.get().is_none() {
+                let waited = batch.wake.wait_timeout(queue, left);
+                (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            }
         }
-        while (queue.flushing || queue.has_flusher) && batch.outcome.get().is_none() {
-            queue = batch
-                .wake
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        match batch.outcome.get() {
-            None => self.shared.flush(queue),
-            Some(_) => drop(queue),
-        }
-        batch.receipt(place).unwrap_or(Err(AuditError::Refusing))
     }
 
     /// Hands a record in. It is durable when the ticket says so.
@@ -183,77 +243,192 @@ impl AuditLog {
     /// Any [`AuditError`]; the record is then not in the log.
     pub fn submit(&self, event: &Event) -> Result<Ticket, AuditError> {
         let record = Encoded::new(event)?;
-        self.flusher.get_or_init(|| self.start());
         let mut queue = lock(&self.shared.queue);
-        if !queue.has_flusher {
-            // It could not be started, or is gone: nobody would write.
-            return Err(AuditError::Refusing);
+        if !queue.has_watch {
+            self.shared.is_serving.store(true, Ordering::Relaxed);
+            queue.has_watch = true;
+            self.start("audit watch", Shared::watch_for_all)
+                .inspect_err(|_| queue.has_watch = false)?;
         }
-        let (batch, place) = queue.push(record);
-        if queue.is_idle {
-            self.shared.work.notify_one();
-        }
+        let (batch, place) = self.hand_in(&mut queue, record)?;
         Ok(Ticket { batch, place })
     }
 
-    fn start(&self) -> Option<JoinHandle<()>> {
-        let shared = Arc::clone(&self.shared);
-        lock(&self.shared.writer).makes_room = true;
-        lock(&self.shared.queue).has_flusher = true;
-        let thread = std::thread::Builder::new().name("audit".to_owned());
-        let started = thread.spawn(move || shared.flush_for_all());
-        if started.is_err() {
-            lock(&self.shared.queue).has_flusher = false;
+    fn hand_in(&self, queue: &mut Queue, record: Encoded) -> Result<(Arc<Batch>, u64), AuditError> {
+        if let Some(error) = &queue.stalled {
+            return Err(error.clone());
         }
-        started.ok()
+        if !queue.has_flusher {
+            queue.has_flusher = true;
+            self.start("audit", Shared::flush_for_all)
+                .inspect_err(|_| queue.has_flusher = false)?;
+        }
+        let place = queue.push(record);
+        if queue.is_idle {
+            self.shared.work.notify_one();
+        }
+        if queue.is_unwatched {
+            self.shared.watch.notify_one();
+        }
+        Ok(place)
+    }
+
+    fn start(&self, name: &str, run: fn(&Shared)) -> Result<(), AuditError> {
+        let shared = Arc::clone(&self.shared);
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        let started = thread.spawn(move || run(&shared));
+        lock(&self.threads).push(started.map_err(|_| AuditError::Refusing)?);
+        Ok(())
     }
 
     /// Takes the lock between processes until the value is dropped: what is done meanwhile, and
     /// recorded through it, happens at one place of the log.
     ///
     /// # Errors
-    /// [`AuditError::Busy`] when another process holds it for ten seconds, and whatever reading
-    /// the end of the log meets.
+    /// [`AuditError::Busy`] when another process holds it for ten seconds, or for [`STALL`] in a
+    /// server; [`AuditError::Stalled`] when another thread here does; and whatever reading the end of
+    /// the log meets.
     pub fn exclusive(&self) -> Result<Exclusive<'_>, AuditError> {
-        self.shared.exclusive()
+        let limit = self.shared.lock_wait_max() + PAUSE;
+        let writer = self.shared.writer.take(limit);
+        let writer = writer.ok_or_else(|| self.shared.why_stalled())?;
+        let held = self.shared.hold(writer);
+        held.inspect_err(|error| lock(&self.shared.queue).trouble = Some(error.clone()))
+    }
+
+    /// Whether the disk, or another process, has kept the log from going on for longer than [`STALL`].
+    pub fn is_stalled(&self) -> bool {
+        lock(&self.shared.queue).stalled.is_some() || self.shared.writer.is_stalled()
+    }
+
+    /// Whether a record would be written now. When the last one was not, it is tried with a file that
+    /// is made and removed beside the segments.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self) -> Result<(), AuditError> {
+        if let Some(error) = &lock(&self.shared.queue).stalled {
+            return Err(error.clone());
+        }
+        let held = self.exclusive()?;
+        if lock(&self.shared.queue).trouble.is_some() {
+            held.writer.probe()?;
+            lock(&self.shared.queue).trouble = None;
+        }
+        Ok(())
     }
 
     /// How often this handle made records durable. Fewer times than it has records when threads
     /// append at once.
     pub fn syncs(&self) -> u64 {
-        lock(&self.shared.writer).syncs
+        self.shared.writer.wait().syncs
     }
 }
 
 impl Drop for AuditLog {
-    /// What was handed in is written before the handle goes.
+    /// What was handed in is written before the handle goes, unless the disk does not answer.
     fn drop(&mut self) {
-        lock(&self.shared.queue).is_closed = true;
+        let mut queue = lock(&self.shared.queue);
+        queue.is_closed = true;
         self.shared.work.notify_one();
-        if let Some(Some(flusher)) = self.flusher.take() {
-            // It says nothing more, not even by a panic: whoever waited was told.
-            let _ = flusher.join();
+        while queue.has_flusher && queue.stalled.is_none() {
+            let left = self.shared.judge(&mut queue);
+            let waited = self.shared.ended.wait_timeout(queue, left);
+            (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        let is_stuck = queue.has_flusher;
+        self.shared.watch.notify_one();
+        drop(queue);
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        if !is_stuck {
+            for thread in threads {
+                // It says nothing more, not even by a panic: whoever waited was told.
+                let _ = thread.join();
+            }
         }
     }
 }
 
 impl Shared {
-    fn exclusive(&self) -> Result<Exclusive<'_>, AuditError> {
-        let mut writer = lock(&self.writer);
-        writer.lock()?;
-        Ok(Exclusive { writer })
+    fn lock_wait_max(&self) -> Duration {
+        match self.is_serving.load(Ordering::Relaxed) {
+            true => LOCK_WAIT_SERVING_MAX,
+            false => LOCK_WAIT_MAX,
+        }
+    }
+
+    fn why_stalled(&self) -> AuditError {
+        match self.is_locking.load(Ordering::Relaxed) {
+            true => AuditError::Busy,
+            false => AuditError::Stalled,
+        }
+    }
+
+    /// Takes the lock between processes.
+    fn hold<'s>(&'s self, mut writer: Taken<'s, Writer>) -> Result<Exclusive<'s>, AuditError> {
+        writer.makes_room = self.is_serving.load(Ordering::Relaxed);
+        self.is_locking.store(true, Ordering::Relaxed);
+        let locked = writer.wait_for_lock(self.lock_wait_max());
+        self.is_locking.store(false, Ordering::Relaxed);
+        locked?;
+        let mut held = Exclusive {
+            shared: self,
+            writer,
+        };
+        held.writer.find_end()?;
+        Ok(held)
+    }
+
+    /// Refuses those who have waited for as long as one may. How long it is until the next will have.
+    fn judge(&self, queue: &mut Queue) -> Duration {
+        let now = Instant::now();
+        let left = |since: Instant| (since + STALL).saturating_duration_since(now);
+        let mut next = STALL;
+        if let Some(flight) = &queue.flight {
+            let is_locking = self.is_locking.load(Ordering::Relaxed);
+            if is_locking && !self.is_serving.load(Ordering::Relaxed) {
+                // That has its own limit.
+                return PAUSE;
+            }
+            let error = self.why_stalled();
+            match left(flight.begun) {
+                Duration::ZERO => queue.stalled = Some(error.clone()),
+                left => next = next.min(left),
+            }
+            match left(flight.since) {
+                Duration::ZERO => {
+                    flight.batch.end(Err(error));
+                    flight.batch.wake.notify_all();
+                }
+                left => next = next.min(left),
+            }
+        }
+        match (&queue.stalled, left(queue.since)) {
+            _ if queue.records.is_empty() => {}
+            (Some(error), _) => queue.refuse_waiting(error.clone()),
+            (None, Duration::ZERO) => queue.refuse_waiting(AuditError::Stalled),
+            (None, left) => next = next.min(left),
+        }
+        next
     }
 
     /// Writes what waits.
     fn flush(&self, mut queue: MutexGuard<'_, Queue>) {
         let (records, batch) = queue.take();
+        queue.flight = Some(Flight {
+            batch: Arc::clone(&batch),
+            since: queue.since,
+            begun: Instant::now(),
+        });
         drop(queue);
-        let landing = Landing {
+        let mut landing = Landing {
             shared: self,
             batch: &batch,
+            trouble: Some(AuditError::Refusing),
         };
-        let written = self.exclusive();
-        let written = written.and_then(|mut log| log.writer.append(&records));
+        let held = self.hold(self.writer.wait());
+        let written = held.and_then(|mut log| log.writer.append(&records));
+        landing.trouble = written.as_ref().err().cloned();
         batch.end(written);
         drop(landing);
     }
@@ -277,57 +452,89 @@ impl Shared {
             self.flush(queue);
         }
     }
+
+    /// Refuses holders of tickets who have waited for too long. Under load this wakes once in
+    /// [`STALL`]; it sleeps while nobody waits.
+    fn watch_for_all(&self) {
+        let mut queue = lock(&self.queue);
+        while queue.has_flusher || !queue.is_closed {
+            if queue.flight.is_none() && queue.records.is_empty() {
+                queue.is_unwatched = true;
+                let waited = self.watch.wait(queue);
+                queue = waited.unwrap_or_else(PoisonError::into_inner);
+                queue.is_unwatched = false;
+                continue;
+            }
+            let left = self.judge(&mut queue);
+            let waited = self.watch.wait_timeout(queue, left);
+            (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
 }
 
 /// Ends a flush, however it ended: nobody may be left waiting.
 struct Landing<'a> {
     shared: &'a Shared,
     batch: &'a Batch,
+    trouble: Option<AuditError>,
 }
 
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
         self.batch.end(Err(AuditError::Refusing));
         let mut queue = lock(&self.shared.queue);
-        queue.flushing = false;
-        // One of the next batch takes the lead.
-        queue.batch.wake.notify_one();
+        queue.flight = None;
+        queue.stalled = None;
+        queue.trouble = self.trouble.take();
         drop(queue);
         self.batch.wake.notify_all();
     }
 }
 
-/// The flusher's end, however it ended: those who are handed in from now on, or were before, are
-/// not left waiting for it.
+/// The flusher's end, however it ended: those who were handed in are not left waiting for it. Whoever
+/// comes next starts another.
 struct Gone<'a>(&'a Shared);
 
 impl Drop for Gone<'_> {
     fn drop(&mut self) {
         let mut queue = lock(&self.0.queue);
         queue.has_flusher = false;
-        let (_, batch) = queue.take();
-        queue.flushing = false;
+        queue.refuse_waiting(AuditError::Refusing);
         drop(queue);
-        batch.end(Err(AuditError::Refusing));
-        batch.wake.notify_all();
+        self.0.ended.notify_all();
+        self.0.watch.notify_one();
     }
 }
 
 /// The log, held against every other thread and process.
 #[derive(Debug)]
 pub struct Exclusive<'a> {
-    writer: MutexGuard<'a, Writer>,
+    shared: &'a Shared,
+    writer: Taken<'a, Writer>,
 }
 
 impl Exclusive<'_> {
-    /// Appends a record, and returns when it is durable.
+    /// Appends a record, and returns when it is durable. However long that takes: the thread is held
+    /// up with the disk, while those who wait for it are not.
     ///
     /// # Errors
     /// As [`AuditLog::append`].
     pub fn append(&mut self, event: &Event) -> Result<Receipt, AuditError> {
-        let record = Encoded::new(event)?;
-        let sequence = self.writer.append(&[record])?;
-        Ok(Receipt { sequence })
+        self.write(Encoded::new(event)?)
+    }
+
+    /// The same for the record of a change of the store: this and every later record say that it is the
+    /// newest one, until there is another.
+    pub(crate) fn append_change(&mut self, event: &Event) -> Result<Receipt, AuditError> {
+        let mut record = Encoded::new(event)?;
+        record.is_change = true;
+        self.write(record)
+    }
+
+    fn write(&mut self, record: Encoded) -> Result<Receipt, AuditError> {
+        let written = self.writer.append(&[record]);
+        lock(&self.shared.queue).trouble = written.as_ref().err().cloned();
+        Ok(Receipt { sequence: written? })
     }
 
     /// Whether the log holds a record of this event whose sequence number is `since_sequence` or
@@ -336,7 +543,17 @@ impl Exclusive<'_> {
     /// # Errors
     /// [`AuditError::Corrupt`] and [`AuditError::Io`].
     pub fn contains(&mut self, since_sequence: u64, event_id: &str) -> Result<bool, AuditError> {
-        self.writer.contains(since_sequence, event_id)
+        Ok(self.find(since_sequence, event_id)?.is_some())
+    }
+
+    /// The sequence number of that record.
+    pub(crate) fn find(&mut self, since: u64, event_id: &str) -> Result<Option<u64>, AuditError> {
+        self.writer.find(since, event_id)
+    }
+
+    /// The last record, which is durable.
+    pub(crate) fn last(&mut self) -> Result<Last, AuditError> {
+        self.writer.last()
     }
 
     /// SHA-256 of the last record's line; zeros before the first.
@@ -361,10 +578,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How often it is looked again whether the lock between processes was given.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long a server waits for that lock: less than anybody waits for a record.
+const LOCK_WAIT_SERVING_MAX: Duration = STALL.saturating_sub(PAUSE);
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::audit::verify;
+    use std::fs::File;
     use std::io;
     use time::OffsetDateTime;
 
@@ -376,7 +599,7 @@ mod tests {
             event_name: "Encrypt".into(),
             aws_region: String::new(),
             account_id: String::new(),
-            user_identity: serde_json::Value::Null,
+            user_identity: serde_json::Value::Null.into(),
             source_ip_address: String::new(),
             user_agent: String::new(),
             request_id: String::new(),
@@ -389,37 +612,175 @@ mod tests {
         }
     }
 
+    fn synced_by(log: &AuditLog, sync: fn(&File) -> io::Result<()>) {
+        log.shared.writer.wait().sync = sync;
+    }
+
     fn failing(log: &AuditLog) {
-        lock(&log.shared.writer).sync = |_| Err(io::ErrorKind::Other.into());
+        synced_by(log, |_| Err(io::ErrorKind::Other.into()));
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let files = std::fs::read_dir(dir).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| name != "lock").collect();
+        names.sort();
+        names
     }
 
     #[test]
-    fn after_a_failed_sync_the_handle_refuses() {
+    fn after_a_failed_sync_the_log_goes_on_in_a_new_segment_once_it_can() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("audit");
         let log = AuditLog::open(&dir).unwrap();
         log.append(&event("1")).unwrap();
         failing(&log);
-        let error = log.append(&event("2")).unwrap_err();
-        assert!(matches!(error, AuditError::Io { action: "sync", .. }));
-        lock(&log.shared.writer).sync = |_| Ok(());
-        assert_eq!(log.append(&event("3")), Err(AuditError::Refusing));
-        assert_eq!(log.exclusive().err(), Some(AuditError::Refusing));
-        assert_eq!(verify(&dir).unwrap().records, 1);
+        for id in ["2", "3"] {
+            let error = log.append(&event(id)).unwrap_err();
+            assert!(matches!(error, AuditError::Io { action: "sync", .. }));
+            assert!(log.exclusive().is_err() && log.check().is_err());
+            assert_eq!(verify(&dir).unwrap().records, 1);
+        }
+        synced_by(&log, |_| Ok(()));
+        log.check().unwrap();
+        failing(&log);
+        assert!(log.append(&event("4")).is_err());
+        synced_by(&log, File::sync_data);
+        assert_eq!(log.append(&event("5")), Ok(Receipt { sequence: 2 }));
+        assert_eq!(log.append(&event("6")), Ok(Receipt { sequence: 3 }));
+        assert_eq!(verify(&dir).unwrap().records, 3);
+        assert_eq!(
+            names(&dir),
+            [1, 2].map(|first| format!("{first:020}.jsonl"))
+        );
+    }
 
-        let again = AuditLog::open(&dir).unwrap();
-        assert_eq!(again.append(&event("4")), Ok(Receipt { sequence: 2 }));
-        assert_eq!(verify(&dir).unwrap().records, 2);
+    /// The very first segment: nothing of it was ever acknowledged.
+    #[test]
+    fn a_first_sync_that_fails_leaves_no_segment() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = AuditLog::open(dir.path()).unwrap();
+        failing(&log);
+        assert!(log.append(&event("1")).is_err());
+        synced_by(&log, File::sync_data);
+        assert_eq!(log.append(&event("2")), Ok(Receipt { sequence: 1 }));
+        assert_eq!(verify(dir.path()).unwrap().records, 1);
+        assert_eq!(names(dir.path()).len(), 1);
+    }
+
+    /// What the disk gives back after a failed sync is believed only when it is what was written.
+    #[test]
+    fn a_log_that_is_another_after_a_failed_sync_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = AuditLog::open(dir.path()).unwrap();
+        log.append(&event("1")).unwrap();
+        log.append(&event("2")).unwrap();
+        failing(&log);
+        assert!(log.append(&event("3")).is_err());
+        synced_by(&log, File::sync_data);
+        let segment = dir.path().join(format!("{:020}.jsonl", 1));
+        let whole = std::fs::read_to_string(&segment).unwrap();
+        let other = whole.replace("\"eventID\":\"2\"", "\"eventID\":\"x\"");
+        assert_ne!(whole, other);
+        std::fs::write(&segment, other).unwrap();
+        let error = log.append(&event("3")).unwrap_err();
+        assert!(matches!(error, AuditError::Corrupt { .. }), "{error}");
+        let first = whole.find('\n').unwrap() + 1;
+        std::fs::write(&segment, &whole[..first]).unwrap();
+        let error = log.append(&event("3")).unwrap_err();
+        assert_eq!(error, AuditError::RolledBack { found: 2, known: 2 });
+        std::fs::write(&segment, whole).unwrap();
+        assert_eq!(log.append(&event("3")), Ok(Receipt { sequence: 3 }));
+    }
+
+    static STUCK: AtomicBool = AtomicBool::new(false);
+
+    fn stuck(file: &File) -> io::Result<()> {
+        while STUCK.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        file.sync_data()
+    }
+
+    /// Whoever waits for a disk that does not answer is refused in time, whoever comes then at once;
+    /// when it answers the log goes on. What was refused may be in it; nothing was answered that is not.
+    #[test]
+    fn a_stuck_disk_refuses_in_time_and_the_log_goes_on_by_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = AuditLog::open(dir.path()).unwrap();
+        assert!(waited(log.submit(&event("1")).unwrap()).is_ok());
+        synced_by(&log, stuck);
+        for round in 0..2_u64 {
+            STUCK.store(true, Ordering::Relaxed);
+            std::thread::scope(|scope| {
+                for number in 0..6 {
+                    let log = &log;
+                    scope.spawn(move || {
+                        std::thread::sleep(Duration::from_millis(100 * number));
+                        let refused = match number % 3 {
+                            0 => waited(log.submit(&event("ticket")).unwrap()).map(drop),
+                            1 => log.append(&event("append")).map(drop),
+                            _ => log.exclusive().map(drop),
+                        };
+                        assert_eq!(refused, Err(AuditError::Stalled));
+                    });
+                }
+            });
+            assert!(log.is_stalled());
+            let begin = Instant::now();
+            assert_eq!(log.append(&event("at once")), Err(AuditError::Stalled));
+            assert_eq!(
+                log.submit(&event("at once")).err(),
+                Some(AuditError::Stalled)
+            );
+            assert_eq!(log.exclusive().err(), Some(AuditError::Stalled));
+            assert_eq!(log.check(), Err(AuditError::Stalled));
+            assert!(begin.elapsed() < STALL, "it waited");
+            STUCK.store(false, Ordering::Relaxed);
+            while log.is_stalled() {
+                std::thread::yield_now();
+            }
+            let next = waited(log.submit(&event("next")).unwrap())
+                .unwrap()
+                .sequence;
+            let verified = verify(dir.path()).unwrap();
+            assert_eq!(verified.records, next);
+            // The one that was being written; those that waited behind it were not.
+            assert_eq!(next, 1 + 2 * (round + 1));
+            log.check().unwrap();
+        }
+    }
+
+    /// The holder of the log is held up: those who want it are not.
+    #[test]
+    fn a_change_that_is_stuck_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = AuditLog::open(dir.path()).unwrap();
+        assert!(waited(log.submit(&event("1")).unwrap()).is_ok());
+        let held = log.exclusive().unwrap();
+        std::thread::scope(|scope| {
+            let change = scope.spawn(|| log.exclusive().map(drop));
+            let ticket = log.submit(&event("2")).unwrap();
+            assert_eq!(change.join().unwrap(), Err(AuditError::Stalled));
+            assert_eq!(waited(ticket), Err(AuditError::Stalled));
+        });
+        assert!(log.is_stalled());
+        drop(held);
+        while log.is_stalled() {
+            std::thread::yield_now();
+        }
+        assert!(waited(log.submit(&event("3")).unwrap()).is_ok());
+        assert_eq!(verify(dir.path()).unwrap().records, 3);
     }
 
     #[test]
     fn a_failed_sync_acknowledges_nobody() {
         let dir = tempfile::tempdir().unwrap();
         let log = AuditLog::open(dir.path()).unwrap();
-        lock(&log.shared.writer).sync = |_| {
-            std::thread::sleep(std::time::Duration::from_millis(50));
+        synced_by(&log, |_| {
+            std::thread::sleep(Duration::from_millis(50));
             Err(io::ErrorKind::Other.into())
-        };
+        });
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| log.append(&event("x")).unwrap_err());
@@ -432,17 +793,17 @@ mod tests {
     fn a_panic_leaves_nobody_waiting() {
         let dir = tempfile::tempdir().unwrap();
         let log = AuditLog::open(dir.path()).unwrap();
-        lock(&log.shared.writer).sync = |_| {
-            std::thread::sleep(std::time::Duration::from_millis(50));
+        synced_by(&log, |_| {
+            std::thread::sleep(Duration::from_millis(50));
             panic!("as a test")
-        };
+        });
         let outcomes: Vec<_> = std::thread::scope(|scope| {
             let append = || log.append(&event("x"));
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(append)).collect();
             threads.into_iter().map(|thread| thread.join()).collect()
         });
         assert!(outcomes.iter().all(|o| !matches!(o, Ok(Ok(_)))));
-        lock(&log.shared.writer).sync = |_| Ok(());
+        synced_by(&log, |_| Ok(()));
         log.append(&event("y")).unwrap();
         verify(dir.path()).unwrap();
     }
@@ -457,13 +818,20 @@ mod tests {
                 let log = &log;
                 scope.spawn(move || log.append(&event(&number.to_string())).unwrap());
             }
-            while lock(&log.shared.queue).records.len() < 31 {
+            let waiting = |queue: &Queue| {
+                let flying = queue
+                    .flight
+                    .iter()
+                    .map(|flight| Arc::strong_count(&flight.batch) - 2);
+                queue.records.len() + flying.sum::<usize>()
+            };
+            while waiting(&lock(&log.shared.queue)) < 32 {
                 std::thread::yield_now();
             }
             drop(held);
         });
-        // The first took the lead with itself alone.
-        assert_eq!(log.syncs(), 2);
+        // Some were taken up at once, the others while those waited.
+        assert!(log.syncs() <= 2, "{}", log.syncs());
         assert_eq!(verify(dir.path()).unwrap().records, 32);
     }
 
@@ -521,14 +889,14 @@ mod tests {
         drop(log);
 
         let log = AuditLog::open(dir.path()).unwrap();
-        lock(&log.shared.writer).sync = |_| panic!("as a test");
+        synced_by(&log, |_| panic!("as a test"));
         assert!(waited(log.submit(&event("x")).unwrap()).is_err());
         while lock(&log.shared.queue).has_flusher {
             std::thread::yield_now();
         }
-        assert!(matches!(log.submit(&event("y")), Err(AuditError::Refusing)));
-        lock(&log.shared.writer).sync = |_| Ok(());
-        // Whoever blocks can go on without it.
+        synced_by(&log, |_| Ok(()));
+        // Whoever comes next starts another.
+        waited(log.submit(&event("y")).unwrap()).unwrap();
         log.append(&event("z")).unwrap();
         verify(dir.path()).unwrap();
     }

@@ -1,21 +1,58 @@
-//! Reading the log record by record.
+//! Reading the log record by record, from the first to the last or from the last to the first.
 
+use super::AuditError;
 use super::event::Link;
+use super::filter::{Glance, Needles};
 use super::segment::{self, Forward, Next};
-use super::{AuditError, RECORD_BYTES_MAX};
+use serde::Deserialize;
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 /// A record as it lies in the log. The chain is not verified by reading.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Its place in the log: 1, 2, …
     pub sequence: u64,
     /// The line, without its newline: what the chain hashes.
     pub line: String,
-    /// The CloudTrail event.
-    pub event: Value,
+    /// The segment it lies in, by its first record.
+    segment: u64,
+}
+
+impl Record {
+    /// The CloudTrail event, all of it.
+    ///
+    /// # Errors
+    /// [`AuditError::Corrupt`] for a line that is no JSON.
+    pub fn event(&self) -> Result<Value, AuditError> {
+        self.parsed()
+    }
+
+    /// What most readers want to know of it.
+    pub(crate) fn glance(&self) -> Result<Glance<'_>, AuditError> {
+        self.parsed()
+    }
+
+    fn parsed<'r, T: Deserialize<'r>>(&'r self) -> Result<T, AuditError> {
+        let parsed = serde_json::from_str(&self.line);
+        parsed.map_err(|error| AuditError::corrupt(self.segment, error.to_string()))
+    }
+
+    /// The record in a line, unless it is not after `after`.
+    fn parse(first: u64, line: &[u8], after: u64) -> Result<Option<Self>, AuditError> {
+        let corrupt = |reason| AuditError::corrupt(first, reason);
+        let sequence = Link::parse(line).map_err(corrupt)?.sequence();
+        if sequence <= after {
+            return Ok(None);
+        }
+        let line = std::str::from_utf8(line).map_err(|error| corrupt(error.to_string()))?;
+        Ok(Some(Self {
+            sequence,
+            line: line.to_owned(),
+            segment: first,
+        }))
+    }
 }
 
 /// All records in order. Ends at a torn tail, and after the first error.
@@ -30,6 +67,7 @@ pub fn records_after(dir: &Path, sequence: u64) -> Records {
     Records {
         dir: dir.to_owned(),
         after: sequence,
+        needles: Needles::default(),
         state: State::New,
     }
 }
@@ -39,6 +77,7 @@ pub fn records_after(dir: &Path, sequence: u64) -> Records {
 pub struct Records {
     dir: PathBuf,
     after: u64,
+    needles: Needles,
     state: State,
 }
 
@@ -66,6 +105,12 @@ impl Iterator for Records {
 }
 
 impl Records {
+    /// Only those with all of these texts in their lines. Others are passed over unread.
+    pub(super) fn with(mut self, needles: Needles) -> Self {
+        self.needles = needles;
+        self
+    }
+
     fn read(&mut self) -> Result<Option<Record>, AuditError> {
         loop {
             match &mut self.state {
@@ -86,7 +131,8 @@ impl Records {
                         AuditError::io("read", &segment::path(&self.dir, first), &error)
                     })?;
                     match next {
-                        Next::Line(line) => match parse(first, line, self.after)? {
+                        Next::Line(line) if !self.needles.are_in(line) => continue,
+                        Next::Line(line) => match Record::parse(first, line, self.after)? {
                             Some(record) => return Ok(Some(record)),
                             None => continue,
                         },
@@ -123,19 +169,52 @@ impl Records {
     }
 }
 
-/// The record in a line, unless it is not after `after`.
-fn parse(first: u64, line: Vec<u8>, after: u64) -> Result<Option<Record>, AuditError> {
-    let corrupt = |reason| AuditError::corrupt(first, reason);
-    let sequence = Link::parse(&line).map_err(corrupt)?.sequence();
-    if sequence <= after {
-        return Ok(None);
+/// Tells of the records after `after` and before `before` that have all of the texts, from the newest
+/// back, until `each` has enough of them; gives the sequence number of the newest record there was.
+///
+/// Needs no lock: records that are appended meanwhile may or may not be seen.
+pub(crate) fn backwards(
+    dir: &Path,
+    before: u64,
+    after: u64,
+    needles: &Needles,
+    mut each: impl FnMut(Record) -> Result<Go, AuditError>,
+) -> Result<u64, AuditError> {
+    let mut segments = segment::list(dir)?.segments;
+    segments.truncate(segments.partition_point(|first| *first < before));
+    let earlier = segments.partition_point(|first| *first <= after.saturating_add(1));
+    segments.drain(..earlier.saturating_sub(1));
+    let mut newest = after;
+    for first in segments.into_iter().rev() {
+        let content = segment::Content::open(dir, first)?;
+        let mut lines = content.lines()?;
+        while let Some(line) = lines.next().map_err(|error| content.failed(&error))? {
+            if newest == after {
+                let link = Link::parse(line).map_err(|what| AuditError::corrupt(first, what))?;
+                if link.sequence() <= after {
+                    return Ok(after);
+                }
+                newest = link.sequence();
+            }
+            if !needles.are_in(line) {
+                continue;
+            }
+            match Record::parse(first, line, after)? {
+                None => return Ok(newest),
+                Some(record) if record.sequence >= before => {}
+                Some(record) => match each(record)? {
+                    Go::On => {}
+                    Go::Stop => return Ok(newest),
+                },
+            }
+        }
     }
-    let event = serde_json::from_slice(&line).map_err(|error| corrupt(error.to_string()))?;
-    debug_assert!(line.len() <= RECORD_BYTES_MAX);
-    let line = String::from_utf8(line).map_err(|error| corrupt(error.to_string()))?;
-    Ok(Some(Record {
-        sequence,
-        line,
-        event,
-    }))
+    Ok(newest)
+}
+
+/// Whether to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Go {
+    On,
+    Stop,
 }

@@ -6,8 +6,10 @@
 //! missing, and is zero then: the log ends before it.
 
 use super::{AuditError, RECORD_BYTES_MAX};
+use memchr::{memchr, memrchr};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, Read};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -46,6 +48,15 @@ pub(super) fn list(dir: &Path) -> Result<Listing, AuditError> {
     Ok(listing)
 }
 
+impl Listing {
+    /// Bytes of all segments together.
+    pub(super) fn bytes(&self, dir: &Path) -> u64 {
+        let bytes =
+            |first: &u64| std::fs::metadata(path(dir, *first)).map_or(0, |found| found.len());
+        self.segments.iter().map(bytes).sum()
+    }
+}
+
 const SUFFIX: &str = ".jsonl";
 
 fn parse_name(name: &str) -> Option<u64> {
@@ -59,13 +70,20 @@ fn parse_name(name: &str) -> Option<u64> {
 /// The lines of a segment from the first to the last.
 #[derive(Debug)]
 pub(super) struct Forward {
-    reader: BufReader<File>,
+    file: File,
+    buffer: Vec<u8>,
+    /// What was read and not yet handed out, in the buffer.
+    unread: Range<usize>,
+    /// How far of it there is no newline.
+    searched: usize,
+    /// Where `unread` ends in the file.
+    place: u64,
 }
 
 #[derive(Debug)]
-pub(super) enum Next {
+pub(super) enum Next<'l> {
     /// A whole line, without its newline.
-    Line(Vec<u8>),
+    Line(&'l [u8]),
     /// A line beyond [`RECORD_BYTES_MAX`].
     TooLong,
     /// So many bytes follow the last newline.
@@ -76,68 +94,97 @@ pub(super) enum Next {
 
 impl Forward {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let reader = BufReader::with_capacity(CHUNK_BYTES, File::open(path)?);
-        Ok(Self { reader })
+        let file = File::open(path)?;
+        // A byte more, so that the end is seen.
+        let bytes = (file.metadata()?.len() + 1).min(BUFFER_BYTES as u64);
+        Ok(Self {
+            file,
+            buffer: vec![0; bytes as usize],
+            unread: 0..0,
+            searched: 0,
+            place: 0,
+        })
     }
 
-    pub(super) fn next(&mut self) -> io::Result<Next> {
-        let mut line = Vec::new();
-        let limit = RECORD_BYTES_MAX as u64 + 1;
-        let read = (&mut self.reader)
-            .take(limit)
-            .read_until(b'\n', &mut line)?;
-        if line.pop_if(|last| *last == b'\n').is_some() {
-            return self.line(line);
+    pub(super) fn next(&mut self) -> io::Result<Next<'_>> {
+        loop {
+            let unread = &self.buffer[self.unread.clone()];
+            let newline = memchr(b'\n', &unread[self.searched..]);
+            match newline.map(|at| self.searched + at) {
+                Some(length) if length > RECORD_BYTES_MAX => return Ok(Next::TooLong),
+                Some(length) => return self.line(length),
+                None if unread.len() > RECORD_BYTES_MAX => return self.endless(),
+                None => {}
+            }
+            self.searched = unread.len();
+            if self.read()? == 0 {
+                return Ok(match written_of(&self.buffer[self.unread.clone()]) {
+                    0 => Next::End,
+                    written => Next::Torn(written as u64),
+                });
+            }
         }
-        if read == 0 {
-            return Ok(Next::End);
+    }
+
+    /// Reads on. What was handed out makes room.
+    fn read(&mut self) -> io::Result<usize> {
+        if self.unread.end == self.buffer.len() {
+            self.buffer.copy_within(self.unread.clone(), 0);
+            self.unread = 0..self.unread.len();
+            if self.unread.end == self.buffer.len() {
+                // It has grown since it was opened.
+                self.buffer.resize(BUFFER_BYTES, 0);
+            }
         }
-        let begun = written_of(&line) as u64;
-        match self.skip_line(read as u64)? {
-            None => Ok(Next::TooLong),
-            Some(written) => match begun.max(written) {
-                0 => Ok(Next::End),
-                written => Ok(Next::Torn(written)),
-            },
-        }
+        let read = loop {
+            match self.file.read(&mut self.buffer[self.unread.end..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
+        self.unread.end += read;
+        self.place += read as u64;
+        Ok(read)
     }
 
     /// A line with a newline. With a zero byte in it, it is the beginning of what a power failure left
     /// of a last batch, or else no record.
-    fn line(&mut self, line: Vec<u8>) -> io::Result<Next> {
-        if !line.contains(&0) {
-            return Ok(Next::Line(line));
+    fn line(&mut self, length: usize) -> io::Result<Next<'_>> {
+        let line = self.unread.start..self.unread.start + length;
+        let begin = self.place - self.unread.len() as u64;
+        self.unread.start = line.end + 1;
+        self.searched = 0;
+        if memchr(0, &self.buffer[line.clone()]).is_some() {
+            let bytes = self.file.metadata()?.len();
+            let left = written(&self.file, bytes)?.saturating_sub(begin);
+            if left <= HOLE_BYTES_MAX as u64 {
+                return Ok(Next::Torn(left));
+            }
         }
-        let begun = line.len() as u64 + 1;
-        let place = self.reader.stream_position()?;
-        let bytes = self.reader.get_ref().metadata()?.len();
-        let end = written(self.reader.get_ref(), bytes)?;
-        let left = begun + end.saturating_sub(place);
-        match left <= HOLE_BYTES_MAX as u64 {
-            true => Ok(Next::Torn(left)),
-            false => Ok(Next::Line(line)),
-        }
+        Ok(Next::Line(&self.buffer[line]))
     }
 
-    /// Where the last byte that is not zero lies, `skipped` bytes into a line without an end; nothing
-    /// if it has one.
-    fn skip_line(&mut self, mut skipped: u64) -> io::Result<Option<u64>> {
-        let mut written = 0;
+    /// More bytes without a newline than any line has: a line that is too long, or what follows the
+    /// last newline.
+    fn endless(&mut self) -> io::Result<Next<'_>> {
+        let (mut skipped, mut written) = (0, 0);
         loop {
-            let chunk = self.reader.fill_buf()?;
-            if chunk.is_empty() {
-                return Ok(Some(written));
-            }
-            if chunk.contains(&b'\n') {
-                return Ok(None);
+            let chunk = &self.buffer[self.unread.clone()];
+            if memchr(b'\n', chunk).is_some() {
+                return Ok(Next::TooLong);
             }
             match written_of(chunk) {
                 0 => {}
                 end => written = skipped + end as u64,
             }
-            let bytes = chunk.len();
-            skipped += bytes as u64;
-            self.reader.consume(bytes);
+            skipped += chunk.len() as u64;
+            self.unread = 0..0;
+            if self.read()? == 0 {
+                return Ok(match written {
+                    0 => Next::End,
+                    written => Next::Torn(written),
+                });
+            }
         }
     }
 }
@@ -185,14 +232,63 @@ pub(crate) fn written_segments(dir: &Path) -> Result<Vec<(String, u64)>, AuditEr
     lengths.collect()
 }
 
+/// A segment that is read backwards by whoever does not hold the log's lock.
+#[derive(Debug)]
+pub(super) struct Content {
+    path: PathBuf,
+    first: u64,
+    file: File,
+    /// Up to the end of what was written.
+    bytes: u64,
+}
+
+impl Content {
+    pub(super) fn open(dir: &Path, first: u64) -> Result<Self, AuditError> {
+        let path = path(dir, first);
+        let opened = || {
+            let file = File::open(&path)?;
+            let file_bytes = file.metadata()?.len();
+            let bytes = match written(&file, file_bytes)? {
+                bytes if bytes < file_bytes => before_holes(&file, bytes)?,
+                bytes => bytes,
+            };
+            Ok((file, bytes))
+        };
+        let (file, bytes) = opened().map_err(|error| failed(&path, first, &error))?;
+        Ok(Self {
+            path,
+            first,
+            file,
+            bytes,
+        })
+    }
+
+    pub(super) fn lines(&self) -> Result<Backward<'_>, AuditError> {
+        Backward::new(&self.file, self.bytes).map_err(|error| self.failed(&error))
+    }
+
+    pub(super) fn failed(&self, error: &io::Error) -> AuditError {
+        failed(&self.path, self.first, error)
+    }
+}
+
+/// What a failure to read a segment is.
+pub(super) fn failed(path: &Path, first: u64, error: &io::Error) -> AuditError {
+    match error.kind() {
+        io::ErrorKind::InvalidData => AuditError::corrupt(first, error.to_string()),
+        _ => AuditError::io("read", path, error),
+    }
+}
+
 /// The lines of a segment from the last to the first.
 #[derive(Debug)]
 pub(super) struct Backward<'f> {
     file: &'f File,
     /// Where `bytes` begins in the file.
     start: u64,
-    /// What was read and not yet handed out: whole lines, and the end of the one before.
     bytes: Vec<u8>,
+    /// How far `bytes` was not yet handed out: whole lines, and the end of the one before.
+    left: usize,
 }
 
 impl<'f> Backward<'f> {
@@ -202,25 +298,26 @@ impl<'f> Backward<'f> {
             file,
             start: end,
             bytes: Vec::new(),
+            left: 0,
         };
-        while !lines.bytes.contains(&b'\n') && lines.grow()? {}
-        let whole = lines.newline_before(lines.bytes.len());
-        lines.bytes.truncate(whole.map_or(0, |newline| newline + 1));
+        while memchr(b'\n', &lines.bytes).is_none() && lines.grow()? {}
+        let whole = memrchr(b'\n', &lines.bytes);
+        lines.left = whole.map_or(0, |newline| newline + 1);
         Ok(lines)
     }
 
     /// Where the line that is handed out next ends, its newline included.
     pub(super) fn end(&self) -> u64 {
-        self.start + self.bytes.len() as u64
+        self.start + self.left as u64
     }
 
     /// A whole line without its newline; nothing at the beginning of the segment.
-    pub(super) fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+    pub(super) fn next(&mut self) -> io::Result<Option<&[u8]>> {
         if self.end() == 0 {
             return Ok(None);
         }
         let mut begin = self.line_begin();
-        while begin.is_none() && self.bytes.len() <= RECORD_BYTES_MAX + 1 && self.grow()? {
+        while begin.is_none() && self.left <= RECORD_BYTES_MAX + 1 && self.grow()? {
             begin = self.line_begin();
         }
         let begin = match begin {
@@ -228,8 +325,8 @@ impl<'f> Backward<'f> {
             None if self.start == 0 => 0,
             None => return Err(io::Error::new(io::ErrorKind::InvalidData, TOO_LONG)),
         };
-        let mut line = self.bytes.split_off(begin);
-        line.pop();
+        let line = &self.bytes[begin..self.left - 1];
+        self.left = begin;
         match line.len() {
             0..=RECORD_BYTES_MAX => Ok(Some(line)),
             _ => Err(io::Error::new(io::ErrorKind::InvalidData, TOO_LONG)),
@@ -237,22 +334,19 @@ impl<'f> Backward<'f> {
     }
 
     fn line_begin(&self) -> Option<usize> {
-        let newline = self.newline_before(self.bytes.len().checked_sub(1)?)?;
+        let newline = memrchr(b'\n', &self.bytes[..self.left.checked_sub(1)?])?;
         Some(newline + 1)
-    }
-
-    fn newline_before(&self, end: usize) -> Option<usize> {
-        self.bytes[..end].iter().rposition(|&byte| byte == b'\n')
     }
 
     /// Puts what lies before in front: as much as there is already, and a chunk at least.
     fn grow(&mut self) -> io::Result<bool> {
-        let wanted = self.bytes.len().max(CHUNK_BYTES) as u64;
+        let wanted = self.left.max(CHUNK_BYTES) as u64;
         let start = self.start.saturating_sub(wanted);
         // No more than a segment, which fits into memory.
         let mut bytes = vec![0; (self.start - start) as usize];
         self.file.read_exact_at(&mut bytes, start)?;
-        bytes.append(&mut self.bytes);
+        bytes.extend_from_slice(&self.bytes[..self.left]);
+        self.left = bytes.len();
         self.bytes = bytes;
         let grown = start < self.start;
         self.start = start;
@@ -261,6 +355,8 @@ impl<'f> Backward<'f> {
 }
 
 const CHUNK_BYTES: usize = 16 << 10;
+/// What is read at once from the first line to the last: more than a line has.
+const BUFFER_BYTES: usize = 2 * RECORD_BYTES_MAX;
 const ZEROS_BYTES: usize = 64 << 10;
 /// The most bytes that are written before a sync, or one record of any length.
 pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
@@ -287,7 +383,7 @@ mod tests {
         let mut lines = Vec::new();
         loop {
             match forward.next().unwrap() {
-                Next::Line(line) => lines.push(line),
+                Next::Line(line) => lines.push(line.to_vec()),
                 Next::Torn(bytes) => return (lines, bytes),
                 Next::End => return (lines, 0),
                 Next::TooLong => panic!("too long"),
@@ -301,7 +397,7 @@ mod tests {
         let torn = bytes.len() as u64 - backward.end();
         let mut lines = Vec::new();
         while let Some(line) = backward.next().unwrap() {
-            lines.push(line);
+            lines.push(line.to_vec());
         }
         lines.reverse();
         (lines, torn)

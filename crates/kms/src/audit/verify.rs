@@ -1,9 +1,11 @@
 //! Proving that a log is whole: every record there, in order, as it was written.
 
 use super::event::Link;
-use super::segment::{self, Forward, Next};
+use super::segment::{self, Forward, Listing, Next};
 use super::{AuditError, RECORD_BYTES_MAX};
+use std::num::NonZero;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use waxseal_core::crypto::hash::sha256;
 
 /// A log whose chain holds.
@@ -101,6 +103,21 @@ pub enum Reason {
 /// [`VerifyError::Broken`] names the first record that does not hold: everything before it does.
 pub fn verify(dir: &Path) -> Result<Verified, VerifyError> {
     let listing = segment::list(dir)?;
+    let verified = match listing.bytes(dir) >= TOGETHER_BYTES_MIN {
+        true => together(dir, &listing),
+        false => None,
+    };
+    match verified {
+        Some(verified) => Ok(verified),
+        // What is wrong, and where first, is told by reading in order.
+        None => in_order(dir, listing),
+    }
+}
+
+/// With fewer bytes threads are not worth their while.
+const TOGETHER_BYTES_MIN: u64 = 4 << 20;
+
+fn in_order(dir: &Path, listing: Listing) -> Result<Verified, VerifyError> {
     let mut chain = Chain::default();
     let mut torn_tail = None;
     for (index, &first) in listing.segments.iter().enumerate() {
@@ -124,6 +141,111 @@ pub fn verify(dir: &Path) -> Result<Verified, VerifyError> {
         head: chain.hash,
         torn_tail,
     })
+}
+
+/// Reads the segments by as many threads as there are cores. Each of them holds by itself, from the
+/// hash on that its first record names, and is then held against the one before it. `None` when
+/// anything does not hold.
+fn together(dir: &Path, listing: &Listing) -> Option<Verified> {
+    if !listing.strays.is_empty() {
+        return None;
+    }
+    let segments = &listing.segments;
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let (next, is_doubtful) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let read = || {
+        let mut read = Vec::new();
+        while !is_doubtful.load(Ordering::Relaxed) {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(&first) = segments.get(index) else {
+                break;
+            };
+            match Span::of(dir, first) {
+                Some(span) => read.push((index, span)),
+                None => is_doubtful.store(true, Ordering::Relaxed),
+            }
+        }
+        read
+    };
+    let mut spans: Vec<(usize, Span)> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads.min(segments.len()))
+            .map(|_| scope.spawn(read))
+            .collect();
+        let mut spans = read();
+        // One that panicked has read nothing: what it left out is missed below.
+        spans.extend(
+            others
+                .into_iter()
+                .filter_map(|other| other.join().ok())
+                .flatten(),
+        );
+        spans
+    });
+    spans.sort_by_key(|(index, _)| *index);
+    let mut verified = Verified {
+        records: 0,
+        segments: segments.len() as u64,
+        head: [0; 32],
+        torn_tail: None,
+    };
+    for (place, &first) in segments.iter().enumerate() {
+        let (_, span) = spans.get(place).filter(|(index, _)| *index == place)?;
+        if first != verified.records + 1 || verified.torn_tail.is_some() {
+            return None;
+        }
+        if let Some((previous, last)) = span.hashes {
+            if previous != verified.head {
+                return None;
+            }
+            verified.head = last;
+        }
+        verified.records += span.records;
+        verified.torn_tail = span.torn_bytes.map(|bytes| TornTail {
+            segment: segment::name(first),
+            bytes,
+        });
+    }
+    Some(verified)
+}
+
+/// A segment that holds by itself.
+struct Span {
+    records: u64,
+    /// The one that its first record names, and that of its last; none when it has no record.
+    hashes: Option<([u8; 32], [u8; 32])>,
+    torn_bytes: Option<u64>,
+}
+
+impl Span {
+    fn of(dir: &Path, first: u64) -> Option<Self> {
+        let mut lines = Forward::open(&segment::path(dir, first)).ok()?;
+        let mut chain = Chain {
+            records: first - 1,
+            ..Chain::default()
+        };
+        chain.begin(first).ok()?;
+        let mut previous = None;
+        let torn_bytes = loop {
+            match lines.next().ok()? {
+                Next::Line(line) => {
+                    if previous.is_none() {
+                        chain.hash = Link::parse(line).ok()?.previous()?;
+                        previous = Some(chain.hash);
+                    }
+                    chain.add(line).ok()?;
+                }
+                Next::TooLong => return None,
+                Next::Torn(bytes) => break Some(bytes),
+                Next::End => break None,
+            }
+        };
+        chain.settle().ok()?;
+        Some(Self {
+            records: chain.records + 1 - first,
+            hashes: previous.map(|previous| (previous, chain.hash)),
+            torn_bytes,
+        })
+    }
 }
 
 /// What holds so far.
@@ -168,7 +290,7 @@ impl Chain {
         let mut lines = Forward::open(&path).map_err(failed)?;
         loop {
             match lines.next().map_err(failed)? {
-                Next::Line(line) => self.add(&line)?,
+                Next::Line(line) => self.add(line)?,
                 Next::TooLong => return Err(self.broken(Reason::TooLong).into()),
                 Next::Torn(bytes) => return Ok(Some(bytes)),
                 Next::End => return Ok(None),
@@ -229,5 +351,75 @@ impl Place {
             sequence: self.sequence,
             reason,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{AuditLog, Event};
+    use std::fs;
+    use time::OffsetDateTime;
+
+    fn event(number: u64) -> Event {
+        Event {
+            event_id: number.to_string(),
+            event_time: OffsetDateTime::UNIX_EPOCH,
+            event_source: "kms.amazonaws.com".into(),
+            event_name: "Encrypt".into(),
+            aws_region: String::new(),
+            account_id: String::new(),
+            user_identity: serde_json::Value::Null.into(),
+            source_ip_address: String::new(),
+            user_agent: String::new(),
+            request_id: String::new(),
+            request_parameters: None,
+            response_elements: None,
+            additional: serde_json::Map::new(),
+            resources: vec![],
+            read_only: true,
+            error: None,
+        }
+    }
+
+    /// Whatever is done to a log, threads find it sound when reading in order does, and only then.
+    #[test]
+    fn threads_find_what_is_found_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let log = AuditLog::open(dir).unwrap().with_segment_bytes_max(2_000);
+        for number in 0..20 {
+            log.append(&event(number)).unwrap();
+        }
+        drop(log);
+        let listed = segment::list(dir).unwrap();
+        assert!(listed.segments.len() > 3);
+        let same = || {
+            let listing = segment::list(dir).unwrap();
+            let in_order = in_order(dir, segment::list(dir).unwrap()).ok();
+            assert_eq!(together(dir, &listing), in_order);
+            in_order
+        };
+        assert_eq!(same().unwrap().records, 20);
+        for &first in &listed.segments {
+            let path = segment::path(dir, first);
+            let sound = fs::read(&path).unwrap();
+            for place in (0..sound.len()).step_by(7) {
+                let mut bent = sound.clone();
+                bent[place] ^= 1 << (place % 8);
+                fs::write(&path, &bent).unwrap();
+                same();
+            }
+            fs::write(&path, &sound[..sound.len() - 20]).unwrap();
+            same();
+            fs::remove_file(&path).unwrap();
+            same();
+            fs::write(segment::path(dir, first + 1), &sound).unwrap();
+            assert_eq!(same(), None);
+            fs::remove_file(segment::path(dir, first + 1)).unwrap();
+            fs::write(&path, &sound).unwrap();
+        }
+        fs::write(dir.join("x.jsonl"), "").unwrap();
+        assert_eq!(same(), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::event::{Encoded, Link};
 use super::segment::{self, BATCH_BYTES_MAX, Backward};
-use super::{AuditError, SEGMENT_BYTES_MAX};
+use super::{AuditError, RECORD_BYTES_MAX, SEGMENT_BYTES_MAX};
 use crate::files::sync_directory;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -26,7 +26,12 @@ pub(super) struct Writer {
     pub(super) makes_room: bool,
     /// Records that this handle wrote or saw.
     known: u64,
-    refusing: bool,
+    /// SHA-256 of the last of them.
+    known_hash: [u8; 32],
+    /// The segment that a failed sync left in doubt.
+    doubt: Option<u64>,
+    /// Something failed: the file system may be another one by now, and the lock is opened again.
+    reopens: bool,
 }
 
 /// Where the log ends.
@@ -35,8 +40,12 @@ struct End {
     next_sequence: u64,
     /// Of the last record's line.
     hash: [u8; 32],
+    /// The newest record of a change; 0 where there is none.
+    last_change: u64,
     /// The newest segment; none before the first record.
     segment: Option<Segment>,
+    /// Whether all of it was synced by this handle. What others left may not have been.
+    is_synced: bool,
 }
 
 #[derive(Debug)]
@@ -52,28 +61,37 @@ struct Segment {
 /// How a segment ends.
 #[derive(Debug)]
 struct Tail {
-    /// The sequence number after its last record, and the hash of that record's line.
-    last: Option<(u64, [u8; 32])>,
+    last: Option<Last>,
     /// Its length up to the last newline.
     whole_bytes: u64,
+}
+
+/// The last record of the log, or of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Last {
+    /// The sequence number that the next one gets.
+    pub(crate) next_sequence: u64,
+    /// SHA-256 of its line; zeros before the first record.
+    pub(crate) hash: [u8; 32],
+    /// The newest record of a change; 0 where there is none.
+    pub(crate) last_change: u64,
+}
+
+impl Last {
+    /// Where there is no record.
+    const NONE: Self = Self {
+        next_sequence: 1,
+        hash: [0; 32],
+        last_change: 0,
+    };
 }
 
 impl Writer {
     pub(super) fn open(dir: &Path) -> Result<Self, AuditError> {
         create_dir(dir)?;
-        let path = dir.join("lock");
-        let mut options = OpenOptions::new();
-        let lock = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| AuditError::io("open", &path, &error))?;
         Ok(Self {
             dir: dir.to_owned(),
-            lock,
+            lock: open_lock(dir)?,
             segment_bytes_max: SEGMENT_BYTES_MAX,
             sync: File::sync_data,
             syncs: 0,
@@ -81,18 +99,20 @@ impl Writer {
             lines: Vec::new(),
             makes_room: false,
             known: 0,
-            refusing: false,
+            known_hash: [0; 32],
+            doubt: None,
+            reopens: false,
         })
     }
 
-    /// Takes the lock and finds the end of the log, which nobody else moves until
-    /// [`Writer::unlock`].
-    pub(super) fn lock(&mut self) -> Result<(), AuditError> {
-        if self.refusing {
-            return Err(AuditError::Refusing);
-        }
-        self.wait_for_lock()?;
-        self.refresh().inspect_err(|_| self.unlock())
+    /// Finds the end of the log, which nobody else moves until [`Writer::unlock`]. Needs the lock.
+    pub(super) fn find_end(&mut self) -> Result<(), AuditError> {
+        let found = match self.doubt {
+            Some(segment) => self.mend(segment),
+            None => self.refresh(),
+        };
+        self.reopens |= found.is_err();
+        found
     }
 
     pub(super) fn unlock(&self) {
@@ -112,6 +132,30 @@ impl Writer {
         self.end.as_ref().map_or([0; 32], |end| end.hash)
     }
 
+    /// The last record, which is durable: one that somebody wrote who was killed before the sync counts
+    /// from now on. Needs the lock.
+    pub(super) fn last(&mut self) -> Result<Last, AuditError> {
+        if let Some(End {
+            segment: Some(segment),
+            is_synced: is_synced @ false,
+            ..
+        }) = &mut self.end
+        {
+            if let Err(error) = (self.sync)(&segment.file) {
+                self.doubt = Some(segment.first);
+                self.reopens = true;
+                let path = segment::path(&self.dir, segment.first);
+                return Err(AuditError::io("sync", &path, &error));
+            }
+            *is_synced = true;
+        }
+        Ok(Last {
+            next_sequence: self.next_sequence(),
+            hash: self.head(),
+            last_change: self.end.as_ref().map_or(0, |end| end.last_change),
+        })
+    }
+
     /// Writes and syncs; gives the first one's sequence number. Needs the lock.
     pub(super) fn append(&mut self, records: &[Encoded]) -> Result<u64, AuditError> {
         let mut first = None;
@@ -128,8 +172,14 @@ impl Writer {
     }
 
     fn append_batch(&mut self, records: &[Encoded]) -> Result<u64, AuditError> {
-        if self.refusing {
-            return Err(AuditError::Refusing);
+        let written = self.write_batch(records);
+        self.reopens |= written.is_err();
+        written
+    }
+
+    fn write_batch(&mut self, records: &[Encoded]) -> Result<u64, AuditError> {
+        if let Some(segment) = self.doubt {
+            self.mend(segment)?;
         }
         // Whatever goes wrong below, the end is read again before it is believed again.
         let mut end = match self.end.take() {
@@ -141,7 +191,10 @@ impl Writer {
         lines.clear();
         for record in records {
             let begin = lines.len();
-            record.write(end.next_sequence, &end.hash, &mut lines);
+            if record.is_change {
+                end.last_change = end.next_sequence;
+            }
+            record.write(end.next_sequence, &end.hash, end.last_change, &mut lines);
             end.hash = sha256(&[&lines[begin..]]);
             end.next_sequence += 1;
             lines.push(b'\n');
@@ -163,47 +216,55 @@ impl Writer {
         self.lines = lines;
         written?;
         if created && let Err(error) = sync_dir(&self.dir) {
-            self.refusing = true;
+            self.doubt = Some(first);
             segment.cut(0);
             return Err(error);
         }
         segment.bytes += bytes;
         segment.file_bytes = segment.file_bytes.max(segment.bytes);
         self.known = end.next_sequence - 1;
+        self.known_hash = end.hash;
         end.segment = Some(segment);
+        end.is_synced = true;
         self.end = Some(end);
         Ok(first)
     }
 
-    /// Whether a record with `sequence >= since` has this event id. Needs the lock.
-    pub(super) fn contains(&self, since: u64, event_id: &str) -> Result<bool, AuditError> {
+    /// The record with `sequence >= since` that has this event id, if there is one. Needs the lock.
+    pub(super) fn find(&self, since: u64, event_id: &str) -> Result<Option<u64>, AuditError> {
         if since >= self.next_sequence() {
-            return Ok(false);
+            return Ok(None);
         }
         for &first in segment::list(&self.dir)?.segments.iter().rev() {
             let path = segment::path(&self.dir, first);
-            let failed = |error| segment_error(&path, first, &error);
+            let failed = |error| segment::failed(&path, first, &error);
             let file = File::open(&path).map_err(failed)?;
             let bytes = file.metadata().map_err(failed)?.len();
             let bytes = segment::written(&file, bytes).map_err(failed)?;
             let mut lines = Backward::new(&file, bytes).map_err(failed)?;
             while let Some(line) = lines.next().map_err(failed)? {
-                let link = Link::parse(&line).map_err(|e| AuditError::corrupt(first, e))?;
+                let link = Link::parse(line).map_err(|e| AuditError::corrupt(first, e))?;
                 if link.sequence() < since {
-                    return Ok(false);
+                    return Ok(None);
                 }
                 if link.event_id == event_id {
-                    return Ok(true);
+                    return Ok(Some(link.sequence()));
                 }
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
-    fn wait_for_lock(&self) -> Result<(), AuditError> {
+    /// Takes the lock between processes.
+    pub(super) fn wait_for_lock(&mut self, limit: Duration) -> Result<(), AuditError> {
+        if self.reopens {
+            self.lock = open_lock(&self.dir)?;
+            self.end = None;
+            self.reopens = false;
+        }
         // Not the blocking call: a process that was stopped while it holds the lock must not stop
         // every other for ever.
-        let deadline = Instant::now() + LOCK_WAIT_MAX;
+        let deadline = Instant::now() + limit;
         let mut pause = Duration::from_micros(50);
         loop {
             match self.lock.try_lock() {
@@ -211,6 +272,7 @@ impl Writer {
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => {}
                 Err(TryLockError::WouldBlock) => return Err(AuditError::Busy),
                 Err(TryLockError::Error(error)) => {
+                    self.reopens = true;
                     return Err(AuditError::io("lock", &self.dir.join("lock"), &error));
                 }
             }
@@ -231,14 +293,60 @@ impl Writer {
 
     fn load(&mut self) -> Result<End, AuditError> {
         let end = End::load(&self.dir)?;
-        if end.next_sequence <= self.known {
-            return Err(AuditError::RolledBack {
-                found: end.next_sequence,
-                known: self.known,
-            });
+        let found = end.next_sequence;
+        if found <= self.known {
+            let known = self.known;
+            return Err(AuditError::RolledBack { found, known });
         }
-        self.known = end.next_sequence - 1;
+        if found == self.known + 1 && self.known > 0 && end.hash != self.known_hash {
+            let first = end.segment.as_ref().map_or(found, |segment| segment.first);
+            let reason = format!("record {} is not the one that was written", self.known);
+            return Err(AuditError::corrupt(first, reason));
+        }
+        self.known = found - 1;
+        self.known_hash = end.hash;
         Ok(end)
+    }
+
+    /// Goes on after a failed sync. The pages that it was for may have been dropped, and a second sync
+    /// would say yes to nothing: what the segment holds is read back, and so much as the failed write
+    /// may have touched is written again before it is synced. The next record begins a new segment.
+    fn mend(&mut self, first: u64) -> Result<(), AuditError> {
+        let mut end = self.load()?;
+        let path = segment::path(&self.dir, first);
+        if path.exists() {
+            let segment = Segment::open(&self.dir, first)?;
+            if segment.tail(&self.dir)?.whole_bytes == 0 {
+                let removed = std::fs::remove_file(&path);
+                removed.map_err(|error| AuditError::io("remove", &path, &error))?;
+            } else {
+                segment.rewrite()?;
+                let synced = segment
+                    .file
+                    .sync_all()
+                    .and_then(|()| (self.sync)(&segment.file));
+                synced.map_err(|error| AuditError::io("sync", &path, &error))?;
+            }
+        }
+        sync_dir(&self.dir)?;
+        end.segment = None;
+        self.end = Some(end);
+        self.doubt = None;
+        Ok(())
+    }
+
+    /// Whether something can be written and made durable beside the segments.
+    pub(super) fn probe(&self) -> Result<(), AuditError> {
+        let path = self.dir.join("probe");
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let written = options
+            .open(&path)
+            .and_then(|file| file.write_all_at(&ZEROS[..PROBE_BYTES], 0).map(|()| file))
+            .and_then(|file| (self.sync)(&file));
+        // It is in nobody's way.
+        let _ = std::fs::remove_file(&path);
+        written.map_err(|error| AuditError::io("write", &path, &error))
     }
 
     /// All of `lines`, durably, or as if nothing had been written.
@@ -250,12 +358,25 @@ impl Writer {
         }
         self.syncs += 1;
         if let Err(error) = (self.sync)(&segment.file) {
-            self.refusing = true;
+            self.doubt = Some(segment.first);
             segment.cut(segment.bytes);
             return Err(AuditError::io("sync", &path, &error));
         }
         Ok(())
     }
+}
+
+/// The last record, for whoever does not hold the lock: records that are appended meanwhile may or may
+/// not be seen.
+pub(crate) fn peek(dir: &Path) -> Result<Last, AuditError> {
+    for first in segment::list(dir)?.segments.into_iter().rev() {
+        let path = segment::path(dir, first);
+        let file = File::open(&path).map_err(|error| AuditError::io("open", &path, &error))?;
+        if let Some(last) = Segment::of(dir, first, file)?.tail(dir)?.last {
+            return Ok(last);
+        }
+    }
+    Ok(Last::NONE)
 }
 
 impl Drop for Writer {
@@ -295,17 +416,13 @@ impl End {
     fn load(dir: &Path) -> Result<Self, AuditError> {
         let segments = segment::list(dir)?.segments;
         let Some((&newest, older)) = segments.split_last() else {
-            return Ok(Self {
-                next_sequence: 1,
-                hash: [0; 32],
-                segment: None,
-            });
+            return Ok(Self::after(Last::NONE, None));
         };
         let mut segment = Segment::open(dir, newest)?;
         let tail = segment.tail(dir)?;
-        let (next_sequence, hash) = match tail.last {
+        let last = match tail.last {
             Some(last) => last,
-            None if newest == 1 => (1, [0; 32]),
+            None if newest == 1 => Last::NONE,
             None => Self::of_older(dir, older, newest)?,
         };
         if tail.whole_bytes < segment.file_bytes {
@@ -315,21 +432,27 @@ impl End {
             segment.bytes = tail.whole_bytes;
             segment.file_bytes = tail.whole_bytes;
         }
-        Ok(Self {
-            next_sequence,
-            hash,
-            segment: Some(segment),
-        })
+        Ok(Self::after(last, Some(segment)))
+    }
+
+    fn after(last: Last, segment: Option<Segment>) -> Self {
+        Self {
+            next_sequence: last.next_sequence,
+            hash: last.hash,
+            last_change: last.last_change,
+            segment,
+            is_synced: false,
+        }
     }
 
     /// The newest segment holds no record: what the one before it ends with.
-    fn of_older(dir: &Path, older: &[u64], newest: u64) -> Result<(u64, [u8; 32]), AuditError> {
+    fn of_older(dir: &Path, older: &[u64], newest: u64) -> Result<Last, AuditError> {
         let last = match older.last() {
             Some(&first) => Segment::open(dir, first)?.tail(dir)?.last,
             None => None,
         };
         match last {
-            Some((next, hash)) if next == newest => Ok((next, hash)),
+            Some(last) if last.next_sequence == newest => Ok(last),
             _ => Err(AuditError::corrupt(
                 newest,
                 "the segment before it does not end with the record before",
@@ -344,11 +467,17 @@ impl Segment {
         let failed = |error| AuditError::io("open", &path, &error);
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).open(&path).map_err(failed)?;
+        Self::of(dir, first, file)
+    }
+
+    /// A segment in a file, which may be open for reading alone.
+    fn of(dir: &Path, first: u64, file: File) -> Result<Self, AuditError> {
+        let path = segment::path(dir, first);
+        let failed = |error| AuditError::io("read", &path, &error);
         let file_bytes = file.metadata().map_err(failed)?.len();
-        let mut bytes = segment::written(&file, file_bytes).map_err(failed)?;
-        if bytes < file_bytes {
-            bytes = segment::before_holes(&file, bytes).map_err(failed)?;
-        }
+        // Files that grew by what a power failure left have holes as well.
+        let written = segment::written(&file, file_bytes).map_err(failed)?;
+        let bytes = segment::before_holes(&file, written).map_err(failed)?;
         Ok(Self {
             first,
             file,
@@ -404,23 +533,44 @@ impl Segment {
     }
 
     fn tail(&self, dir: &Path) -> Result<Tail, AuditError> {
-        let failed = |error| segment_error(&segment::path(dir, self.first), self.first, &error);
+        let failed = |error| segment::failed(&segment::path(dir, self.first), self.first, &error);
         let mut lines = Backward::new(&self.file, self.bytes).map_err(failed)?;
         let whole_bytes = lines.end();
         let last = match lines.next().map_err(failed)? {
-            Some(line) => Some((self.sequence(&line)? + 1, sha256(&[&line]))),
+            Some(line) => Some(self.last(line)?),
             None => None,
         };
         Ok(Tail { last, whole_bytes })
     }
 
-    fn sequence(&self, line: &[u8]) -> Result<u64, AuditError> {
+    fn last(&self, line: &[u8]) -> Result<Last, AuditError> {
         let corrupt = |reason| AuditError::corrupt(self.first, reason);
-        let sequence = Link::parse(line).map_err(corrupt)?.sequence();
-        if sequence < self.first || sequence == u64::MAX {
+        let link = Link::parse(line).map_err(corrupt)?;
+        let (sequence, last_change) = (link.sequence(), link.last_change());
+        if sequence < self.first || sequence == u64::MAX || last_change > sequence {
             return Err(corrupt(format!("it ends with record {sequence}")));
         }
-        Ok(sequence)
+        Ok(Last {
+            next_sequence: sequence + 1,
+            hash: sha256(&[line]),
+            last_change,
+        })
+    }
+
+    /// Writes again what a failed sync may have touched: the last batch, and the page it began in.
+    fn rewrite(&self) -> Result<(), AuditError> {
+        let path = || PathBuf::from(segment::name(self.first));
+        let mut begin = self.bytes.saturating_sub(REWRITTEN_BYTES);
+        let mut chunk = vec![0; ZEROS.len()];
+        while begin < self.bytes {
+            let bytes = chunk.len().min((self.bytes - begin) as usize);
+            let chunk = &mut chunk[..bytes];
+            let read = self.file.read_exact_at(chunk, begin);
+            let written = read.and_then(|()| self.file.write_all_at(chunk, begin));
+            written.map_err(|error| AuditError::io("rewrite", &path(), &error))?;
+            begin += bytes as u64;
+        }
+        Ok(())
     }
 
     /// As far as possible: what stays is cut off by the next writer, or was never acknowledged.
@@ -439,11 +589,12 @@ fn fitting(records: &[Encoded]) -> usize {
     fit.count().max(1).min(records.len())
 }
 
-fn segment_error(path: &Path, first: u64, error: &io::Error) -> AuditError {
-    match error.kind() {
-        io::ErrorKind::InvalidData => AuditError::corrupt(first, error.to_string()),
-        _ => AuditError::io("read", path, error),
-    }
+fn open_lock(dir: &Path) -> Result<File, AuditError> {
+    let path = dir.join("lock");
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(false);
+    let opened = options.mode(0o600).open(&path);
+    opened.map_err(|error| AuditError::io("open", &path, &error))
 }
 
 fn create_dir(dir: &Path) -> Result<(), AuditError> {
@@ -464,4 +615,8 @@ fn sync_dir(dir: &Path) -> Result<(), AuditError> {
 
 /// How much room is made at once.
 static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
-const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long the lock between processes is waited for by those who have the time.
+pub(super) const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
+/// A batch, a record of any length, and more than any page has.
+const REWRITTEN_BYTES: u64 = (BATCH_BYTES_MAX + RECORD_BYTES_MAX + (1 << 20)) as u64;
+const PROBE_BYTES: usize = 4_096;

@@ -27,7 +27,7 @@ impl Perform for DeriveSharedSecretRequest {
         })?;
         let (shared_secret, ciphertext_for_recipient) = view.handed(secret)?;
         Ok(Done::read(DeriveSharedSecretResponse {
-            key_id: key.arn.to_string(),
+            key_id: key.arn.text(),
             shared_secret,
             ciphertext_for_recipient,
             key_agreement_algorithm: self.key_agreement_algorithm,
@@ -43,7 +43,7 @@ impl Perform for EncapsulateRequest {
         let own = encapsulating::<Self>(view, &key, &self.encapsulation_algorithm)?;
         let (ciphertext, secret) = own.encapsulate().map_err(internal)?;
         Ok(Done::read(EncapsulateResponse {
-            key_id: key.arn.to_string(),
+            key_id: key.arn.text(),
             shared_secret: SecretBlob(secret),
             shared_secret_ciphertext_blob: Blob(ciphertext),
             encapsulation_algorithm: self.encapsulation_algorithm,
@@ -59,7 +59,7 @@ impl Perform for DecapsulateRequest {
         let secret = own.decapsulate(&self.shared_secret_ciphertext_blob.0);
         let secret = secret.map_err(|_| KmsError::invalid_ciphertext())?;
         Ok(Done::read(DecapsulateResponse {
-            key_id: key.arn.to_string(),
+            key_id: key.arn.text(),
             shared_secret: SecretBlob(secret),
             encapsulation_algorithm: self.encapsulation_algorithm,
         }))

@@ -27,7 +27,7 @@ impl Perform for EncryptRequest {
             &sealed.material_id,
             EncryptResponse {
                 ciphertext_blob: Blob(sealed.blob),
-                key_id: key.arn.to_string(),
+                key_id: key.arn.text(),
                 encryption_algorithm: algorithm.to_owned(),
             },
         ))
@@ -66,7 +66,7 @@ impl Perform for DecryptRequest {
         Ok(used(
             &opened.material_id,
             DecryptResponse {
-                key_id: source.key.arn.to_string(),
+                key_id: source.key.arn.text(),
                 plaintext,
                 encryption_algorithm: algorithm.to_owned(),
                 ciphertext_for_recipient,
@@ -140,8 +140,8 @@ impl Perform for ReEncryptRequest {
         )?;
         let mut done = Done::read(ReEncryptResponse {
             ciphertext_blob: Blob(sealed.blob),
-            source_key_id: source.key.arn.to_string(),
-            key_id: destination.arn.to_string(),
+            source_key_id: source.key.arn.text(),
+            key_id: destination.arn.text(),
             source_encryption_algorithm: source_algorithm.to_owned(),
             destination_encryption_algorithm: algorithm.to_owned(),
             source_key_material_id: source.told(&opened.material_id),
@@ -176,7 +176,7 @@ impl Perform for GenerateDataKeyRequest {
             GenerateDataKeyResponse {
                 ciphertext_blob: Blob(sealed.blob),
                 plaintext,
-                key_id: key.arn.to_string(),
+                key_id: key.arn.text(),
                 ciphertext_for_recipient,
                 key_material_id: sealed.material_id.clone(),
             },
@@ -200,7 +200,7 @@ impl Perform for GenerateDataKeyWithoutPlaintextRequest {
             &sealed.material_id,
             GenerateDataKeyWithoutPlaintextResponse {
                 ciphertext_blob: Blob(sealed.blob),
-                key_id: key.arn.to_string(),
+                key_id: key.arn.text(),
                 key_material_id: sealed.material_id.clone(),
             },
         ))

@@ -32,7 +32,7 @@ impl Perform for ScheduleKeyDeletionRequest {
         stays(&key)?;
         // A primary key outlives its replicas: its own waiting period begins when they are gone.
         let is_first = key.record.is_primary() && !view.siblings(&key.arn)?.is_empty();
-        let due = (!is_first).then_some(view.seconds() + days as f64 * DAY);
+        let due = (!is_first).then_some(view.steady_seconds() + days as f64 * DAY);
         let state = match is_first {
             true => KeyState::PendingReplicaDeletion,
             false => KeyState::PendingDeletion,

@@ -29,7 +29,7 @@ impl Perform for GenerateDataKeyPairRequest {
                 private_key_ciphertext_blob: Blob(made.sealed.blob),
                 private_key_plaintext: private,
                 public_key: Blob(made.public),
-                key_id: key.arn.to_string(),
+                key_id: key.arn.text(),
                 key_pair_spec: self.key_pair_spec,
                 ciphertext_for_recipient,
                 key_material_id: Some(made.sealed.material_id.clone()),
@@ -52,7 +52,7 @@ impl Perform for GenerateDataKeyPairWithoutPlaintextRequest {
             GenerateDataKeyPairWithoutPlaintextResponse {
                 private_key_ciphertext_blob: Blob(made.sealed.blob),
                 public_key: Blob(made.public),
-                key_id: key.arn.to_string(),
+                key_id: key.arn.text(),
                 key_pair_spec: self.key_pair_spec,
                 key_material_id: made.sealed.material_id.clone(),
             },

@@ -43,7 +43,7 @@ impl Perform for ReplicateKeyRequest {
         let home = in_region(&key.arn.home, &self.replica_region);
         let arn = home.key_arn(key.arn.id.clone());
         let mut siblings = view.siblings(&key.arn)?.into_iter();
-        if arn == key.arn || siblings.any(|sibling| sibling.arn == arn) {
+        if arn == *key.arn || siblings.any(|sibling| *sibling.arn == arn) {
             return Err(KmsError::new(
                 ErrorCode::AlreadyExists,
                 format!("The key {arn} already exists."),
@@ -142,9 +142,9 @@ impl Perform for UpdatePrimaryRegionRequest {
         let home = in_region(&primary.arn.home, &self.primary_region);
         let arn = home.key_arn(primary.arn.id.clone());
         let mut siblings = view.siblings(&primary.arn)?.into_iter();
-        let next = match arn == primary.arn {
+        let next = match arn == *primary.arn {
             true => Some(primary.clone()),
-            false => siblings.find(|sibling| sibling.arn == arn),
+            false => siblings.find(|sibling| *sibling.arn == arn),
         };
         let next = next.ok_or_else(|| {
             KmsError::new(ErrorCode::NotFound, format!("Key '{arn}' does not exist"))

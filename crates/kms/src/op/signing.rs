@@ -27,7 +27,7 @@ impl Perform for SignRequest {
         let signed = signed(algorithm, &self.signing_algorithm, kind, &self.message.0)?;
         let signature = pair.sign(algorithm, signed).map_err(internal)?;
         Ok(Done::read(SignResponse {
-            key_id: key.arn.to_string(),
+            key_id: key.arn.text(),
             signature: Blob(signature),
             signing_algorithm: self.signing_algorithm,
         }))
@@ -47,7 +47,7 @@ impl Perform for VerifyRequest {
                 message: None,
             })?;
         Ok(Done::read(VerifyResponse {
-            key_id: key.arn.to_string(),
+            key_id: key.arn.text(),
             signature_valid: true,
             signing_algorithm: self.signing_algorithm,
         }))
@@ -64,7 +64,7 @@ impl Perform for GenerateMacRequest {
         Ok(Done::read(GenerateMacResponse {
             mac: Blob(mac),
             mac_algorithm: self.mac_algorithm,
-            key_id: key.arn.to_string(),
+            key_id: key.arn.text(),
         }))
     }
 }
@@ -80,7 +80,7 @@ impl Perform for VerifyMacRequest {
             message: None,
         })?;
         Ok(Done::read(VerifyMacResponse {
-            key_id: key.arn.to_string(),
+            key_id: key.arn.text(),
             mac_valid: true,
             mac_algorithm: self.mac_algorithm,
         }))
@@ -113,7 +113,7 @@ impl Perform for GetPublicKeyRequest {
             ..
         } = metadata(view, &key.arn, &key.record)?;
         Ok(Done::read(GetPublicKeyResponse {
-            key_id: key.arn.to_string(),
+            key_id: key.arn.text(),
             public_key: Blob(public_key),
             customer_master_key_spec,
             key_spec,

@@ -1,15 +1,12 @@
 //! DescribeTrails, ListPublicKeys, LookupEvents; and of S3 GetBucketLocation, ListObjects, GetObject.
 
 use super::{Needs, Perform, invalid};
-use crate::audit::{self, Record};
+use crate::audit::{self, AuditError, Go, Needles, Record, SeenResource};
 use crate::authorize::{Access, Resource};
 use crate::engine::{View, internal};
 use crate::request::Done;
 use crate::trail::{BUCKET, TRAIL};
-use serde_json::Value;
-use std::collections::VecDeque;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use waxseal_kms_api::shape::{Blob, Timestamp};
 use waxseal_kms_api::trail::*;
 use waxseal_kms_api::{Action, ErrorCode, KmsError};
@@ -91,40 +88,49 @@ impl Perform for LookupEventsRequest {
             .transpose()
             .map_err(|_| invalid("The NextToken is not one that was given out."))?;
         // The newest of those that fit, and one more, which says that there are others.
-        let mut found: VecDeque<Record> = VecDeque::new();
-        for record in audit::records(view.engine().audit_directory()) {
-            let record = record.map_err(internal)?;
-            if before.is_some_and(|before| record.sequence >= before) {
-                break;
+        let mut found: Vec<(u64, FoundEvent)> = Vec::new();
+        let (log, before) = (view.engine().audit_directory(), before.unwrap_or(u64::MAX));
+        audit::backwards(log, before, 0, &self.needles(), |record| {
+            let event = event(&record)?;
+            if self.is_met(&event) {
+                found.push((record.sequence, event));
             }
-            if self.is_met(&record) {
-                found.push_back(record);
-                if found.len() > limit + 1 {
-                    found.pop_front();
-                }
-            }
-        }
+            Ok(match found.len() > limit {
+                true => Go::Stop,
+                false => Go::On,
+            })
+        })
+        .map_err(internal)?;
         let has_more = found.len() > limit;
-        let page = found.iter().rev().take(limit);
-        let next_token = page.clone().next_back().filter(|_| has_more);
+        found.truncate(limit);
+        let last = found.last().filter(|_| has_more);
         Ok(Done::read(LookupEventsResponse {
-            next_token: next_token.map(|record| record.sequence.to_string()),
-            events: page.map(event).collect(),
+            next_token: last.map(|(sequence, _)| sequence.to_string()),
+            events: found.into_iter().map(|(_, event)| event).collect(),
         }))
     }
 }
 
 /// What lookups are asked for.
 trait Meets {
-    fn is_met(&self, record: &Record) -> bool;
+    fn needles(&self) -> Needles;
+    fn is_met(&self, found: &FoundEvent) -> bool;
 }
 
 impl Meets for LookupEventsRequest {
-    fn is_met(&self, record: &Record) -> bool {
-        let time = seconds(record);
+    /// What stands in the line of every event that meets it, word by word.
+    fn needles(&self) -> Needles {
+        let named = self
+            .attributes
+            .iter()
+            .filter(|attribute| attribute.name != "ReadOnly");
+        Needles::of(named.map(|attribute| attribute.value.as_str()))
+    }
+
+    fn is_met(&self, found: &FoundEvent) -> bool {
+        let time = found.time.0;
         let is_in_time = self.start_time.is_none_or(|start| time >= start.0)
             && self.end_time.is_none_or(|end| time <= end.0);
-        let found = about(record);
         let has = |attribute: &LookupAttribute| {
             let value = &attribute.value;
             let resource = |of: fn(&FoundResource) -> &String| {
@@ -146,42 +152,26 @@ impl Meets for LookupEventsRequest {
     }
 }
 
-fn seconds(record: &Record) -> f64 {
-    let time = record.event.get("eventTime").and_then(Value::as_str);
-    let time = time.and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok());
-    time.map_or(0.0, |time| time.unix_timestamp() as f64)
-}
-
-fn event(record: &Record) -> FoundEvent {
-    FoundEvent {
+fn event(record: &Record) -> Result<FoundEvent, AuditError> {
+    let event = record.glance()?;
+    let seconds = event.time().map_or(0, OffsetDateTime::unix_timestamp);
+    let resource = |one: SeenResource| FoundResource {
+        kind: one.kind,
+        name: one.arn,
+    };
+    let who = event.user_identity;
+    let session = |arn: String| Some(arn.rsplit_once('/')?.1.to_owned());
+    Ok(FoundEvent {
+        id: event.event_id.into_owned(),
+        name: event.event_name.into_owned(),
+        read_only: event.read_only.to_string(),
+        access_key_id: who.access_key_id,
+        time: Timestamp(seconds as f64),
+        source: event.event_source.into_owned(),
+        username: who.user_name.or_else(|| who.arn.and_then(session)),
+        resources: event.resources.into_iter().map(resource).collect(),
         event: record.line.clone(),
-        ..about(record)
-    }
-}
-
-/// An event, without all of it.
-fn about(record: &Record) -> FoundEvent {
-    let text = |path: &str| record.event.pointer(path)?.as_str().map(str::to_owned);
-    let resources = record.event.get("resources").and_then(Value::as_array);
-    let resource = |one: &Value| FoundResource {
-        kind: one["type"].as_str().unwrap_or_default().to_owned(),
-        name: one["ARN"].as_str().unwrap_or_default().to_owned(),
-    };
-    let session = || {
-        let arn = text("/userIdentity/arn")?;
-        Some(arn.rsplit_once('/')?.1.to_owned())
-    };
-    FoundEvent {
-        id: text("/eventID").unwrap_or_default(),
-        name: text("/eventName").unwrap_or_default(),
-        read_only: record.event["readOnly"].to_string(),
-        access_key_id: text("/userIdentity/accessKeyId"),
-        time: Timestamp(seconds(record)),
-        source: text("/eventSource").unwrap_or_default(),
-        username: text("/userIdentity/userName").or_else(session),
-        resources: resources.into_iter().flatten().map(resource).collect(),
-        event: String::new(),
-    }
+    })
 }
 
 fn is_bucket(name: &str) -> Result<(), KmsError> {

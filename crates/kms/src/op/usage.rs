@@ -1,16 +1,14 @@
 //! GetKeyLastUsage.
 //!
-//! The audit log has every use of every key. It is read once, as far as it goes, when somebody
-//! first asks, and from there on afterwards: uses themselves pay nothing for it.
+//! The audit log has every use of every key. It is read from its end back to the last use of the key
+//! that is asked for, and the next time only as far as it has grown: uses themselves pay nothing for it.
 
 use super::{Perform, one_key};
-use crate::audit::{self, AuditError, Record};
+use crate::audit::{self, AuditError, Glance, Go, Needles};
 use crate::engine::{KeyEntry, View};
 use crate::request::Done;
 use std::collections::HashMap;
 use std::path::Path;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use waxseal_kms_api::KmsError;
 use waxseal_kms_api::model::values::KEY_LAST_USAGE_TRACKING_OPERATION;
 use waxseal_kms_api::op::*;
@@ -34,54 +32,51 @@ impl Perform for GetKeyLastUsageRequest {
     }
 }
 
-/// The last use of each key, as far as the log was read.
+/// The last uses that were asked for.
 #[derive(Debug, Default)]
-pub(crate) struct Uses {
-    /// The sequence number of the last record that was read.
-    seen: u64,
-    by_key: HashMap<String, KeyLastUsageData>,
+pub(crate) struct Uses(HashMap<String, Seen>);
+
+/// The last use of a key, as far as the log was read.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The sequence number up to which there is no later use.
+    sequence: u64,
+    used: Option<KeyLastUsageData>,
 }
 
 impl Uses {
-    /// The last use of the key with this ARN, after reading on in the log.
+    /// The last use of the key with this ARN.
     pub(crate) fn of(
         &mut self,
         log: &Path,
         arn: &str,
     ) -> Result<Option<KeyLastUsageData>, AuditError> {
-        for record in audit::records_after(log, self.seen) {
-            let record = record?;
-            self.seen = record.sequence;
-            self.note(&record);
+        let seen = self.0.entry(arn.to_owned()).or_default();
+        let (mut used, needles) = (None, Needles::of([arn]));
+        let newest = audit::backwards(log, u64::MAX, seen.sequence, &needles, |record| {
+            used = last_use(&record.glance()?, arn);
+            Ok(match used {
+                None => Go::On,
+                Some(_) => Go::Stop,
+            })
+        })?;
+        seen.sequence = newest;
+        if used.is_some() {
+            seen.used = used;
         }
-        Ok(self.by_key.get(arn).cloned())
+        Ok(seen.used.clone())
     }
+}
 
-    fn note(&mut self, record: &Record) {
-        let text = |name: &str| record.event.get(name)?.as_str();
-        let Some(operation) = text("eventName") else {
-            return;
-        };
-        let is_use = KEY_LAST_USAGE_TRACKING_OPERATION.contains(&operation);
-        if !is_use || text("errorCode").is_some() {
-            return;
-        }
-        let time = text("eventTime").and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok());
-        let resources = record
-            .event
-            .get("resources")
-            .and_then(|list| list.as_array());
-        for resource in resources.into_iter().flatten() {
-            let Some(arn) = resource.get("ARN").and_then(|arn| arn.as_str()) else {
-                continue;
-            };
-            let used = KeyLastUsageData {
-                operation: Some(operation.to_owned()),
-                timestamp: time.map(crate::clock::timestamp),
-                cloud_trail_event_id: text("eventID").map(str::to_owned),
-                kms_request_id: text("requestID").map(str::to_owned),
-            };
-            self.by_key.insert(arn.to_owned(), used);
-        }
-    }
+/// The use that an event is of the key with this ARN.
+fn last_use(event: &Glance<'_>, arn: &str) -> Option<KeyLastUsageData> {
+    let is_use = KEY_LAST_USAGE_TRACKING_OPERATION.contains(&&*event.event_name)
+        && event.error_code.is_none()
+        && event.resources.iter().any(|resource| resource.arn == arn);
+    is_use.then(|| KeyLastUsageData {
+        operation: Some(event.event_name.clone().into_owned()),
+        timestamp: event.time().map(crate::clock::timestamp),
+        cloud_trail_event_id: Some(event.event_id.clone().into_owned()),
+        kms_request_id: Some(event.request_id.clone().into_owned()),
+    })
 }

@@ -7,7 +7,8 @@
 //! header     application_id 0x5761_7853 ("WaxS"), user_version 1
 //! ```
 //!
-//! The file has mode 0600 before SQLite sees it; SQLite gives `-wal` and `-shm` the same mode.
+//! The file has mode 0600 before SQLite sees it; SQLite gives `-wal` and `-shm` the same mode. Beside
+//! them `-mark` says whether anything was committed since somebody looked.
 //! Commits are written ahead (`journal_mode=WAL`) and synced before they are answered
 //! (`synchronous=FULL`); a process that dies in between leaves the commit whole or absent.
 //! Readers see whole commits only.
@@ -17,20 +18,23 @@ use super::{
     validate_prefix,
 };
 use crate::files::sync_directory;
+use crate::turn::{STALL, Taken, Turn};
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Documents in one SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
-    inner: Mutex<Inner>,
+    inner: Turn<Inner>,
+    looked: Looked,
 }
 
 impl SqliteStore {
@@ -45,8 +49,10 @@ impl SqliteStore {
         let path = std::path::absolute(path).map_err(|e| os_error(path, &e))?;
         create_file(&path)?;
         let connection = patiently(|| connect(&path))?;
+        let looked = Looked::open(&with_suffix(&path, "-mark"))?;
         Ok(Self {
-            inner: Mutex::new(Inner {
+            looked,
+            inner: Turn::new(Inner {
                 connection,
                 wal: with_suffix(&path, "-wal"),
                 seen: None,
@@ -55,9 +61,10 @@ impl SqliteStore {
         })
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    /// The connection, unless another thread has waited with it for the disk for too long.
+    fn inner(&self) -> Result<Taken<'_, Inner>, StoreError> {
         // A panic elsewhere cannot leave a transaction open: dropping one rolls it back.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.take(INNER_WAIT_MAX).ok_or(StoreError::Stalled)
     }
 
     /// Writes a copy of everything as it is now to a new file.
@@ -65,7 +72,7 @@ impl SqliteStore {
     /// # Errors
     /// As the other methods; also when there is a file of that name.
     pub fn snapshot(&self, path: &Path) -> Result<(), StoreError> {
-        let inner = self.inner();
+        let inner = self.inner()?;
         let copied = inner
             .connection
             .execute("VACUUM INTO ?1", [path.to_string_lossy().as_ref()]);
@@ -77,7 +84,7 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError::Corrupt`] when something does not fit.
     pub fn check_integrity(&self) -> Result<(), StoreError> {
-        let inner = self.inner();
+        let inner = self.inner()?;
         let told: String = inner
             .connection
             .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
@@ -92,25 +99,137 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn get(&self, key: &str) -> Result<Option<Document>, StoreError> {
         validate_key(key)?;
-        let inner = self.inner();
+        let inner = self.inner()?;
         patiently(|| inner.read(key))
     }
 
     fn scan(&self, prefix: &str) -> Result<Vec<Document>, StoreError> {
         validate_prefix(prefix)?;
-        let inner = self.inner();
+        let inner = self.inner()?;
         patiently(|| inner.scan(prefix))
     }
 
     fn commit(&self, batch: &Batch) -> Result<u64, StoreError> {
         batch.validate()?;
-        let mut inner = self.inner();
-        patiently(|| inner.commit(batch))
+        let mut inner = self.inner()?;
+        if !batch.writes() {
+            return patiently(|| inner.commit(batch));
+        }
+        self.looked.mark(UNDER_WAY)?;
+        let committed = patiently(|| inner.commit(batch));
+        // When this fails everybody goes on looking, which is right and slower.
+        let _ = self.looked.mark(match &committed {
+            Ok(head) => *head,
+            Err(_) => self.looked.unused(),
+        });
+        committed
     }
 
     fn watch(&self, since: u64) -> Result<Changes, StoreError> {
-        let mut inner = self.inner();
-        patiently(|| inner.watch(since))
+        if self.looked.is_current(since)? {
+            return Ok(Changes {
+                head: since,
+                keys: Vec::new(),
+            });
+        }
+        let mut inner = self.inner()?;
+        // Read before the look: a commit in between is marked later, and looked at again.
+        let mark = self.looked.read()?;
+        let changes = patiently(|| inner.watch(since))?;
+        self.looked.at(mark, changes.head);
+        Ok(changes)
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.inner.is_stalled()
+    }
+}
+
+/// What the last look at the store found, and whether it still holds.
+///
+/// Eight bytes in a file beside the store (`-mark`) change with every commit: whoever commits writes
+/// [`UNDER_WAY`] before, and what was never there before the commit is answered. As long as they stay
+/// the same there is nothing new of what was answered, and finding that out costs one read instead of
+/// a question to SQLite, which takes locks. While a commit is under way, or its writer died, everybody
+/// looks each time. The file is a hint, and never synced: the machine's next start finds no process
+/// that relied on it.
+#[derive(Debug)]
+struct Looked {
+    file: File,
+    path: PathBuf,
+    /// What the file said before the last look.
+    mark: AtomicU64,
+    /// What the look found.
+    head: AtomicU64,
+    begin: Instant,
+    /// When the last look was, in milliseconds since `begin`.
+    millis: AtomicU64,
+}
+
+/// After this long the store is looked at whatever the mark says: for a commit that was never
+/// answered, because its writer died while another one marked its own.
+const LOOK_MILLIS_MAX: u64 = 1_000;
+/// No look yet: no store has so many commits.
+const NEVER: u64 = u64::MAX;
+/// A commit may be made at any moment.
+const UNDER_WAY: u64 = u64::MAX - 1;
+
+impl Looked {
+    fn open(path: &Path) -> Result<Self, StoreError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = options.mode(0o600).open(path);
+        Ok(Self {
+            file: file.map_err(|error| os_error(path, &error))?,
+            path: path.to_owned(),
+            mark: AtomicU64::new(NEVER),
+            head: AtomicU64::new(NEVER),
+            begin: Instant::now(),
+            millis: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether `since` is the head still, as far as anybody was told.
+    fn is_current(&self, since: u64) -> Result<bool, StoreError> {
+        let mark = self.mark.load(Ordering::Acquire);
+        Ok(mark == self.read()?
+            && mark != UNDER_WAY
+            && self.head.load(Ordering::Acquire) == since
+            && self
+                .now()
+                .saturating_sub(self.millis.load(Ordering::Relaxed))
+                < LOOK_MILLIS_MAX)
+    }
+
+    fn read(&self) -> Result<u64, StoreError> {
+        let mut bytes = [0; 8];
+        match self.file.read_exact_at(&mut bytes, 0) {
+            Ok(()) => Ok(u64::from_le_bytes(bytes)),
+            // Nobody has committed since the file was made.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+            Err(error) => Err(os_error(&self.path, &error)),
+        }
+    }
+
+    fn at(&self, mark: u64, head: u64) {
+        self.millis.store(self.now(), Ordering::Relaxed);
+        self.head.store(head, Ordering::Release);
+        self.mark.store(mark, Ordering::Release);
+    }
+
+    fn mark(&self, head: u64) -> Result<(), StoreError> {
+        let written = self.file.write_all_at(&head.to_le_bytes(), 0);
+        written.map_err(|error| os_error(&self.path, &error))
+    }
+
+    /// A mark that nobody wrote: no head is as great as the time in nanoseconds.
+    fn unused(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        u64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(UNDER_WAY)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(NEVER)
     }
 }
 
@@ -461,6 +580,9 @@ const APPLICATION_ID: i32 = 0x5761_7853;
 const LAYOUT_VERSION: i32 = 1;
 
 const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How long a thread may have the connection before the others stop waiting for it.
+const INNER_WAIT_MAX: Duration = STALL;
 
 /// Of the connection, not of the file. What SQLite's own defaults promise already is said again,
 /// because the promise is ours.

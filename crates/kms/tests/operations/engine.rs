@@ -18,7 +18,7 @@ fn events(world: &World) -> Vec<(String, String)> {
     audit::verify(world.directory.path()).unwrap();
     audit::records(world.directory.path())
         .map(|record| {
-            let value = record.unwrap().event;
+            let value = record.unwrap().event().unwrap();
             let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
             (text("eventName"), text("errorCode"))
         })
@@ -639,7 +639,7 @@ fn every_request_is_recorded_refusals_too_and_no_secret_is() {
         ]
     );
     let text: String = audit::records(world.directory.path())
-        .map(|record| record.unwrap().event.to_string())
+        .map(|record| record.unwrap().event().unwrap().to_string())
         .collect();
     assert!(
         text.contains(r#""purpose":"test""#),

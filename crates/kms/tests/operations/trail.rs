@@ -6,6 +6,7 @@ use serde_json::Value;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use waxseal_core::crypto::hash::sha256;
+use waxseal_kms::audit::{self, CheckpointError, SignedCheckpoint};
 use waxseal_kms_api::trail::*;
 use waxseal_kms_api::{ErrorCode, KmsError};
 
@@ -230,4 +231,55 @@ fn events_are_looked_up_newest_first_and_page_by_page() {
     assert_eq!(found(vec![attribute("ReadOnly", "false")], None), 1);
     let late = Some(waxseal_kms_api::shape::Timestamp(1_800_000_000.0 + 300.0));
     assert_eq!(found(vec![attribute("EventName", "DescribeKey")], late), 3);
+}
+
+#[test]
+fn a_log_that_lost_its_end_is_shorter_than_its_checkpoint() {
+    let world = World::new();
+    let log = world.directory.path();
+    for _ in 0..5 {
+        world.symmetric();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = folder.path().join("checkpoint");
+    let note = world.engine.checkpoint(Some(&elsewhere)).unwrap();
+    assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), note);
+    assert_eq!(
+        std::fs::read_to_string(log.join("checkpoint")).unwrap(),
+        note
+    );
+    // Nothing came since: nothing is signed.
+    world.pass(HOUR);
+    assert_eq!(world.engine.checkpoint(Some(&elsewhere)).unwrap(), note);
+
+    let key = world.engine.checkpoint_public_key().unwrap().unwrap();
+    let read = || {
+        SignedCheckpoint::parse(&note)
+            .unwrap()
+            .verified(&key)
+            .unwrap()
+    };
+    let records = audit::verify(log).unwrap().records;
+    assert_eq!(read().records, records);
+    assert_eq!(read().head, audit::verify(log).unwrap().head);
+    world.symmetric();
+    assert_eq!(read().check(log), Ok(true), "a log may grow");
+    assert_ne!(world.engine.checkpoint(Some(&elsewhere)).unwrap(), note);
+
+    let segment = log.join(format!("{:020}.jsonl", 1));
+    let sound = std::fs::read_to_string(&segment).unwrap();
+    let lines: Vec<&str> = sound.lines().collect();
+    let lost = CheckpointError::Lost {
+        records,
+        time: "2027-01-15T08:00:00Z".to_owned(),
+    };
+    let cut = |lines: &[&str]| {
+        std::fs::write(&segment, lines.join("\n") + "\n").unwrap();
+        audit::verify(log).unwrap();
+        assert_eq!(read().check(log), Err(lost.clone()));
+    };
+    let last = usize::try_from(records).unwrap() - 1;
+    cut(&lines[..last]);
+    let altered = lines[last].replace("\"test\"", "\"tesT\"");
+    cut(&[&lines[..last], &[altered.as_str()]].concat());
 }

@@ -1,0 +1,344 @@
+//! The power fails at any moment: of what was written since the last sync any sectors are missing, and
+//! the files have any length between the old and the new one.
+//!
+//! The engine runs on files; between any two of its syncs the files are looked at, and what may be on
+//! the disk if the power failed there is made beside them and opened. The store syncs before it answers
+//! (`Store::commit`), the log before the next change begins: so one of the two differs between two looks,
+//! and where a checkpoint moved the write-ahead log of SQLite into its file, that came after.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use waxseal_conformance::world::quick_place;
+use waxseal_conformance::{Dice, promise, tier};
+use waxseal_core::SecretBytes;
+use waxseal_core::arn::Home;
+use waxseal_core::crypto::random::SystemEntropy;
+use waxseal_kms::Engine;
+use waxseal_kms::audit::{self, AuditLog};
+use waxseal_kms::clock::SystemClock;
+use waxseal_kms::engine::{Parts, Rollback};
+use waxseal_kms::op::Perform;
+use waxseal_kms::seal::RowSealer;
+use waxseal_kms::store::{Batch, Changes, Document, SqliteStore, Store, StoreError};
+use waxseal_kms_api::op::*;
+use waxseal_kms_api::shape::SecretBlob;
+
+const SECTOR: usize = 512;
+/// Power failures between two looks.
+const FAILURES: usize = 4;
+/// So many keys; then they are used and changed.
+const KEYS: usize = 6;
+
+#[test]
+fn whatever_the_disk_has_of_the_last_write_nothing_acknowledged_is_lost() {
+    let failures = tier(2_000, 100_000);
+    let (dice, seed) = Dice::new(0x5ea1_0202);
+    let place = quick_place();
+    let home = place.path().join("home");
+    fs::create_dir(&home).unwrap();
+    let watch = Watch(Arc::new(Mutex::new(Looks {
+        home: home.clone(),
+        beside: place.path().join("beside"),
+        before: Files::new(),
+        state: State::default(),
+        dice,
+        tally: Tally::default(),
+    })));
+    let store = SqliteStore::open(&home.join("store.db")).unwrap();
+    let store = Watched {
+        store,
+        watch: watch.clone(),
+    };
+    let engine = engine(Box::new(store), &home);
+    let mut dice = Dice::new(seed.wrapping_add(1)).0;
+    let mut keys = Vec::new();
+    while watch.failures() < failures {
+        match dice.below(5) {
+            0 if keys.len() < KEYS => {
+                let made = call(&engine, CreateKeyRequest::default());
+                keys.push((made.key_metadata.key_id, true));
+            }
+            0..3 if !keys.is_empty() => {
+                let key = dice.below(keys.len() as u64) as usize;
+                let (key_id, enabled) = &mut keys[key];
+                let key_id = key_id.clone();
+                *enabled = !*enabled;
+                match *enabled {
+                    true => drop(call(&engine, EnableKeyRequest { key_id })),
+                    false => drop(call(&engine, DisableKeyRequest { key_id })),
+                }
+            }
+            _ => {
+                let Some((key_id, _)) = keys.iter().find(|(_, enabled)| *enabled) else {
+                    continue;
+                };
+                let plaintext = SecretBytes::new(vec![b'x'; 1 + dice.below(100) as usize]);
+                let request = EncryptRequest {
+                    key_id: key_id.clone(),
+                    plaintext: SecretBlob(plaintext),
+                    ..EncryptRequest::default()
+                };
+                call(&engine, request);
+            }
+        }
+        watch.acknowledge(&keys);
+    }
+    let tally = watch.0.lock().unwrap().tally.clone();
+    assert!(
+        tally.torn > failures / 4,
+        "the failures came between writes: {tally:?}"
+    );
+    promise(
+        "02",
+        format!(
+            "{} power failures (seed {seed}), {} of them within a write, {} with a checkpoint: 0 acknowledged \
+             changes or records lost, 0 changes without their record",
+            tally.failures, tally.torn, tally.checkpoints
+        ),
+    );
+}
+
+type Files = BTreeMap<PathBuf, Vec<u8>>;
+
+/// What was acknowledged.
+#[derive(Debug, Clone, Default)]
+struct State {
+    keys: BTreeMap<String, bool>,
+    records: u64,
+    head: [u8; 32],
+}
+
+#[derive(Debug, Clone, Default)]
+struct Tally {
+    failures: usize,
+    torn: usize,
+    checkpoints: usize,
+}
+
+/// The files as they were when somebody looked last, and what comes of failures since then.
+struct Looks {
+    home: PathBuf,
+    beside: PathBuf,
+    before: Files,
+    state: State,
+    dice: Dice,
+    tally: Tally,
+}
+
+#[derive(Clone)]
+struct Watch(Arc<Mutex<Looks>>);
+
+impl Watch {
+    fn failures(&self) -> usize {
+        self.0.lock().unwrap().tally.failures
+    }
+
+    fn look(&self) {
+        self.0.lock().unwrap().look();
+    }
+
+    fn acknowledge(&self, keys: &[(String, bool)]) {
+        let mut looks = self.0.lock().unwrap();
+        looks.look();
+        let verified = audit::verify(&looks.home.join("audit")).unwrap();
+        looks.state = State {
+            keys: keys.iter().cloned().collect(),
+            records: verified.records,
+            head: verified.head,
+        };
+    }
+}
+
+impl Looks {
+    /// Lets the power fail some times between the last look and this one.
+    fn look(&mut self) {
+        let now = files(&self.home);
+        if now == self.before {
+            return;
+        }
+        let store = Path::new("store.db");
+        let is_checkpoint = self.before.get(store) != now.get(store);
+        // A checkpoint writes the file once the write-ahead log is synced.
+        let mut between = now.clone();
+        if let (true, Some(old)) = (is_checkpoint, self.before.get(store)) {
+            between.insert(store.to_owned(), old.clone());
+        }
+        let failures = match is_checkpoint {
+            true => 10 * FAILURES,
+            false => FAILURES,
+        };
+        for number in 0..failures {
+            let (from, to) = match (is_checkpoint, number % 2) {
+                (true, 0) => (&between, &now),
+                _ => (&self.before, &between),
+            };
+            let failed = torn(from, to, &mut self.dice);
+            self.tally.torn += usize::from(&failed != from && &failed != to);
+            self.tally.checkpoints += usize::from(is_checkpoint);
+            self.tally.failures += 1;
+            self.assert_kept(&failed);
+        }
+        self.before = now;
+    }
+
+    fn assert_kept(&self, files: &Files) {
+        let _ = fs::remove_dir_all(&self.beside);
+        fs::create_dir_all(self.beside.join("audit")).unwrap();
+        for (name, bytes) in files {
+            fs::write(self.beside.join(name), bytes).unwrap();
+        }
+        if !files.contains_key(Path::new("store.db")) {
+            return;
+        }
+        let log = self.beside.join("audit");
+        let verified = audit::verify(&log).unwrap();
+        assert!(verified.records >= self.state.records, "records were lost");
+        let store = SqliteStore::open(&self.beside.join("store.db")).unwrap();
+        let engine = engine(Box::new(store), &self.beside);
+        let listed = call(&engine, ListKeysRequest::default()).keys;
+        for key in self.state.keys.keys() {
+            assert!(
+                listed.iter().any(|entry| entry.key_id == *key),
+                "a key was lost"
+            );
+        }
+        let mut enabled = BTreeMap::new();
+        for entry in listed {
+            let request = DescribeKeyRequest {
+                key_id: entry.key_id.clone(),
+                ..DescribeKeyRequest::default()
+            };
+            let told = call(&engine, request).key_metadata;
+            enabled.insert(entry.key_id, told.enabled);
+        }
+        drop(engine);
+        // Each state of a key is that of its newest record: no change without, none undone.
+        audit::verify(&log).unwrap();
+        let (mut recorded, mut sequence) = (BTreeMap::new(), 0);
+        for record in audit::records(&log) {
+            let record = record.unwrap();
+            sequence += 1;
+            if sequence == self.state.records {
+                let head = waxseal_core::crypto::hash::sha256(&[record.line.as_bytes()]);
+                assert_eq!(head, self.state.head, "another record took its place");
+            }
+            let event: Value = serde_json::from_str(&record.line).unwrap();
+            let is_enabled = match event["eventName"].as_str().unwrap() {
+                "CreateKey" | "EnableKey" => true,
+                "DisableKey" => false,
+                _ => continue,
+            };
+            let arn = event["resources"][0]["ARN"].as_str().unwrap();
+            let id = arn.rsplit('/').next().unwrap().to_owned();
+            recorded.insert(id, is_enabled);
+        }
+        assert_eq!(enabled, recorded, "changes and their records");
+        let changed = self
+            .state
+            .keys
+            .iter()
+            .filter(|(key, was)| enabled[*key] != **was);
+        assert!(changed.count() <= 1, "more than the last change is another");
+    }
+}
+
+/// Files of which some sectors are those of `from` still, and whose lengths lie between the two.
+fn torn(from: &Files, to: &Files, dice: &mut Dice) -> Files {
+    let mut files = to.clone();
+    for (name, new) in &mut files {
+        let old = from.get(name).map_or(&[][..], Vec::as_slice);
+        if old == new {
+            continue;
+        }
+        // All there, none, or any.
+        let share = [0, 20, 50, 80, 95, 100][dice.below(6) as usize];
+        let whole = new.clone();
+        new.resize(old.len().max(whole.len()), 0);
+        for (number, sector) in new.chunks_mut(SECTOR).enumerate() {
+            if dice.below(100) < share {
+                continue;
+            }
+            sector.fill(0);
+            let begin = number * SECTOR;
+            if let Some(rest) = old.get(begin..) {
+                let bytes = rest.len().min(sector.len());
+                sector[..bytes].copy_from_slice(&rest[..bytes]);
+            }
+        }
+        let (shorter, longer) = (old.len().min(whole.len()), old.len().max(whole.len()));
+        let sectors = (longer - shorter) / SECTOR;
+        let length = match (share, dice.below(3)) {
+            (100, _) | (_, 0) => whole.len(),
+            (0, _) | (_, 1) => old.len(),
+            _ => shorter + dice.below(sectors as u64 + 1) as usize * SECTOR,
+        };
+        new.truncate(length);
+    }
+    files
+}
+
+fn files(home: &Path) -> Files {
+    let mut files = Files::new();
+    for name in ["store.db", "store.db-wal"] {
+        if let Ok(bytes) = fs::read(home.join(name)) {
+            files.insert(name.into(), bytes);
+        }
+    }
+    for entry in fs::read_dir(home.join("audit")).into_iter().flatten() {
+        let name = Path::new("audit").join(entry.unwrap().file_name());
+        if name.extension().is_some_and(|end| end == "jsonl") {
+            files.insert(name.clone(), fs::read(home.join(name)).unwrap());
+        }
+    }
+    files
+}
+
+/// A store between whose syncs somebody looks.
+struct Watched {
+    store: SqliteStore,
+    watch: Watch,
+}
+
+impl Store for Watched {
+    fn get(&self, key: &str) -> Result<Option<Document>, StoreError> {
+        self.store.get(key)
+    }
+    fn scan(&self, prefix: &str) -> Result<Vec<Document>, StoreError> {
+        self.store.scan(prefix)
+    }
+    fn commit(&self, batch: &Batch) -> Result<u64, StoreError> {
+        self.watch.look();
+        let committed = self.store.commit(batch);
+        self.watch.look();
+        committed
+    }
+    fn watch(&self, since: u64) -> Result<Changes, StoreError> {
+        self.store.watch(since)
+    }
+}
+
+fn engine(store: Box<dyn Store>, home: &Path) -> Engine {
+    let parts = Parts {
+        store,
+        audit: AuditLog::open(&home.join("audit")).unwrap(),
+        rows: RowSealer::new(SecretBytes::new(vec![7; 32]), [1; 16]),
+        home: Home {
+            partition: "aws".into(),
+            region: "local".into(),
+            account: "000000000000".into(),
+        },
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+    };
+    Engine::open(parts, home, Rollback::Refused).unwrap()
+}
+
+fn call<O: Perform>(engine: &Engine, input: O) -> O::Output {
+    engine
+        .call(engine.by_owner("promise", input).unwrap())
+        .unwrap()
+}
