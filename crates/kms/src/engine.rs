@@ -459,27 +459,29 @@ impl Engine {
         Ok(())
     }
 
-    /// The cached record of a document, read and opened when it is not there.
+    /// The cached record of a document, read and opened when it is not there. What was read is kept only
+    /// while nothing else was learnt since: another request may have found it changed meanwhile, and
+    /// would not look again.
     pub(crate) fn cached(
         &self,
         key: &str,
         read: fn(&Self, &Document) -> Result<Entry, KmsError>,
     ) -> Result<Option<Entry>, KmsError> {
-        if let Some(entry) = self
-            .cache
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entries
-            .get(key)
-        {
-            return Ok(Some(entry.clone()));
-        }
+        let head = {
+            let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(entry) = cache.entries.get(key) {
+                return Ok(Some(entry.clone()));
+            }
+            cache.head
+        };
         let Some(document) = self.parts.store.get(key).map_err(internal)? else {
             return Ok(None);
         };
         let entry = read(self, &document)?;
         let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
-        cache.entries.insert(key.to_owned(), entry.clone());
+        if cache.head == head {
+            cache.entries.insert(key.to_owned(), entry.clone());
+        }
         Ok(Some(entry))
     }
 
