@@ -285,7 +285,7 @@ fn what_is_refused(hunt: &mut Hunt, server: &Served) {
                     let inner = member.rule.members.unwrap_or_default();
                     let inner = inner.iter().filter(|one| is_secret(one));
                     inner
-                        .map(|one| (one.name.to_owned(), hunt.text().into()))
+                        .map(|one| (one.name.to_owned(), Value::from(hunt.text())))
                         .collect()
                 }
                 _ => hunt.text().into(),

@@ -2,7 +2,6 @@
 
 use crate::failure::{Exit, Failure};
 use crate::roots::Roots;
-use crate::shelter;
 use crate::world::World;
 use std::path::Path;
 use std::sync::Arc;

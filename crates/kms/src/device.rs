@@ -384,6 +384,6 @@ impl Engine {
         let name = store_password_document(&record.id);
         let document = self.document(&name)?;
         let missing = || internal("the password of the custom key store is missing");
-        self.open_document(&document.ok_or_else(missing)?)
+        self.opened(&document.ok_or_else(missing)?)
     }
 }

@@ -570,7 +570,9 @@ impl Engine {
         }
     }
 
-    /// The cached record of a document, read and opened when it is not there.
+    /// The cached record of a document, read and opened when it is not there. What was read is kept only
+    /// while nothing else was learnt since: another request may have found it changed meanwhile, and
+    /// would not look again.
     pub(crate) fn cached(
         &self,
         key: &str,
@@ -676,10 +678,6 @@ impl Engine {
 
     pub(crate) fn devices(&self) -> &Devices {
         &self.devices
-    }
-
-    pub(crate) fn open_document(&self, document: &Document) -> Result<SecretBytes, KmsError> {
-        self.parts.rows.open(document)
     }
 
     pub(crate) fn open_json<T: DeserializeOwned>(
