@@ -321,7 +321,7 @@ fn what_is_refused(hunt: &mut Hunt, server: &Served) {
         for broken in [
             format!("{{\"Plaintext\": \"{text}"),
             format!("{{\"Plaintext\": {text}}}"),
-            format!("{text}"),
+            text.to_string(),
         ] {
             let refused = server.send(operation, broken.as_bytes(), "");
             hunt.refused(operation, &refused);

@@ -84,7 +84,7 @@ pub enum HomeError {
     Elsewhere(String),
     /// None of several roots opens the store.
     #[error("no root opens the store: {}", listed(.0))]
-    NoRoot(Vec<(RootKind, HomeError)>),
+    NoRoot(Vec<(RootKind, Self)>),
     /// There is a store already where one was to be made.
     #[error("there is a store in {} already", .0.display())]
     Exists(PathBuf),
