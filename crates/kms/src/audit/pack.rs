@@ -109,7 +109,7 @@ mod tests {
             event_name: "Encrypt".into(),
             aws_region: String::new(),
             account_id: String::new(),
-            user_identity: serde_json::Value::Null,
+            user_identity: serde_json::Value::Null.into(),
             source_ip_address: String::new(),
             user_agent: String::new(),
             request_id: String::new(),
