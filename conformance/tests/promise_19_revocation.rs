@@ -2,7 +2,7 @@
 //! them. One takes a right away, the others use the key all the time; a use that begins after the
 //! answer is refused, on each of them.
 //!
-//! 10,000 revocations; ten times as many with `WAXSEAL_LONG=1`.
+//! 3,000 revocations; ten times as many with `WAXSEAL_LONG=1`.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers outside #[test] may fail too
 
 use std::path::{Path, PathBuf};
@@ -281,7 +281,7 @@ fn no_use_that_begins_after_a_revocation_was_answered_is_let_through() {
         policies: std::collections::BTreeMap::new(),
     };
     owner(&engines[0], ann);
-    let times = campaign(10_000) / WAYS.len();
+    let times = campaign(3_000) / WAYS.len();
     let (mut refused, mut let_through) = (0, 0);
     for way in WAYS {
         let (no, yes) = raced(&engines, way, times);

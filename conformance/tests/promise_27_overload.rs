@@ -110,10 +110,8 @@ fn allow_files(wanted: u64) -> u64 {
 fn is_kept(stream: &TcpStream) -> bool {
     stream.set_nonblocking(true).unwrap();
     let mut byte = [0];
-    match (&*stream).read(&mut byte) {
-        Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
-        Ok(_) => false,
-    }
+    let read = (&*stream).read(&mut byte);
+    read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
 }
 
 #[test]

@@ -34,6 +34,9 @@ def path():
         chance.choice([".", "..", "", text(IN_PATHS, 1, 8), quote(text(VISIBLE, 1, 5), safe="")])
         for _ in range(chance.randint(0, 4))
     ]
+    if segments and segments[-1] in (".", ".."):
+        # botocore takes the slash away before them, RFC 3986 and the SDK for Rust do not.
+        segments.append(text(UNRESERVED, 1, 3) + "x")
     return "/" + "/".join(segments)
 
 
