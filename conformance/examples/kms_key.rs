@@ -11,11 +11,11 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use waxseal::SystemEntropy;
 use waxseal::message::{self, OpenOptions, SealOptions};
-use waxseal::{SecretBytes, SystemEntropy};
 use waxseal_core::arn::Home;
 use waxseal_kms::EngineKeyring;
-use waxseal_kms::home::{DEFAULT_ALIAS, EmbeddedHome, Passphrases};
+use waxseal_kms::home::{DEFAULT_ALIAS, EmbeddedHome, FileRoot};
 use waxseal_kms_api::op::RotateKeyOnDemandRequest;
 
 const USER_AGENT: &str = "kms_key example";
@@ -35,7 +35,7 @@ async fn kms_key() -> Result<(), Box<dyn Error>> {
     let home = EmbeddedHome::open(
         &directory.path().join("kms"),
         &place,
-        &RootInAFile,
+        Arc::new(FileRoot),
         Arc::new(SystemEntropy),
     )?;
     home.ensure_default_key(USER_AGENT)?;
@@ -68,19 +68,6 @@ fn engine_key_arn(message: &[u8]) -> Result<String, Box<dyn Error>> {
     let wrapped = incoming.header().encrypted_data_keys().first();
     let info = wrapped.map(|key| key.provider_info.clone());
     Ok(String::from_utf8(info.unwrap_or_default())?)
-}
-
-/// The root key is a file beside the store.
-struct RootInAFile;
-
-impl Passphrases for RootInAFile {
-    fn wanted_for_new_home(&self) -> bool {
-        false
-    }
-
-    fn passphrase(&self, _new: bool) -> Result<SecretBytes, String> {
-        Err("there is no passphrase".into())
-    }
 }
 
 #[cfg(test)]

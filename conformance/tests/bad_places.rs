@@ -272,6 +272,7 @@ fn an_audit_log_that_cannot_grow() {
 fn passphrases() {
     let world = World::new();
     let file = world.write("passphrase", "correct horse battery staple\n");
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
     let world = world.with("WAXSEAL_PASSPHRASE_FILE", &file);
     world.write("plain", PLAINTEXT);
     world.ok(&["encrypt", "-o", "message", "plain"], b"");
@@ -301,6 +302,11 @@ fn passphrases() {
     }
     world.write("passphrase", vec![b'x'; 5000]);
     refused(&world, &["decrypt", "message"], b"", 78);
+    world.write("passphrase", "correct horse battery staple");
+    for mode in [0o640, 0o604] {
+        fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        refused(&world, &["decrypt", "message"], b"", 78);
+    }
     fs::remove_file(&file).unwrap();
     refused(&world, &["decrypt", "message"], b"", 78);
     // Without a file it would ask on the terminal; a session of its own has none.
@@ -315,7 +321,10 @@ fn passphrases() {
     let fresh = World::new().with("WAXSEAL_ROOT", "passphrase");
     let command = fresh.command_behind(&["setsid", "--wait"], &["encrypt"]);
     assert_told(&Ran::of(command, PLAINTEXT).exits(78));
-    promise("passphrases", "right 0, wrong 4, missing 78");
+    promise(
+        "passphrases",
+        "right 0, wrong 4, missing or open to others 78",
+    );
 }
 
 #[test]

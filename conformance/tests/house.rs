@@ -57,6 +57,7 @@ const CRYPTOGRAPHY: &[&str] = &[
     "sha2",
     "sodiumoxide",
     "subtle",
+    "vsss-rs",
 ];
 
 /// Direct dependencies of our crates, build and test dependencies left out.

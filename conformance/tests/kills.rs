@@ -18,7 +18,7 @@ use waxseal_core::arn::Home;
 use waxseal_core::crypto::random::SystemEntropy;
 use waxseal_kms::Engine;
 use waxseal_kms::audit;
-use waxseal_kms::home::{EmbeddedHome, Passphrases};
+use waxseal_kms::home::{EmbeddedHome, FileRoot};
 use waxseal_kms::op::Perform;
 use waxseal_kms_api::op::{
     CreateKeyRequest, DecryptRequest, DescribeKeyRequest, EncryptRequest, ListKeyRotationsRequest,
@@ -264,24 +264,19 @@ fn told_by_killed_child(home: &Path, moment: Duration) -> String {
     reader.join().unwrap()
 }
 
-struct NoPassphrase;
-
-impl Passphrases for NoPassphrase {
-    fn wanted_for_new_home(&self) -> bool {
-        false
-    }
-    fn passphrase(&self, _: bool) -> Result<SecretBytes, String> {
-        Err("not in this test".into())
-    }
-}
-
 fn opened(directory: &Path) -> EmbeddedHome {
     let place = Home {
         partition: "aws".into(),
         region: "local".into(),
         account: "000000000000".into(),
     };
-    EmbeddedHome::open(directory, &place, &NoPassphrase, Arc::new(SystemEntropy)).unwrap()
+    EmbeddedHome::open(
+        directory,
+        &place,
+        Arc::new(FileRoot),
+        Arc::new(SystemEntropy),
+    )
+    .unwrap()
 }
 
 fn call<O: Perform>(engine: &Engine, input: O) -> O::Output {

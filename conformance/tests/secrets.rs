@@ -84,6 +84,8 @@ fn nothing_secret_comes_out_beside_the_data() {
 
     let world = World::new();
     let passphrase_file = world.write("passphrase", &passphrase);
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&passphrase_file, private).unwrap();
     world.write("raw.key", &raw_key);
     world.write("plain", &plaintext);
     let world = world.with("WAXSEAL_PASSPHRASE_FILE", &passphrase_file);

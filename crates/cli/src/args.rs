@@ -133,7 +133,7 @@ pub(crate) enum Command {
     /// Manage whose web identities may assume roles: Kubernetes, CI, sign-on services
     #[command(subcommand)]
     Oidc(Oidc),
-    /// Show or change what the embedded KMS hangs from: a file, a passphrase, a key in a device
+    /// Show or change what the embedded KMS hangs from: a file, a passphrase, keys in devices
     #[command(subcommand)]
     Root(Root),
     Backup(Backup),
@@ -511,12 +511,17 @@ pub(crate) enum Key {
         key: String,
     },
     /// Delete a key once a waiting period is over: what it encrypted is lost then
+    ///
+    /// Who used it last, and when, is said first, as the audit log has it.
     Delete {
         /// Id, alias/NAME or ARN
         key: String,
         /// Waiting period in days, 7 to 30
         #[arg(long, value_name = "N", default_value_t = 30)]
         days: i64,
+        /// Do not ask, on a terminal either
+        #[arg(short, long)]
+        yes: bool,
     },
     /// Keep a key that waits for its deletion; it is disabled then
     CancelDeletion {
@@ -574,9 +579,31 @@ pub(crate) enum Audit {
         #[command(flatten)]
         filter: AuditFilter,
     },
+    /// Write records to a file, as they stand in the log, one a line; an old file is replaced once the
+    /// new one is complete
+    Export {
+        /// The file; without it, stdout
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// As CloudTrail's files: one JSON object with all of them as Records
+        #[arg(long)]
+        cloudtrail: bool,
+        #[command(flatten)]
+        filter: AuditFilter,
+    },
     /// Deliver what was recorded until the last full hour to the trail, with a signed digest; a
     /// server does it by itself
     Deliver,
+    /// Copy the trail into an S3 bucket: what is not there yet, each object read back; with the
+    /// configuration of the AWS tools (AWS_ENDPOINT_URL_S3, profiles)
+    Ship {
+        /// The bucket, and what keys begin with: s3://BUCKET or s3://BUCKET/PREFIX
+        #[arg(long, value_name = "URL")]
+        to: String,
+        /// Then remove segments of the log whose records are older than this, if they were shipped
+        #[arg(long, value_name = "DAYS")]
+        retain: Option<u32>,
+    },
     /// Verify the chain of hashes that ties each record to the one before it; with --public-key the
     /// trail as well, and that the log has all that was delivered
     Verify {
@@ -690,6 +717,17 @@ pub(crate) struct Serve {
     /// themselves (Recipient)
     #[arg(long, value_name = "FILE")]
     pub(crate) attestation_root: Option<PathBuf>,
+    /// How long to go on when no root key opens the store any more; the KMS is sealed then, and serves
+    /// again when one does [default: 300 when a device or another KMS opened it, else no end]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) root_lease: Option<u64>,
+    /// Device for custom key stores: the id of a cluster, as requests name it, and the token that it
+    /// stands for; repeat for several
+    #[arg(long, value_name = "CLUSTER=pkcs11:token=…?module-path=…")]
+    pub(crate) hsm_cluster: Vec<String>,
+    /// Certificate in PEM that CreateCustomKeyStore must name for a cluster; repeat for several
+    #[arg(long, value_name = "CLUSTER=FILE")]
+    pub(crate) hsm_trust_anchor: Vec<String>,
     /// Take a store and an audit log that do not belong together, an older copy of either, as they
     /// are; it is recorded
     #[arg(long)]
@@ -698,6 +736,16 @@ pub(crate) struct Serve {
     /// of another machine, so that a log that loses its end is noticed
     #[arg(long, value_name = "FILE")]
     pub(crate) checkpoint_file: Option<PathBuf>,
+    /// Start though memory cannot be locked and this machine swaps: keys may come to lie on its disk
+    #[arg(long)]
+    pub(crate) allow_swap: bool,
+    /// Copy the trail into an S3 bucket, each hour: s3://BUCKET or s3://BUCKET/PREFIX
+    #[arg(long, value_name = "URL")]
+    pub(crate) ship_to: Option<String>,
+    /// Remove segments of the audit log whose records are older than this, once they were shipped
+    /// [default: everything is kept]
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) retain: Option<u32>,
     /// INSECURE: everyone on this machine is the owner, with any credentials or none
     #[arg(long)]
     pub(crate) dev: bool,
@@ -856,14 +904,40 @@ pub(crate) struct Restore {
 /// `waxseal root`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Root {
-    /// Show what the store hangs from, and that it opens it
+    /// Show what the store hangs from, and which of it opens it now
     Status,
-    /// Hang the store from another root key, while it is served; the old one opens it no more
-    Migrate {
-        /// file, passphrase, or pkcs11:token=NAME;object=LABEL?module-path=FILE&pin-source=FILE; a
-        /// key that is not in the device is made there
+    /// Make the data directory, hanging from all of these; refused where there is one
+    Init {
+        /// file, passphrase, shares:3/5, aws-kms:///ARN or
+        /// pkcs11:token=NAME;object=LABEL?module-path=FILE&pin-source=FILE; new shares are printed, once
+        /// [default: what WAXSEAL_ROOT names, else file]
         #[arg(value_name = "ROOT")]
-        to: String,
+        roots: Vec<String>,
+    },
+    /// Hang the store from one more root key: each of them alone opens it
+    Add {
+        /// As of root init; a key that is not in the device is made there
+        #[arg(value_name = "ROOT")]
+        root: String,
+    },
+    /// Let a root key open the store no more; another one opens it first
+    Remove {
+        /// Its number, as root status shows it, or its name as of root init
+        #[arg(value_name = "NUMBER|ROOT")]
+        root: String,
+    },
+    /// Give the store a new domain key and seal every row anew, while it is served; goes on where it ended
+    /// early. With a root: a new root key in its place instead
+    Rotate {
+        /// Number or name of a root that is a file, a passphrase or shares: it gets a new key
+        #[arg(value_name = "NUMBER|ROOT")]
+        root: Option<String>,
+    },
+    /// Hang the store from other root keys, while it is served; the old ones open it no more
+    Migrate {
+        /// As of root init; a key that is not in the device is made there
+        #[arg(value_name = "ROOT", required = true)]
+        to: Vec<String>,
     },
 }
 

@@ -1,24 +1,17 @@
-//! The KMS inside this program: its home, its passphrase, and its errors in our words.
+//! The KMS inside this program: its home, and its errors in our words.
 
 use crate::failure::{Exit, Failure};
+use crate::roots::Roots;
 use crate::world::World;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 use waxseal_core::arn::Home;
-use waxseal_core::{Keyring, SecretBytes};
-use waxseal_hsm::HsmKeyring;
-use waxseal_hsm::uri::KeyUri;
 use waxseal_kms::Engine;
-use waxseal_kms::home::{EmbeddedHome, HomeError, NewRoot, Passphrases};
+use waxseal_kms::home::{EmbeddedHome, HomeError};
 use waxseal_kms::op::Perform;
-use waxseal_kms::root::{PROVIDER_ROOT, RootError, RootKind};
+use waxseal_kms::root::RootError;
 use waxseal_kms::store::StoreError;
 use waxseal_kms_api::{ErrorCode, KmsError};
-
-/// The most bytes that a passphrase file may have.
-const PASSPHRASE_BYTES_MAX: u64 = 4_096;
 
 /// Partition, Region and account of a home that is made here: names that no Amazon key has.
 pub(crate) fn place() -> Home {
@@ -76,18 +69,9 @@ pub(crate) fn open_at(
     directory: &Path,
     place: &Home,
 ) -> Result<EmbeddedHome, Failure> {
-    let roots = Roots::of(world, world.root.as_deref())?;
+    let roots = Arc::new(Roots::of(world)?);
     let (entropy, rollback) = (world.entropy.clone(), world.rollback());
-    EmbeddedHome::open_with(directory, place, &roots, entropy, rollback)
-        .map_err(|error| failure(&error, directory))
-}
-
-/// Hangs the home from another root key.
-pub(crate) fn migrate_root(world: &World, to: &str) -> Result<RootKind, Failure> {
-    let directory = directory(world)?;
-    let from = Roots::of(world, world.root.as_deref())?;
-    let to = Roots::of(world, Some(to))?;
-    waxseal_kms::home::migrate_root(directory, &from, &to, world.entropy.clone())
+    EmbeddedHome::open_with(directory, place, roots, entropy, rollback)
         .map_err(|error| failure(&error, directory))
 }
 
@@ -102,157 +86,6 @@ pub(crate) fn ensure_default_key(home: &EmbeddedHome, world: &World) -> Result<(
     let directory = directory(world)?;
     home.ensure_default_key(&user_agent())
         .map_err(|error| failure(&error, directory))
-}
-
-/// Root keys as the environment and the command line have them.
-struct Roots<'w> {
-    world: &'w World,
-    wanted: Option<Wanted>,
-}
-
-/// What a home is to hang from.
-enum Wanted {
-    File,
-    Passphrase,
-    Device(KeyUri),
-}
-
-impl<'w> Roots<'w> {
-    fn of(world: &'w World, root: Option<&str>) -> Result<Self, Failure> {
-        let wanted = match root {
-            None => None,
-            Some("file") => Some(Wanted::File),
-            Some("passphrase") => Some(Wanted::Passphrase),
-            Some(uri) if uri.starts_with("pkcs11:") => {
-                let uri: Result<KeyUri, _> = uri.parse();
-                let uri = uri.map_err(|error| {
-                    Failure::configuration(
-                        error.to_string(),
-                        "write pkcs11:token=NAME;object=LABEL?module-path=FILE&pin-source=FILE",
-                    )
-                })?;
-                Some(Wanted::Device(uri))
-            }
-            Some(root) => {
-                return Err(Failure::configuration(
-                    format!("'{root}' is no kind of root key"),
-                    "WAXSEAL_ROOT is 'file', 'passphrase' or pkcs11:…, or not set",
-                ));
-            }
-        };
-        Ok(Self { world, wanted })
-    }
-
-    fn device_keyring(&self, uri: &KeyUri, make: bool) -> Result<HsmKeyring, String> {
-        let pin = match &uri.pin_source {
-            Some(path) => from_file("pin-source", path)?,
-            None => pin_from_terminal(&uri.object)?,
-        };
-        let entropy = self.world.entropy.clone();
-        HsmKeyring::open(PROVIDER_ROOT, uri.clone(), &pin, make, entropy)
-            .map_err(|error| error.to_string())
-    }
-}
-
-impl Passphrases for Roots<'_> {
-    fn wanted_for_new_home(&self) -> bool {
-        match &self.wanted {
-            Some(wanted) => matches!(wanted, Wanted::Passphrase),
-            None => self.world.passphrase_file.is_some(),
-        }
-    }
-
-    fn passphrase(&self, new: bool) -> Result<SecretBytes, String> {
-        match &self.world.passphrase_file {
-            Some(path) => from_file("WAXSEAL_PASSPHRASE_FILE", path),
-            None => from_terminal(new),
-        }
-    }
-
-    fn device_for_new_home(&self) -> Result<Option<NewRoot>, String> {
-        let Some(Wanted::Device(uri)) = &self.wanted else {
-            return Ok(None);
-        };
-        let keyring = self.device_keyring(uri, true)?;
-        let kind = RootKind::Pkcs11 {
-            serial: keyring.serial().to_owned(),
-            object: keyring.object().to_owned(),
-        };
-        Ok(Some((kind, Box::new(keyring))))
-    }
-
-    fn device(&self, serial: &str, object: &str) -> Result<Box<dyn Keyring>, String> {
-        let Some(Wanted::Device(uri)) = &self.wanted else {
-            return Err(format!(
-                "the store hangs from the key '{object}' in the PKCS #11 device {serial}, and WAXSEAL_ROOT \
-                 does not say how to reach it"
-            ));
-        };
-        let keyring = self.device_keyring(uri, false)?;
-        match keyring.serial() == serial && keyring.object() == object {
-            true => Ok(Box::new(keyring)),
-            false => Err(format!(
-                "the store hangs from the key '{object}' in the device {serial}, and WAXSEAL_ROOT leads to \
-                 '{}' in {}",
-                keyring.object(),
-                keyring.serial()
-            )),
-        }
-    }
-}
-
-fn pin_from_terminal(object: &str) -> Result<SecretBytes, String> {
-    let prompt = format!("PIN of the device with the root key '{object}': ");
-    let pin = rpassword::prompt_password(prompt)
-        .map(|text| SecretBytes::new(text.into_bytes()))
-        .map_err(|error| format!("no terminal to ask for the PIN on ({error}); give pin-source"))?;
-    match pin.is_empty() {
-        true => Err("the PIN is empty".to_owned()),
-        false => Ok(pin),
-    }
-}
-
-/// The file's bytes without a line end at their end.
-fn from_file(what: &str, path: &Path) -> Result<SecretBytes, String> {
-    let io = |error| format!("{what} {}: {error}", path.display());
-    let mut bytes = SecretBytes::zeroed(PASSPHRASE_BYTES_MAX as usize + 1);
-    let mut file = File::open(path).map_err(io)?;
-    let mut len = 0;
-    loop {
-        match file.read(&mut bytes.expose_mut()[len..]).map_err(io)? {
-            0 => break,
-            read => len += read,
-        }
-    }
-    if len as u64 > PASSPHRASE_BYTES_MAX {
-        return Err(format!(
-            "{} has more than {PASSPHRASE_BYTES_MAX} bytes",
-            path.display()
-        ));
-    }
-    let mut text = &bytes.expose()[..len];
-    text = text.strip_suffix(b"\n").unwrap_or(text);
-    text = text.strip_suffix(b"\r").unwrap_or(text);
-    if text.is_empty() {
-        return Err(format!("{} is empty", path.display()));
-    }
-    Ok(SecretBytes::copy_of(text))
-}
-
-fn from_terminal(new: bool) -> Result<SecretBytes, String> {
-    let ask = |prompt: &str| {
-        rpassword::prompt_password(prompt)
-            .map(|text| SecretBytes::new(text.into_bytes()))
-            .map_err(|error| format!("no terminal to ask on ({error})"))
-    };
-    let passphrase = ask("Passphrase of the waxseal home: ")?;
-    if passphrase.is_empty() {
-        return Err("it is empty".to_owned());
-    }
-    if new && !ask("The same again: ")?.ct_eq(passphrase.expose()) {
-        return Err("the two differ".to_owned());
-    }
-    Ok(passphrase)
 }
 
 pub(crate) fn failure(error: &HomeError, directory: &Path) -> Failure {
@@ -272,25 +105,58 @@ pub(crate) fn failure(error: &HomeError, directory: &Path) -> Failure {
             "if nobody has read it: chmod 600 {}",
             path.display()
         )),
+        HomeError::Changeable { path, .. } => {
+            configuration(&format!("if nobody did: chmod go-w {}", path.display()))
+        }
         HomeError::RootKey { .. } => {
             configuration("restore root.key from your backup: no data can be opened without it")
         }
-        HomeError::Device(_) => configuration(
-            "check WAXSEAL_ROOT (pkcs11:token=NAME;object=LABEL?module-path=FILE&pin-source=FILE) and the \
-             device; without it nothing can be opened",
+        HomeError::Elsewhere(_) | HomeError::Root(RootError::Keyring(_)) => configuration(
+            "check WAXSEAL_ROOT (pkcs11:token=NAME;object=LABEL?module-path=FILE&pin-source=FILE, or \
+             aws-kms:///ARN), and the device or the other KMS; without it nothing can be opened",
+        ),
+        HomeError::NoRoot(_) => {
+            configuration("one of them is enough: see docs/roots.md for what each of them needs")
+        }
+        HomeError::Exists(_) => Failure::usage(
+            what,
+            "waxseal root status shows what it hangs from; root add and root migrate change that",
+        ),
+        HomeError::NoSuchRoot(_) | HomeError::Root(RootError::Twice(_)) => {
+            Failure::usage(what, "see waxseal root status")
+        }
+        HomeError::Root(RootError::Missing(_) | RootError::Rotating) => configuration(
+            "see waxseal root status; a root that is not needed any more can be removed",
+        ),
+        HomeError::Root(RootError::Engine(error)) => error.clone().into(),
+        HomeError::Root(RootError::Last | RootError::TooMany) => Failure::usage(
+            what,
+            "waxseal root migrate hangs the store from another root instead",
         ),
         HomeError::NoPassphrase(_) => configuration(
             "set WAXSEAL_PASSPHRASE_FILE to a file that holds it, or run on a terminal",
         ),
+        HomeError::NoShares(_) => configuration(
+            "name files with enough shares in WAXSEAL_SHARES, with colons between them, or run on a terminal",
+        ),
+        HomeError::Root(RootError::Shares { .. }) => Failure::new(
+            Exit::AccessDenied,
+            what,
+            "try again with other shares; each names its store, and the shares it was made with",
+        ),
+        HomeError::Root(RootError::ShareNumbers) => Failure::usage(what, "write shares:3/5"),
         HomeError::Root(RootError::WrongKey("passphrase")) => Failure::new(
             Exit::AccessDenied,
             what,
             "try again with the passphrase that was chosen when the home was made",
         ),
-        HomeError::Root(RootError::WrongKey(_)) => configuration(&format!(
+        HomeError::Root(RootError::WrongKey("root key file")) => configuration(&format!(
             "restore the root.key that belongs to {}",
             directory.join("store.db").display()
         )),
+        HomeError::Root(RootError::WrongKey(_)) => configuration(
+            "it is not the key that the store was hung from, or not the store: restore both from one backup",
+        ),
         HomeError::Root(RootError::Newer { .. })
         | HomeError::Store(StoreError::NewerVersion { .. }) => {
             configuration("use the version of waxseal that wrote it, or a newer one")
@@ -334,6 +200,10 @@ impl From<KmsError> for Failure {
             }
             ErrorCode::LimitExceeded => (Exit::Policy, "stay below the limit"),
             ErrorCode::Conflict => (Exit::KeyState, "try again"),
+            ErrorCode::KeyUnavailable => (
+                Exit::Unreachable,
+                "a root key is needed: see waxseal root status",
+            ),
             ErrorCode::Internal => (
                 Exit::Io,
                 "check disk and permissions of the home directory; no key is used without its record",

@@ -14,8 +14,11 @@ pub(crate) struct World {
     pub(crate) home: Option<PathBuf>,
     /// `$WAXSEAL_PASSPHRASE_FILE`: holds the passphrase of the root key.
     pub(crate) passphrase_file: Option<PathBuf>,
-    /// `$WAXSEAL_ROOT`: `file`, `passphrase` or a PKCS #11 URI: what the root key of a new home is,
-    /// and for a home that hangs from a device the way to it.
+    /// `$WAXSEAL_NEW_PASSPHRASE_FILE`: holds one that is being chosen, where it is another one.
+    pub(crate) new_passphrase_file: Option<PathBuf>,
+    /// `$WAXSEAL_SHARES`: files with shares of the root key, with colons between them.
+    pub(crate) share_files: Vec<PathBuf>,
+    /// `$WAXSEAL_ROOT`: the names of roots, see [`crate::roots`].
     pub(crate) root: Option<String>,
     /// Set when whoever opens the embedded KMS takes a store and an audit log that do not belong
     /// together as they are.
@@ -38,6 +41,10 @@ impl World {
         Self {
             home: home(&path_of),
             passphrase_file: path_of("WAXSEAL_PASSPHRASE_FILE"),
+            new_passphrase_file: path_of("WAXSEAL_NEW_PASSPHRASE_FILE"),
+            share_files: path_of("WAXSEAL_SHARES")
+                .map(|paths| std::env::split_paths(&paths).collect())
+                .unwrap_or_default(),
             root: std::env::var("WAXSEAL_ROOT")
                 .ok()
                 .filter(|root| !root.is_empty()),

@@ -2,8 +2,8 @@
 //!
 //! Every primitive comes from a library; this module gives each one the shape that the formats
 //! need and nothing more. Two libraries serve AES-GCM (see [`aead`]); all else comes from
-//! aws-lc-rs, but for XSalsa20-Poly1305 (dryoc), Argon2id (argon2), signed tokens (jsonwebtoken,
-//! over aws-lc-rs) and what aws-lc-rs lacks: Ed25519ph (ed25519-dalek) and signatures of ML-DSA's
+//! aws-lc-rs, but for XSalsa20-Poly1305 (dryoc), Argon2id (argon2), secret sharing (vsss-rs), signed
+//! tokens (jsonwebtoken, over aws-lc-rs) and what aws-lc-rs lacks: Ed25519ph (ed25519-dalek) and signatures of ML-DSA's
 //! external μ (ml-dsa).
 
 pub mod aead;
@@ -25,6 +25,7 @@ pub mod pem;
 pub mod random;
 pub mod rsa;
 pub mod secretbox;
+pub mod shares;
 pub mod token;
 
 /// A ciphertext, tag, commitment or signature does not verify. It says nothing more on purpose:

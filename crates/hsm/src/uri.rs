@@ -5,8 +5,11 @@
 //! ```
 //!
 //! `token` or `serial` says which device, `object` which key in it; `module-path` is the device's
-//! library and `pin-source` a file with the PIN. The PIN itself (`pin-value`) is refused: it would
-//! stand in process lists and shell histories.
+//! library. `pin-source` is a file with the PIN, `x-pin-env` an environment variable; without either it
+//! is asked for. The PIN itself (`pin-value`) is refused: it would stand in process lists and shell
+//! histories.
+
+pub mod token;
 
 use std::path::PathBuf;
 
@@ -23,6 +26,8 @@ pub struct KeyUri {
     pub module: PathBuf,
     /// A file with the PIN.
     pub pin_source: Option<PathBuf>,
+    /// An environment variable with the PIN.
+    pub pin_env: Option<String>,
 }
 
 /// What is wrong with a name, in one sentence.
@@ -45,7 +50,7 @@ impl std::str::FromStr for KeyUri {
         };
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (mut token, mut serial, mut object) = (None, None, None);
-        let (mut module, mut pin_source) = (None, None);
+        let (mut module, mut pin_source, mut pin_env) = (None, None, None);
         let parts = path.split(';').chain(query.split('&'));
         for part in parts.filter(|part| !part.is_empty()) {
             let Some((name, value)) = part.split_once('=') else {
@@ -57,6 +62,7 @@ impl std::str::FromStr for KeyUri {
                 "object" => &mut object,
                 "module-path" => &mut module,
                 "pin-source" => &mut pin_source,
+                "x-pin-env" => &mut pin_env,
                 "pin-value" => {
                     return wrong(
                         "pin-value would be seen by others: put the PIN in a file, and give pin-source",
@@ -72,12 +78,17 @@ impl std::str::FromStr for KeyUri {
         if token.is_none() && serial.is_none() {
             return wrong("token or serial is needed, to say which device");
         }
-        let Some(object) = object.filter(|object| !object.is_empty()) else {
+        // What a device wraps is marked with the label, up to a zero byte.
+        let object = object.filter(|object| !object.is_empty() && !object.contains('\0'));
+        let Some(object) = object else {
             return wrong("object is needed, to say which key");
         };
         let Some(module) = module.map(PathBuf::from).filter(|path| path.is_absolute()) else {
             return wrong("module-path is needed: the absolute path of the device's library");
         };
+        if pin_source.is_some() && pin_env.is_some() {
+            return wrong("give pin-source or x-pin-env, not both");
+        }
         let pin_source =
             pin_source.map(|source| PathBuf::from(source.strip_prefix("file:").unwrap_or(&source)));
         Ok(Self {
@@ -86,6 +97,7 @@ impl std::str::FromStr for KeyUri {
             object,
             module,
             pin_source,
+            pin_env,
         })
     }
 }
@@ -140,6 +152,11 @@ mod tests {
             ("pkcs11:token=t;object=o;id=1?module-path=/p", "id"),
             ("pkcs11:token=%zz;object=o?module-path=/p", "percent"),
             ("pkcs11:token", "NAME=VALUE"),
+            ("pkcs11:token=t;object=%00?module-path=/p", "object"),
+            (
+                "pkcs11:token=t;object=o?module-path=/p&pin-source=/f&x-pin-env=P",
+                "not both",
+            ),
         ] {
             let error = text.parse::<KeyUri>().unwrap_err().to_string();
             assert!(error.contains(word), "{text}: {error}");

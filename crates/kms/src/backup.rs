@@ -2,21 +2,21 @@
 //! they are sealed, and the root key is not copied.
 //!
 //! ```text
-//! tar:  MANIFEST.json     what follows: paths, lengths, SHA-256; the head of the audit log
+//! tar:  MANIFEST.json     what follows: paths, lengths, SHA-256; the head of the audit log; the roots
 //!       store.db          a snapshot of the store
-//!       audit/N.jsonl     the log, as far as it went at the moment of the snapshot
+//!       audit/N.jsonl     the log, as far as it went at the moment of the snapshot; N.jsonl.gz
 //!       audit/trail/…     what was delivered
 //! ```
 //!
 //! Snapshot and log belong together: both are taken while nobody can write to the log, and a change
 //! whose record is not in the log yet is in the store with it.
 
-use crate::audit::{self, AuditError, AuditLog, VerifyError};
+use crate::audit::{self, AuditError, AuditLog, BEGIN_FILE, VerifyError};
 use crate::files::{make_directory, sync_directory};
 use crate::root::{RootError, RootKind, RootRecord};
 use crate::store::{SqliteStore, StoreError};
 use crate::trail;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -24,7 +24,7 @@ use std::path::{Component, Path, PathBuf};
 use waxseal_core::crypto::hash::Sha256;
 
 const FORMAT: &str = "waxseal-backup";
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 const MANIFEST: &str = "MANIFEST.json";
 const STORE: &str = "store.db";
 const AUDIT: &str = "audit";
@@ -80,13 +80,27 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> BackupError + '_ {
 pub struct Manifest {
     format: String,
     layout: u32,
-    /// What the store hangs from: this opens the copy too.
-    pub root: RootKind,
+    /// What the store hangs from: each of them opens the copy too. Layout 1 had one, called `root`.
+    #[serde(alias = "root", deserialize_with = "one_or_more")]
+    pub roots: Vec<RootKind>,
     /// The records of the audit log.
     pub records: u64,
     /// SHA-256 of the last record's line, in hexadecimal digits.
     pub head: String,
     files: Vec<Entry>,
+}
+
+fn one_or_more<'de, D: Deserializer<'de>>(json: D) -> Result<Vec<RootKind>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Roots {
+        One(RootKind),
+        More(Vec<RootKind>),
+    }
+    Ok(match Roots::deserialize(json)? {
+        Roots::One(root) => vec![root],
+        Roots::More(roots) => roots,
+    })
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +141,8 @@ pub fn backup(directory: &Path, out: &mut dyn Write) -> Result<Manifest, BackupE
     let stage = Stage::new(directory.join(format!("backup-{}", std::process::id())))?;
     let snapshot = stage.0.join(STORE);
     let log = AuditLog::open(&directory.join(AUDIT))?;
+    // What is copied keeps its name until it was.
+    let _trail = trail::hold(&directory.join(AUDIT)).map_err(at(directory))?;
     let held = log.exclusive()?;
     SqliteStore::open(&store)?.snapshot(&snapshot)?;
     let segments = audit::written_segments(&directory.join(AUDIT))?;
@@ -139,6 +155,10 @@ pub fn backup(directory: &Path, out: &mut dyn Write) -> Result<Manifest, BackupE
     for (name, bytes) in segments {
         let path = directory.join(AUDIT).join(&name);
         sources.push((format!("{AUDIT}/{name}"), path, Some(bytes)));
+    }
+    let begin = directory.join(AUDIT).join(BEGIN_FILE);
+    if begin.exists() {
+        sources.push((format!("{AUDIT}/{BEGIN_FILE}"), begin, None));
     }
     for name in trail::delivered(&directory.join(AUDIT)).map_err(at(directory))? {
         let path = directory.join(AUDIT).join(&name);
@@ -156,7 +176,7 @@ pub fn backup(directory: &Path, out: &mut dyn Write) -> Result<Manifest, BackupE
     let manifest = Manifest {
         format: FORMAT.to_owned(),
         layout: LAYOUT,
-        root: root.root,
+        roots: root.kinds().cloned().collect(),
         records,
         head: hex::encode(head),
         files,
@@ -294,10 +314,10 @@ fn unpacked(archive: &mut dyn Read, directory: &Path) -> Result<(Stage, Manifest
     }
     let store = SqliteStore::open(&stage.0.join(STORE))?;
     store.check_integrity()?;
-    let root = RootRecord::read(&store)?.map(|record| record.root);
-    if root.as_ref() != Some(&manifest.root) {
+    let root = RootRecord::read(&store)?;
+    if !root.iter().flat_map(RootRecord::kinds).eq(&manifest.roots) {
         return Err(damaged(
-            "the store hangs from another root key than its manifest says",
+            "the store hangs from other root keys than its manifest says",
         ));
     }
     Ok((stage, manifest))
@@ -316,7 +336,7 @@ fn manifest(entry: &mut tar::Entry<'_, &mut dyn Read>) -> Result<Manifest, Backu
     let manifest: Manifest =
         serde_json::from_slice(&text).map_err(|error| wrong(format!("{MANIFEST}: {error}")))?;
     match (manifest.format.as_str(), manifest.layout) {
-        (FORMAT, LAYOUT) => Ok(manifest),
+        (FORMAT, 1..=LAYOUT) => Ok(manifest),
         _ => Err(wrong(format!(
             "{MANIFEST} is of {} {}; this version knows {FORMAT} {LAYOUT}",
             manifest.format, manifest.layout

@@ -11,30 +11,36 @@
 //!
 //! Several processes may use one home at once.
 
+mod lease;
+mod roots;
+
+pub use lease::{Keeper, LeaseNotice};
+pub use roots::{
+    FileRoot, RootSource, Tried, Wanted, add_root, exchange_root, init, migrate_root, remove_root,
+    roots_of, try_roots,
+};
+
 use crate::audit::{AuditError, AuditLog};
 use crate::clock::SystemClock;
 use crate::engine::{Engine, Parts, Rollback, RollbackError};
-use crate::files::{self, sync_directory};
+use crate::files;
 use crate::reserve::Reserve;
 use crate::root::{RootError, RootKind, RootRecord};
 use crate::store::{SqliteStore, StoreError};
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use roots::Roots;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use waxseal_core::arn::Home;
-use waxseal_core::crypto::password::{PasswordParams, PasswordParamsError};
-use waxseal_core::crypto::random::{self, Entropy};
-use waxseal_core::{Keyring, SecretBytes};
+use waxseal_core::crypto::password::PasswordParamsError;
+use waxseal_core::crypto::random::Entropy;
 use waxseal_kms_api::KmsError;
 use waxseal_kms_api::op::{CreateAliasRequest, CreateKeyRequest};
 
 /// The alias that stands for "no key was named".
 pub const DEFAULT_ALIAS: &str = "alias/default";
 
-const ROOT_KEY_BYTES: usize = 32;
-const ROOT_KEY_FILE: &str = "root.key";
 const STORE_FILE: &str = "store.db";
 
 /// Why a home could not be opened. `path` is where.
@@ -57,6 +63,14 @@ pub enum HomeError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Something of the home can be changed by others.
+    #[error("{path} has mode {mode:04o}: others can change it")]
+    Changeable {
+        /// What.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// The root key file is not there or has not 32 bytes, though the store needs it.
     #[error("{path} is {what}, and the store cannot be opened without it")]
     RootKey {
@@ -65,12 +79,24 @@ pub enum HomeError {
         /// `missing`, or what is wrong with it.
         what: &'static str,
     },
-    /// The device cannot be used.
+    /// A root elsewhere, in a device or another KMS, cannot be used.
     #[error("{0}")]
-    Device(String),
+    Elsewhere(String),
+    /// None of several roots opens the store.
+    #[error("no root opens the store: {}", listed(.0))]
+    NoRoot(Vec<(RootKind, Self)>),
+    /// There is a store already where one was to be made.
+    #[error("there is a store in {} already", .0.display())]
+    Exists(PathBuf),
+    /// The store does not hang from that root.
+    #[error("the store does not hang from {0}")]
+    NoSuchRoot(String),
     /// No passphrase was given.
     #[error("no passphrase: {0}")]
     NoPassphrase(String),
+    /// There are no shares to be had, or nobody to give new ones to.
+    #[error("no shares: {0}")]
+    NoShares(String),
     /// The passphrase costs are out of bounds.
     #[error(transparent)]
     PasswordParams(#[from] PasswordParamsError),
@@ -91,6 +117,13 @@ pub enum HomeError {
     Engine(#[from] KmsError),
 }
 
+fn listed(failures: &[(RootKind, HomeError)]) -> String {
+    let told = failures
+        .iter()
+        .map(|(kind, error)| format!("{kind}: {error}"));
+    told.collect::<Vec<_>>().join("; ")
+}
+
 impl From<RollbackError> for HomeError {
     fn from(error: RollbackError) -> Self {
         match error {
@@ -100,49 +133,18 @@ impl From<RollbackError> for HomeError {
     }
 }
 
-/// A root key for a home that is made now: how it is found again, and its keyring.
-pub type NewRoot = (RootKind, Box<dyn Keyring>);
-
-/// Where a passphrase comes from when one is needed.
-pub trait Passphrases {
-    /// Whether a home that is made now gets a passphrase root instead of a file root.
-    fn wanted_for_new_home(&self) -> bool;
-
-    /// The device that a home that is made now hangs from, if it does: how it is found again, and its
-    /// keyring, under [`PROVIDER_ROOT`](crate::root::PROVIDER_ROOT).
-    ///
-    /// # Errors
-    /// A sentence that says why it cannot be used.
-    fn device_for_new_home(&self) -> Result<Option<NewRoot>, String> {
-        Ok(None)
-    }
-
-    /// The keyring of the device that a home hangs from.
-    ///
-    /// # Errors
-    /// A sentence that says why there is none.
-    fn device(&self, serial: &str, object: &str) -> Result<Box<dyn Keyring>, String> {
-        Err(format!(
-            "the store hangs from the key '{object}' in the device {serial}, which is not configured"
-        ))
-    }
-
-    /// The passphrase; `new` when it is being chosen and should be asked for twice.
-    ///
-    /// # Errors
-    /// A sentence that says why there is none.
-    fn passphrase(&self, new: bool) -> Result<SecretBytes, String>;
-}
-
 /// An opened home.
 #[derive(Debug)]
 pub struct EmbeddedHome {
     directory: PathBuf,
     engine: Arc<Engine>,
+    roots: Arc<Roots>,
+    opened_by: RootKind,
 }
 
 impl EmbeddedHome {
-    /// Opens the home in `directory`, and makes it when it is not there.
+    /// Opens the home in `directory` with the first of its roots that does, and makes it when it is not
+    /// there.
     ///
     /// `place` names partition, Region and account of a new home; an existing one keeps its own.
     ///
@@ -152,10 +154,10 @@ impl EmbeddedHome {
     pub fn open(
         directory: &Path,
         place: &Home,
-        passphrases: &dyn Passphrases,
+        source: Arc<dyn RootSource>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, HomeError> {
-        Self::open_with(directory, place, passphrases, entropy, Rollback::Refused)
+        Self::open_with(directory, place, source, entropy, Rollback::Refused)
     }
 
     /// The same, and says what to do with a store and an audit log that do not belong together.
@@ -165,11 +167,12 @@ impl EmbeddedHome {
     pub fn open_with(
         directory: &Path,
         place: &Home,
-        passphrases: &dyn Passphrases,
+        source: Arc<dyn RootSource>,
         entropy: Arc<dyn Entropy>,
         rollback: Rollback,
     ) -> Result<Self, HomeError> {
         make_directory(directory)?;
+        unchangeable(directory)?;
         let store = SqliteStore::open(&directory.join(STORE_FILE));
         let store = match store {
             // Opening it takes room, too; who then may use it is another question.
@@ -178,14 +181,11 @@ impl EmbeddedHome {
             }
             opened => opened,
         }?;
-        let (record, keyring) = match RootRecord::read(&store)? {
-            Some(record) => {
-                let keyring = root_keyring(directory, &record.root, passphrases, entropy.clone())?;
-                (record, keyring)
-            }
-            None => make_root(directory, &store, place, passphrases, entropy.clone())?,
+        let roots = Roots::new(directory, source, entropy.clone());
+        let (by, opened) = match RootRecord::read(&store)? {
+            Some(record) => roots.open(&record)?,
+            None => roots.open_or_create(&store, place)?,
         };
-        let opened = record.open(keyring.as_ref())?;
         let parts = Parts {
             store: Box::new(store),
             audit: AuditLog::open(&directory.join("audit"))?,
@@ -195,10 +195,32 @@ impl EmbeddedHome {
             entropy,
         };
         let engine = Engine::open(parts, directory, rollback)?;
+        let roots = Arc::new(roots);
+        engine.reopen_by(Box::new(roots.clone()));
         Ok(Self {
             directory: directory.to_owned(),
             engine: Arc::new(engine),
+            roots,
+            opened_by: by.kind,
         })
+    }
+
+    /// The root that opened it.
+    pub fn opened_by(&self) -> &RootKind {
+        &self.opened_by
+    }
+
+    /// Gives the store a new domain key, and seals every row anew, while others use it; or goes on with
+    /// that where it was begun. `told` hears how many rows were looked at, of how many. How many were sealed
+    /// anew. Tokens of sessions and of imports from before end with it.
+    ///
+    /// # Errors
+    /// [`HomeError`]; every root must be at hand to begin, one to go on. What ended early is gone on with
+    /// by calling this again.
+    pub fn rotate_domain_key(&self, told: &dyn Fn(usize, usize)) -> Result<usize, HomeError> {
+        let _lock = lock(&self.directory)?;
+        self.roots.begin_epoch(&self.engine)?;
+        Ok(self.engine.reseal(told)?)
     }
 
     /// The engine.
@@ -243,175 +265,17 @@ impl EmbeddedHome {
     }
 }
 
-/// Makes root key and root record, and gives record and keyring. Under the lock: of several processes
-/// that find the home empty one makes it, the others find it made.
-fn make_root(
-    directory: &Path,
-    store: &SqliteStore,
-    place: &Home,
-    passphrases: &dyn Passphrases,
-    entropy: Arc<dyn Entropy>,
-) -> Result<(RootRecord, Box<dyn Keyring>), HomeError> {
-    let _lock = lock(directory)?;
-    if let Some(record) = RootRecord::read(store)? {
-        let keyring = root_keyring(directory, &record.root, passphrases, entropy)?;
-        return Ok((record, keyring));
-    }
-    let (kind, keyring) = new_root(directory, passphrases, entropy.clone())?;
-    let record = RootRecord::create(store, place, kind, keyring.as_ref(), entropy.as_ref())?;
-    Ok((record, keyring))
-}
-
-/// A root key that is there or is made, as `passphrases` wants it for a new home.
-fn new_root(
-    directory: &Path,
-    passphrases: &dyn Passphrases,
-    entropy: Arc<dyn Entropy>,
-) -> Result<NewRoot, HomeError> {
-    let no_entropy = |_| HomeError::Io {
-        path: directory.to_owned(),
-        source: std::io::Error::other("the operating system gave no random bytes"),
-    };
-    if let Some(device) = passphrases
-        .device_for_new_home()
-        .map_err(HomeError::Device)?
-    {
-        return Ok(device);
-    }
-    let (kind, key) = if passphrases.wanted_for_new_home() {
-        let salt = random::array(entropy.as_ref()).map_err(no_entropy)?;
-        let params = PasswordParams::recommended(salt);
-        let passphrase = passphrases
-            .passphrase(true)
-            .map_err(HomeError::NoPassphrase)?;
-        (RootKind::passphrase(&params), params.derive(&passphrase)?)
-    } else {
-        let path = directory.join(ROOT_KEY_FILE);
-        if !path.exists() {
-            let mut key = SecretBytes::zeroed(ROOT_KEY_BYTES);
-            entropy.fill(key.expose_mut()).map_err(no_entropy)?;
-            write_secret(directory, &path, &key)?;
+/// Refuses a home that others can change: they could put another store into the place of this one.
+fn unchangeable(directory: &Path) -> Result<(), HomeError> {
+    let parts = ["", STORE_FILE, "store.db-wal", "audit"].map(|name| directory.join(name));
+    for path in parts {
+        match files::changeable(&path) {
+            Ok(None) => {}
+            Ok(Some(mode)) => return Err(HomeError::Changeable { path, mode }),
+            Err(source) => return Err(HomeError::Io { path, source }),
         }
-        (RootKind::File, read_root_key(&path)?)
-    };
-    let keyring = kind.keyring(&key, entropy)?;
-    Ok((kind, Box::new(keyring)))
-}
-
-fn root_keyring(
-    directory: &Path,
-    root: &RootKind,
-    passphrases: &dyn Passphrases,
-    entropy: Arc<dyn Entropy>,
-) -> Result<Box<dyn Keyring>, HomeError> {
-    if let RootKind::Pkcs11 { serial, object } = root {
-        return passphrases
-            .device(serial, object)
-            .map_err(HomeError::Device);
     }
-    let key = match root.password_params()? {
-        None => read_root_key(&directory.join(ROOT_KEY_FILE))?,
-        Some(params) => {
-            let passphrase = passphrases
-                .passphrase(false)
-                .map_err(HomeError::NoPassphrase)?;
-            params.derive(&passphrase)?
-        }
-    };
-    Ok(Box::new(root.keyring(&key, entropy)?))
-}
-
-/// What a home hangs from; `None` where there is none yet. No key is needed.
-///
-/// # Errors
-/// [`HomeError::Store`], [`HomeError::Root`].
-pub fn root_of(directory: &Path) -> Result<Option<RootKind>, HomeError> {
-    let path = directory.join(STORE_FILE);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let record = RootRecord::read(&SqliteStore::open(&path)?)?;
-    Ok(record.map(|record| record.root))
-}
-
-/// Hangs the home in `directory` from another root key: that which `to` wants for a new home. `from`
-/// opens it as it is. Processes that have it open go on as before; a root key file that is not needed
-/// any more is removed.
-///
-/// # Errors
-/// [`HomeError`]; the home then hangs from what it hung from.
-pub fn migrate_root(
-    directory: &Path,
-    from: &dyn Passphrases,
-    to: &dyn Passphrases,
-    entropy: Arc<dyn Entropy>,
-) -> Result<RootKind, HomeError> {
-    let _lock = lock(directory)?;
-    let store = SqliteStore::open(&directory.join(STORE_FILE))?;
-    let record = RootRecord::read(&store)?;
-    let record = record.ok_or_else(|| RootError::Damaged("there is no root record".to_owned()))?;
-    let old = root_keyring(directory, &record.root, from, entropy.clone())?;
-    // The old one opens the store, or nothing is made.
-    record.open(old.as_ref())?;
-    let (kind, new) = new_root(directory, to, entropy)?;
-    let migrated = RootRecord::migrate(&store, old.as_ref(), kind, new.as_ref())?;
-    let path = directory.join(ROOT_KEY_FILE);
-    if record.root == RootKind::File && migrated.root != RootKind::File {
-        std::fs::remove_file(&path).map_err(|source| HomeError::Io { path, source })?;
-    }
-    Ok(migrated.root)
-}
-
-fn read_root_key(path: &Path) -> Result<SecretBytes, HomeError> {
-    let root_key = |what| HomeError::RootKey {
-        path: path.to_owned(),
-        what,
-    };
-    let io = |source| HomeError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Err(root_key("missing")),
-        Err(error) => return Err(io(error)),
-    };
-    let metadata = file.metadata().map_err(io)?;
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(HomeError::WeakMode {
-            path: path.to_owned(),
-            mode,
-        });
-    }
-    if metadata.len() != ROOT_KEY_BYTES as u64 {
-        return Err(root_key("not 32 bytes long"));
-    }
-    let mut key = SecretBytes::zeroed(ROOT_KEY_BYTES);
-    file.read_exact(key.expose_mut()).map_err(io)?;
-    Ok(key)
-}
-
-/// Writes a file that is complete and durable before it has its name.
-fn write_secret(directory: &Path, path: &Path, secret: &SecretBytes) -> Result<(), HomeError> {
-    let temporary = path.with_extension("key.new");
-    let io = |source| HomeError::Io {
-        path: temporary.clone(),
-        source,
-    };
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)
-        .map_err(io)?;
-    file.set_permissions(Permissions::from_mode(0o600))
-        .map_err(io)?;
-    file.write_all(secret.expose()).map_err(io)?;
-    file.sync_all().map_err(io)?;
-    std::fs::rename(&temporary, path).map_err(io)?;
-    sync_directory(directory).map_err(io)
+    Ok(())
 }
 
 fn make_directory(directory: &Path) -> Result<(), HomeError> {

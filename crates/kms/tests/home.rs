@@ -5,28 +5,31 @@
     reason = "a failed expectation is the point"
 )]
 
-use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use waxseal_core::SecretBytes;
 use waxseal_core::arn::Home;
 use waxseal_core::crypto::random::SystemEntropy;
-use waxseal_kms::home::{EmbeddedHome, HomeError, Passphrases};
-use waxseal_kms::root::RootError;
+use waxseal_kms::home::{EmbeddedHome, HomeError, RootSource, Wanted};
+use waxseal_kms::root::{RootError, RootKind};
 
-struct Asked<'p> {
-    passphrase: &'p [u8],
+struct Asked {
+    passphrase: Vec<u8>,
     /// Whether each time a new one was asked for.
-    times: RefCell<Vec<bool>>,
+    times: Mutex<Vec<bool>>,
 }
 
-impl Passphrases for Asked<'_> {
-    fn wanted_for_new_home(&self) -> bool {
-        true
+impl RootSource for Asked {
+    fn wanted(&self) -> Vec<Wanted> {
+        vec![Wanted::Passphrase]
+    }
+
+    fn is_at_hand(&self, _: &RootKind) -> bool {
+        false
     }
 
     fn passphrase(&self, new: bool) -> Result<SecretBytes, String> {
-        self.times.borrow_mut().push(new);
-        Ok(SecretBytes::copy_of(self.passphrase))
+        self.times.lock().unwrap().push(new);
+        Ok(SecretBytes::copy_of(&self.passphrase))
     }
 }
 
@@ -42,10 +45,13 @@ fn place() -> Home {
 fn a_passphrase_is_asked_for_once_and_must_be_right() {
     let directory = tempfile::tempdir().unwrap();
     let open = |passphrase: &[u8]| {
-        let times = RefCell::default();
-        let asked = Asked { passphrase, times };
-        let home = EmbeddedHome::open(directory.path(), &place(), &asked, Arc::new(SystemEntropy));
-        (home, asked.times.into_inner())
+        let times = Mutex::default();
+        let passphrase = passphrase.to_owned();
+        let asked = Arc::new(Asked { passphrase, times });
+        let entropy = Arc::new(SystemEntropy);
+        let home = EmbeddedHome::open(directory.path(), &place(), asked.clone(), entropy);
+        let times = asked.times.lock().unwrap().clone();
+        (home, times)
     };
     let (home, times) = open(b"right");
     home.unwrap().ensure_default_key("test").unwrap();

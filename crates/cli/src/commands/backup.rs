@@ -57,13 +57,15 @@ pub(super) fn restore(args: &Restore, session: &Session) -> Result<(), Failure> 
 }
 
 fn words(what: &str, manifest: &Manifest) -> String {
-    let root = match &manifest.root {
+    let root = |root: &RootKind| match root {
         RootKind::File => "the root.key of its data directory, which is not in it".to_owned(),
         RootKind::Passphrase { .. } => "its passphrase".to_owned(),
-        RootKind::Pkcs11 { serial, object } => format!("the key '{object}' in the device {serial}"),
+        elsewhere => elsewhere.to_string(),
     };
+    let roots: Vec<String> = manifest.roots.iter().map(root).collect();
+    let roots = roots.join(", or ");
     let Manifest { records, head, .. } = manifest;
-    format!("{what}: {records} records, head {head}; it opens with {root}")
+    format!("{what}: {records} records, head {head}; it opens with {roots}")
 }
 
 fn failure(error: &BackupError) -> Failure {

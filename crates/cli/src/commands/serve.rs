@@ -2,27 +2,32 @@
 
 use super::config::Settings;
 use super::seed::Seeds;
-use super::{Session, read_file};
+use super::{Session, read_file, ship};
 use crate::args::Serve;
+use crate::clusters::{self, Clusters};
 use crate::embedded;
 use crate::failure::Failure;
+use crate::shelter;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
-use waxseal_core::SecretBytes;
 use waxseal_core::arn::{Home, is_account};
 use waxseal_core::crypto::certificate::{ROOTS_BYTES_MAX, TrustRoots};
 use waxseal_kms::Engine;
 use waxseal_kms::clock::SystemClock;
-use waxseal_kms::home::{EmbeddedHome, Passphrases};
+use waxseal_kms::engine::By;
+use waxseal_kms::home::{EmbeddedHome, FileRoot, Keeper, LeaseNotice};
 use waxseal_server::access_key::{AccessKey, AccessKeyError};
 use waxseal_server::front::{Anew, is_region};
 use waxseal_server::listen::{Door, Notice};
 use waxseal_server::tls::Tls;
 use waxseal_server::{Callers, Front, listen};
 
+/// How long a server goes on without a root that is in a device or another KMS, unless somebody says.
+const ROOT_LEASE: Duration = Duration::from_secs(300);
 /// The owner's access key, in the data directory.
 const ACCESS_KEY_FILE: &str = "access-key";
 /// Marks a data directory that was made for development.
@@ -43,6 +48,12 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
         let _ = session.world.accepts_rollback.set(());
     }
     let args = &Settings::of(args)?;
+    // For development, everyone on the machine may have everything anyway.
+    if !args.dev()
+        && let Some(note) = shelter::serve(args.allow_swap())?
+    {
+        session.report.note(&note);
+    }
     let tls = tls(args)?;
     allow_files();
     let data = Data::of(args, session)?;
@@ -52,10 +63,15 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
         is_dev: args.dev(),
         seeds: seeds.unwrap_or_default(),
         enclaves: args.attestation_root().map(enclaves).transpose()?,
+        clusters: clusters::configured(args.hsm_clusters(), args.hsm_trust_anchors())?,
     });
     let home = embedded::open_at(&session.world, data.path(), &beginning.place)?;
     beginning.prepare(home.engine())?;
+    let _keeper = keeper(args, &home, session)?;
     let (callers, credentials) = callers(args, &data, &beginning, session)?;
+    let shipping = args.shipping();
+    let errand = shipping.map(|(to, days)| ship::errand(to, days));
+    let errand = errand.transpose()?;
     let engine = home.engine();
     let place = engine.home().clone();
     let clock = Arc::new(SystemClock);
@@ -66,8 +82,10 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
         session.world.entropy.as_ref(),
     )?
     .over_tls(tls.is_some())
-    .with_checkpoint_file(args.checkpoint_file().map(Path::to_owned));
+    .with_checkpoint_file(args.checkpoint_file().map(Path::to_owned))
+    .with_errand(errand);
     let scheme = if tls.is_some() { "https" } else { "http" };
+    connect_stores(engine, session);
     let door = Door {
         address: args.listen(),
         tls,
@@ -92,6 +110,21 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
         .map_err(|error| Failure::io("listen on", &args.listen().to_string(), &error))
 }
 
+/// Custom key stores that were connected are connected again, while the server serves already: devices
+/// take their time.
+fn connect_stores(engine: &Arc<Engine>, session: &Session) {
+    let engine = engine.clone();
+    let spawned = std::thread::Builder::new().spawn(move || {
+        // What fails here is tried again each minute, and at each use.
+        let _ = engine.follow_stores();
+    });
+    if let Err(error) = spawned {
+        session
+            .report
+            .note(&format!("custom key stores wait to be connected: {error}"));
+    }
+}
+
 /// As many open files as connections need, as far as the system lets us. With fewer, connections
 /// wait to be accepted once there are too many.
 fn allow_files() {
@@ -114,6 +147,7 @@ fn tls(args: &Settings) -> Result<Option<Tls>, Failure> {
             ));
         }
         let advice = "give a certificate chain and its key, both in PEM";
+        shelter::check_secret_at(key)?;
         let tls = Tls::load(certificate, key);
         return tls
             .map(Some)
@@ -210,6 +244,7 @@ struct Beginning {
     is_dev: bool,
     seeds: Seeds,
     enclaves: Option<TrustRoots>,
+    clusters: Clusters,
 }
 
 impl Beginning {
@@ -217,11 +252,45 @@ impl Beginning {
         if let Some(roots) = &self.enclaves {
             engine.trust_enclaves(roots.clone());
         }
+        if !self.clusters.is_empty() {
+            engine.attach(self.clusters.clone());
+        }
         if self.is_dev {
             engine.let_tags_choose();
         }
         self.seeds.plant(engine)
     }
+}
+
+/// Holds the engine to its lease, where it has one.
+fn keeper(
+    args: &Settings,
+    home: &EmbeddedHome,
+    session: &Session,
+) -> Result<Option<Keeper>, Failure> {
+    let default = home.opened_by().is_elsewhere().then_some(ROOT_LEASE);
+    let Some(lease) = args.root_lease().or(default) else {
+        return Ok(None);
+    };
+    if let Some(Err(why)) = home.engine().open_root(By::Reachable) {
+        return Err(Failure::configuration(
+            format!("a lease needs a root key that is there, and none is: {why}"),
+            "leave out --root-lease, or add a root that nobody has to be asked for",
+        ));
+    }
+    let report = session.report;
+    let seconds = lease.as_secs();
+    let told = move |notice| match notice {
+        LeaseNotice::Lost(why) => report.note(&format!(
+            "no root key opens the store; it is sealed in {seconds} s unless one does: {why}"
+        )),
+        LeaseNotice::Sealed(why) => report.note(&format!("sealed: {why}")),
+        LeaseNotice::Regained => report.note("a root key opens the store again"),
+    };
+    let keeper = home.keep_lease(lease, told);
+    keeper
+        .map(Some)
+        .map_err(|error| Failure::io("start", "a thread", &error))
 }
 
 /// The root certificates of enclaves.
@@ -277,24 +346,11 @@ fn anew(data: &Path, beginning: &Arc<Beginning>, session: &Session) -> Anew {
                 _ => {}
             }
         }
-        let home = EmbeddedHome::open(&data, &beginning.place, &RootInFile, entropy.clone());
+        let home = EmbeddedHome::open(&data, &beginning.place, Arc::new(FileRoot), entropy.clone());
         let engine = home.map_err(|error| error.to_string())?.engine().clone();
         beginning.prepare(&engine).map_err(|failure| failure.what)?;
         Ok(engine)
     }))
-}
-
-/// Homes that nobody keeps have their root key in a file.
-struct RootInFile;
-
-impl Passphrases for RootInFile {
-    fn wanted_for_new_home(&self) -> bool {
-        false
-    }
-
-    fn passphrase(&self, _: bool) -> Result<SecretBytes, String> {
-        Err("there is none".to_owned())
-    }
 }
 
 fn unusable(error: &AccessKeyError) -> Failure {

@@ -4,7 +4,7 @@ use super::{Engine, Room, internal, room};
 use crate::store::{Batch, Document, Expect, StoreError};
 use std::sync::PoisonError;
 use waxseal_core::crypto::random;
-use waxseal_kms_api::KmsError;
+use waxseal_kms_api::{ErrorCode, KmsError};
 
 /// Why an engine cannot work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,10 @@ impl Engine {
     /// What failed, in a few words and in full.
     pub fn check_health(&self) -> Result<(), Unhealthy> {
         let sealing = |error: KmsError| Unhealthy {
-            reason: "rows cannot be sealed and opened",
+            reason: match error.code {
+                ErrorCode::KeyUnavailable => "sealed",
+                _ => "rows cannot be sealed and opened",
+            },
             error,
         };
         let mut body: [u8; 32] =
@@ -60,7 +63,7 @@ impl Engine {
             revision: 1,
             body: self.sealed(PROBE, Expect::Absent, &body).map_err(sealing)?,
         };
-        let opened = self.parts.rows.open(&document).map_err(sealing)?;
+        let opened = self.opened(&document).map_err(sealing)?;
         let same = opened.ct_eq(&body);
         body.fill(0);
         if !same {

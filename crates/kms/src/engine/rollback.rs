@@ -224,6 +224,7 @@ impl Engine {
     /// Notes how far the log is now, so that it cannot lose its end unnoticed since the last change either.
     pub(super) fn note_log(&self) -> Result<(), KmsError> {
         let mut log = self.parts.audit.exclusive().map_err(internal)?;
+        self.refresh()?;
         let now = Mark::of(&log.last().map_err(internal)?);
         if now.records == 0 || self.mark()? == Some(now) {
             return Ok(());
