@@ -324,7 +324,7 @@ fn a_store_moves_to_a_related_cluster_alone() {
     assert_eq!(code, ErrorCode::CustomKeyStoreInvalidState);
     // Its name alone may change while it is connected.
     site.update(&store, |to| {
-        to.new_custom_key_store_name = Some("new".to_owned())
+        to.new_custom_key_store_name = Some("new".to_owned());
     })
     .unwrap();
     assert_eq!(site.described()[0].custom_key_store_name, "new");
@@ -334,16 +334,10 @@ fn a_store_moves_to_a_related_cluster_alone() {
     })
     .unwrap();
     // The device there is a copy of the first one.
-    let copied = |keys: &BTreeMap<String, waxseal_core::SecretBytes>| {
-        let copy = |(label, key): (&String, &waxseal_core::SecretBytes)| {
-            (
-                label.clone(),
-                waxseal_core::SecretBytes::copy_of(key.expose()),
-            )
-        };
-        keys.iter().map(copy).collect()
-    };
-    *site.other.keys.lock().unwrap() = copied(&site.token.keys.lock().unwrap());
+    for (label, key) in site.token.keys.lock().unwrap().iter() {
+        let key = waxseal_core::SecretBytes::copy_of(key.expose());
+        site.other.keys.lock().unwrap().insert(label.clone(), key);
+    }
     site.connect(&store).unwrap();
     assert!(
         site.world
