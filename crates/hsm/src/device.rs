@@ -9,6 +9,9 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHan
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use waxseal_core::SecretBytes;
 
@@ -277,13 +280,27 @@ pub(crate) fn may_be_unauthentic(error: &Error) -> bool {
     )
 }
 
+/// Libraries that were loaded. They are never unloaded: a process that ends while a thread does that
+/// crashes in some of them.
+static LOADED: Mutex<BTreeMap<PathBuf, Pkcs11>> = Mutex::new(BTreeMap::new());
+
 fn loaded(uri: &KeyUri) -> Result<Pkcs11, HsmError> {
-    let device = Pkcs11::new(&uri.module).map_err(|error| {
-        HsmError::Library(format!(
-            "{} cannot be loaded: {error}",
-            uri.module.display()
-        ))
-    })?;
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    let device = match loaded.get(&uri.module) {
+        Some(device) => device.clone(),
+        None => {
+            let device = Pkcs11::new(&uri.module).map_err(|error| {
+                HsmError::Library(format!(
+                    "{} cannot be loaded: {error}",
+                    uri.module.display()
+                ))
+            })?;
+            loaded.insert(uri.module.clone(), device.clone());
+            device
+        }
+    };
+    // What is slow from here on keeps nobody else waiting.
+    drop(loaded);
     match device.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
         // Another key of this process has it open already.
         Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(device),
