@@ -65,7 +65,8 @@ fn event(number: u64) -> Event {
             "type": "IAMUser", "principalId": "AIDA5F6G7H8J9K0L1M2N",
             "arn": "arn:aws:iam::111122223333:user/orders", "accountId": "111122223333",
             "accessKeyId": "AKIA5F6G7H8J9K0L1M2N", "userName": "orders",
-        }),
+        })
+        .into(),
         source_ip_address: "10.1.2.3".into(),
         user_agent: "aws-sdk-rust/1.3.10 os/linux lang/rust/1.95.0".into(),
         request_id: format!("0b1c2d3e-0000-4000-8000-{number:012x}"),

@@ -11,8 +11,8 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use waxseal::SystemEntropy;
 use waxseal::message::{self, OpenOptions, SealOptions};
-use waxseal::{SecretBytes, SystemEntropy};
 use waxseal_core::arn::Home;
 use waxseal_kms::EngineKeyring;
 use waxseal_kms::home::{DEFAULT_ALIAS, EmbeddedHome, FileRoot};

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Root keys in PKCS #11 devices: SoftHSM, looked at with OpenSC's pkcs11-tool, and a TPM 2.0 (swtpm,
-# tpm2-pkcs11).
+# Root keys in PKCS #11 devices, and keys that live in one: SoftHSM, looked at with OpenSC's pkcs11-tool,
+# and a TPM 2.0 (swtpm, tpm2-pkcs11).
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 need_waxseal
 MODULE=/usr/lib/softhsm/libsofthsm2.so
 TPM_MODULE=/usr/lib/$(uname -m)-linux-gnu/libtpm2_pkcs11.so.1
-[[ -e $MODULE && -e $TPM_MODULE ]] && command -v pkcs11-tool >/dev/null || die "run conformance/interop/setup first"
+[[ -e $MODULE && -e $TPM_MODULE ]] && command -v pkcs11-tool >/dev/null && command -v faketime >/dev/null || die "run conformance/interop/setup first"
 
 export SOFTHSM2_CONF=$T/softhsm2.conf WAXSEAL_HOME=$T/home
 mkdir "$T/tokens"
@@ -14,6 +14,8 @@ printf 'directories.tokendir = %s\nobjectstore.backend = file\n' "$T/tokens" >"$
 for token in 'first device' second; do
     softhsm2-util --init-token --free --label "$token" --so-pin 12345678 --pin 4321 >/dev/null
 done
+PASSWORD=kmsuser-4321
+softhsm2-util --init-token --free --label keys --so-pin 12345678 --pin "$PASSWORD" >/dev/null
 umask 077 # secrets that others can read are refused
 printf '4321\n' >"$T/pin"
 printf '9999\n' >"$T/wrong-pin"
@@ -220,6 +222,136 @@ migrates_while_it_serves() {
     fails test -e "$WAXSEAL_HOME/root.key"
 }
 
+# --- keys that live in a device: custom key stores ---
+
+CLUSTER=cluster-a2b3c4d5e6f
+kms() {
+    "$AWSCLI" --output text kms "$@"
+}
+keys() { # pkcs11-tool on the token of the store
+    pkcs11-tool --module "$MODULE" --token-label keys --login --pin "$PASSWORD" "$@" 2>/dev/null
+}
+state() {
+    kms describe-custom-key-stores --custom-key-store-id "$(<"$T/store")" \
+        --query 'CustomKeyStores[0].[ConnectionState,ConnectionErrorCode]' | tr '\t' ' '
+}
+create_store() { # NAME PASSWORD [CERTIFICATE]
+    kms create-custom-key-store --custom-key-store-name "$1" --cloud-hsm-cluster-id "$CLUSTER" \
+        --key-store-password "$2" --trust-anchor-certificate "file://${3:-$T/customerCA.crt}" \
+        --query CustomKeyStoreId
+}
+a_wrong_pin_is_tried_once() {
+    fails create_store vault wrong-password "$T/other.crt" 2>"$T/why"
+    grep -q IncorrectTrustAnchorException "$T/why"
+    create_store vault wrong-password >"$T/store"
+    test "$(state)" = 'DISCONNECTED None'
+    kms connect-custom-key-store --custom-key-store-id "$(<"$T/store")"
+    test "$(state)" = 'FAILED INVALID_CREDENTIALS'
+    fails kms connect-custom-key-store --custom-key-store-id "$(<"$T/store")" 2>"$T/why"
+    grep -q CustomKeyStoreInvalidStateException "$T/why"
+    kms disconnect-custom-key-store --custom-key-store-id "$(<"$T/store")"
+    kms update-custom-key-store --custom-key-store-id "$(<"$T/store")" --key-store-password "$PASSWORD"
+    kms connect-custom-key-store --custom-key-store-id "$(<"$T/store")"
+    test "$(state)" = 'CONNECTED None'
+}
+a_key_is_made_in_the_device() {
+    kms create-key --origin AWS_CLOUDHSM --custom-key-store-id "$(<"$T/store")" \
+        --query KeyMetadata.KeyId >"$T/key"
+    kms describe-key --key-id "$(<"$T/key")" \
+        --query 'KeyMetadata.[Origin,CloudHsmClusterId,KeyState]' | tr '\t' ' ' >"$T/told"
+    test "$(<"$T/told")" = "AWS_CLOUDHSM $CLUSTER Enabled"
+    keys --list-objects --type secrkey >"$T/objects"
+    test "$(grep -c 'AES length 32' "$T/objects")" = 1
+    grep -q "label: *$(<"$T/key")" "$T/objects"
+    grep -q 'Usage: *derive$' "$T/objects"
+    grep -q 'Access: *sensitive, always sensitive, never extractable, local' "$T/objects"
+    fails keys --read-object --type secrkey --label "$(<"$T/key")"
+}
+every_operation_is_done_there() {
+    local key context='--encryption-context purpose=test'
+    key=$(<"$T/key")
+    bytes 4096 "$T/plain4096"
+    # shellcheck disable=SC2086
+    kms encrypt --key-id "$key" --plaintext "fileb://$T/plain4096" $context --query CiphertextBlob |
+        base64 -d >"$T/hosted"
+    test "$(stat -c %s "$T/hosted")" = $((4096 + 107))
+    test "$(head -c 6 "$T/hosted" | hex)" = 57584b420102
+    # shellcheck disable=SC2086
+    kms decrypt --ciphertext-blob "fileb://$T/hosted" $context --query Plaintext | base64 -d |
+        cmp - "$T/plain4096"
+    fails kms decrypt --ciphertext-blob "fileb://$T/hosted" 2>"$T/why"
+    grep -q InvalidCiphertextException "$T/why"
+    kms generate-data-key --key-id "$key" --key-spec AES_256 --query '[Plaintext,CiphertextBlob]' >"$T/data-key"
+    cut -f 2 "$T/data-key" | base64 -d >"$T/wrapped"
+    test "$(kms decrypt --ciphertext-blob "fileb://$T/wrapped" --query Plaintext)" = "$(cut -f 1 "$T/data-key")"
+    kms generate-data-key-without-plaintext --key-id "$key" --number-of-bytes 1024 --query CiphertextBlob |
+        base64 -d >"$T/wrapped"
+    test "$(kms decrypt --ciphertext-blob "fileb://$T/wrapped" --query Plaintext | base64 -d | wc -c)" = 1024
+    # From the device to an ordinary key, and back.
+    local ordinary
+    ordinary=$(kms create-key --query KeyMetadata.KeyId)
+    kms re-encrypt --ciphertext-blob "fileb://$T/hosted" --source-encryption-context purpose=test \
+        --destination-key-id "$ordinary" --query CiphertextBlob | base64 -d >"$T/moved"
+    kms re-encrypt --ciphertext-blob "fileb://$T/moved" --destination-key-id "$key" \
+        --query CiphertextBlob | base64 -d >"$T/back"
+    kms decrypt --ciphertext-blob "fileb://$T/back" --query Plaintext | base64 -d | cmp - "$T/plain4096"
+    test "$(kms generate-random --number-of-bytes 32 --custom-key-store-id "$(<"$T/store")" --query Plaintext |
+        base64 -d | wc -c)" = 32
+    fails kms generate-data-key-pair --key-id "$key" --key-pair-spec ECC_NIST_P256 2>"$T/why"
+    grep -q UnsupportedOperationException "$T/why"
+    fails kms enable-key-rotation --key-id "$key" 2>"$T/why"
+    grep -q UnsupportedOperationException "$T/why"
+}
+disconnected_is_unavailable() {
+    kms disconnect-custom-key-store --custom-key-store-id "$(<"$T/store")"
+    test "$(kms describe-key --key-id "$(<"$T/key")" --query KeyMetadata.KeyState)" = Unavailable
+    fails kms decrypt --ciphertext-blob "fileb://$T/back" 2>"$T/why"
+    grep -q 'KMSInvalidStateException.* is unavailable' "$T/why"
+    kms connect-custom-key-store --custom-key-store-id "$(<"$T/store")"
+    kms decrypt --ciphertext-blob "fileb://$T/back" --query Plaintext | base64 -d | cmp - "$T/plain4096"
+}
+many_at_once() {
+    local n
+    for n in 1 2 3 4 5 6; do
+        kms decrypt --ciphertext-blob "fileb://$T/back" --query Plaintext >"$T/many.$n" &
+    done
+    wait
+    for n in 1 2 3 4 5 6; do
+        base64 -d "$T/many.$n" | cmp - "$T/plain4096"
+    done
+}
+another_key_is_not_taken_for_it() {
+    # Somebody with the PIN puts a key of their own in its place.
+    keys --delete-object --type secrkey --label "$(<"$T/key")"
+    fails kms decrypt --ciphertext-blob "fileb://$T/back" 2>"$T/why"
+    grep -q 'the device has no such key any more' "$T/why"
+    head -c 32 /dev/urandom >"$T/outside"
+    keys --write-object "$T/outside" --type secrkey --key-type AES:32 --label "$(<"$T/key")" --usage-derive
+    fails kms decrypt --ciphertext-blob "fileb://$T/back" 2>"$T/why"
+    grep -q 'KMSInvalidStateException.*is not fit' "$T/why"
+    keys --delete-object --type secrkey --label "$(<"$T/key")"
+}
+makes_another_key() {
+    kms create-key --origin AWS_CLOUDHSM --custom-key-store-id "$(<"$T/store")" \
+        --query KeyMetadata.KeyId >"$T/key"
+    kms encrypt --key-id "$(<"$T/key")" --plaintext "fileb://$T/pin" --query CiphertextBlob |
+        base64 -d >"$T/hosted"
+}
+the_device_forgets() {
+    kms decrypt --ciphertext-blob "fileb://$T/hosted" --query Plaintext | base64 -d | cmp - "$T/pin"
+    kms schedule-key-deletion --key-id "$(<"$T/key")" --pending-window-in-days 7
+    keys --list-objects --type secrkey | grep -q "$(<"$T/key")"
+}
+gone_from_the_device() {
+    local waited
+    for ((waited = 0; waited < 100; waited++)); do
+        keys --list-objects --type secrkey | grep -q "$(<"$T/key")" || break
+        sleep 0.1
+    done
+    fails grep -q . <(keys --list-objects --type secrkey | grep "$(<"$T/key")")
+    wax audit list | grep -q DeleteKey
+}
+
 export WAXSEAL_ROOT
 WAXSEAL_ROOT=$(device 'first%20device')
 check "the root key is made in the device" made_in_the_device
@@ -237,5 +369,40 @@ check "a TPM that makes no keys for others says how" makes_no_key_by_itself
 check "a TPM and another device open the same home" a_tpm_and_a_device
 start_serve
 check "a server goes on while its root key is migrated" migrates_while_it_serves
+
+# Another home: one token is the root's or a store's, and not both.
+export WAXSEAL_ROOT=file WAXSEAL_HOME=$T/keystore
+certificate() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$T/ca.key" \
+        -out "$1" -days 2 -subj "/CN=$2" 2>/dev/null
+}
+certificate "$T/customerCA.crt" customer
+certificate "$T/other.crt" other
+serve_keys() {
+    start_serve --hsm-cluster "$CLUSTER=pkcs11:token=keys?module-path=$MODULE" \
+        --hsm-trust-anchor "$CLUSTER=$T/customerCA.crt"
+}
+stop_serving() {
+    kill "${servers[-1]}"
+    wait "${servers[-1]}" || true
+    unset 'servers[-1]'
+}
+serve_keys
+check "a password that is wrong is tried once a connection" a_wrong_pin_is_tried_once
+check "pkcs11-tool: a key is made in the device, and never leaves it" a_key_is_made_in_the_device
+check "aws CLI: every operation is done in the device" every_operation_is_done_there
+check "aws CLI: a store that is disconnected has no keys to use" disconnected_is_unavailable
+check "aws CLI: several requests at once" many_at_once
+check "pkcs11-tool: a key in the place of another is not taken for it" another_key_is_not_taken_for_it
+check "aws CLI: another key, before the server ends" makes_another_key
+stop_serving
+serve_keys
+check "a server that starts again is connected, and a key waits for its end" the_device_forgets
+stop_serving
+# Eight days later.
+printf '#!/bin/sh\nexec faketime --exclude-monotonic -f +8d "%s" "$@"\n' "$WAXSEAL" >"$T/later"
+chmod +x "$T/later"
+WAXSEAL=$T/later serve_keys
+check "pkcs11-tool: after its waiting period the key is gone from the device" gone_from_the_device
 
 finish

@@ -36,6 +36,8 @@ trap 'exit 143' TERM
 
 # Nothing of the caller's own accounts, keys or proxies reaches a check.
 unset "${!AWS_@}"
+# Files with secrets that others could read are refused.
+umask 077
 export AWS_EC2_METADATA_DISABLED=true NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
 export HOME=$T/user WAXSEAL_HOME=$T/waxseal
 mkdir "$HOME"

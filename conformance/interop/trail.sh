@@ -88,6 +88,10 @@ a_log_without_its_end_is_found() {
     local last
     last=$(find "$T/cut/audit" -maxdepth 1 -name '*.jsonl' | sort | tail -1)
     head -n 20 "$last" >"$T/short" && cp "$T/short" "$last"
+    # The checkpoint beside it says so; without that, the digests do.
+    WAXSEAL_HOME=$T/cut fails wax audit verify 2>"$T/why"
+    grep -q 'the log has lost its end' "$T/why"
+    rm "$T/cut/audit/checkpoint"
     WAXSEAL_HOME=$T/cut wax audit verify
     WAXSEAL_HOME=$T/cut fails wax audit verify --public-key "$T/key.pem" 2>"$T/why"
     grep -q 'the log has lost its end' "$T/why"
@@ -176,12 +180,68 @@ changes_are_found() {
     all_is_valid
 }
 
+# --- the trail in another bucket ---
+
+in_moto() {
+    env -u AWS_SHARED_CREDENTIALS_FILE AWS_ENDPOINT_URL_S3="$moto" AWS_REGION=us-east-1 \
+        AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any "$@"
+}
+shipped() {
+    in_moto timeout "$LIMIT_SECONDS" "$WAXSEAL" --json audit ship "$@"
+}
+shipping_is_resumed() {
+    fails shipped --to s3://waxseal-trail 2>"$T/why"
+    grep -q NoSuchBucket "$T/why"
+    in_moto "$AWSCLI" s3api create-bucket --bucket waxseal-trail
+    shipped --to s3://waxseal-trail | grep -q "\"digests\":$HOURS"
+    shipped --to s3://waxseal-trail | grep -q '"digests":0'
+    # All objects, and nothing else.
+    in_moto "$AWSCLI" s3 ls --recursive s3://waxseal-trail | awk '{print $4}' | sort >"$T/there"
+    (cd "$trail" && find AWSLogs -name '*.json.gz' | sort) | cmp - "$T/there"
+    in_moto "$AWSCLI" s3 cp --recursive s3://waxseal-trail "$T/copy" >/dev/null
+    (cd "$T/copy" && find . -name '*.json.gz' -exec cmp {} "$trail/{}" \;)
+}
+shipped_copy_is_valid() {
+    export AWS_ENDPOINT_URL_S3=$moto
+    all_is_valid
+    local object
+    object=$(sed -n 30p "$T/there")
+    in_moto "$AWSCLI" s3 rm "s3://waxseal-trail/$object"
+    fails validated >"$T/out" 2>&1
+    grep -q INVALID "$T/out"
+    # A bucket that was not shipped to gets everything.
+    in_moto "$AWSCLI" s3api create-bucket --bucket other
+    shipped --to s3://other/a/place | grep -q "\"digests\":$HOURS"
+    in_moto "$AWSCLI" s3 ls s3://other/a/place/AWSLogs/
+}
+checkpoints_and_exports() {
+    wax audit checkpoint >"$T/checkpoint"
+    wax audit public-key >"$T/keys.pem"
+    wax audit verify --checkpoint "$T/checkpoint" --public-key "$T/keys.pem" 2>"$T/why"
+    grep -q 'its signature is good' "$T/why"
+    sed -i '2s/.*/99999/' "$T/checkpoint"
+    fails wax audit verify --checkpoint "$T/checkpoint" --public-key "$T/keys.pem" 2>"$T/why"
+    grep -q 'not signed by this key' "$T/why"
+    fails wax audit verify --checkpoint "$T/checkpoint" 2>"$T/why"
+    grep -q 'lost its end' "$T/why"
+    wax audit export --operation GenerateDataKey -o "$T/export.jsonl"
+    test "$(wc -l <"$T/export.jsonl")" = "$HOURS"
+    wax audit export --cloudtrail --operation GenerateDataKey | "$PY" -c \
+        'import json, sys; print(len(json.load(sys.stdin)["Records"]))' | grep -qx "$HOURS"
+}
+
 check "aws cloudtrail validate-logs: a day of digests is valid" all_is_valid
 check "aws cloudtrail: describe-trails" trails_are_described
 check "aws cloudtrail: lookup-events, and audit list, filter" events_are_found
 check "a user sees the trail once a policy says so" strangers_see_nothing
 check "the trail can only be read" nothing_is_written
 check "aws cloudtrail validate-logs: changes are found" changes_are_found
+
+serve moto_kms.py
+moto=$endpoint
+check "audit ship: into a bucket of moto, resumed" shipping_is_resumed
+check "aws cloudtrail validate-logs: the shipped copy is valid" shipped_copy_is_valid
+check "audit checkpoint, audit export" checkpoints_and_exports
 
 check "audit verify: the public key is enough" key_is_enough
 check "audit verify: a log that lost its end is found" a_log_without_its_end_is_found

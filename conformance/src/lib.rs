@@ -22,12 +22,14 @@ pub mod opening;
 pub mod program;
 pub mod refusal;
 pub mod rights;
+pub mod served;
 pub mod server;
 pub mod vectors;
 pub mod world;
 
 pub use dice::Dice;
 pub use program::Ran;
+pub use served::Served;
 pub use server::{Client, Server};
 pub use world::World;
 

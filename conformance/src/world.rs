@@ -57,10 +57,11 @@ impl World {
         self.path("home/audit")
     }
 
-    /// Writes a file and returns its path.
+    /// Writes a file that nobody else can read, and returns its path.
     pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, bytes).expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is ours");
         path
     }
 

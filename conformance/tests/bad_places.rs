@@ -272,7 +272,7 @@ fn an_audit_log_that_cannot_grow() {
 fn passphrases() {
     let world = World::new();
     let file = world.write("passphrase", "correct horse battery staple\n");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
     let world = world.with("WAXSEAL_PASSPHRASE_FILE", &file);
     world.write("plain", PLAINTEXT);
     world.ok(&["encrypt", "-o", "message", "plain"], b"");
@@ -304,7 +304,7 @@ fn passphrases() {
     refused(&world, &["decrypt", "message"], b"", 78);
     world.write("passphrase", "correct horse battery staple");
     for mode in [0o640, 0o604] {
-        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
         refused(&world, &["decrypt", "message"], b"", 78);
     }
     fs::remove_file(&file).unwrap();

@@ -157,7 +157,9 @@ impl Looks {
     /// Lets the power fail some times between the last look and this one.
     fn look(&mut self) {
         let now = files(&self.home);
-        if now == self.before {
+        // A home in the making is not looked at: nothing was acknowledged of it.
+        if now == self.before || self.before.is_empty() {
+            self.before = now;
             return;
         }
         let store = Path::new("store.db");

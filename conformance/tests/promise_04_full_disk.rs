@@ -29,14 +29,19 @@ fn a_full_disk_lets_nothing_be_done_but_take_rights_away() {
         // Room that was made ahead is used up first: by records that are long.
         let mut long = encrypt(&keys[1]);
         long["EncryptionContext"] = json!({ "long": "x".repeat(30_000) });
-        used_up(&mut client, &long);
-        let why = used_up(&mut client, &encrypt(&keys[1]));
+        let (why, health) = loop {
+            used_up(&mut client, &long);
+            let why = used_up(&mut client, &encrypt(&keys[1]));
+            let health = client.get("/healthz").unwrap();
+            // A journal gives blocks back a little later: then there is room again.
+            if health.status == 503 {
+                break (why, health);
+            }
+        };
         assert!(
             why.contains("no space") || why.contains("full"),
             "cycle {cycle}: {why}"
         );
-        let health = client.get("/healthz").unwrap();
-        assert_eq!(health.status, 503, "cycle {cycle}: {health:?}");
         assert!(health.text("/reason").contains("full"), "{health:?}");
         // The last of them was not recorded, so the one after is not either.
         let disable = json!({ "KeyId": keys[0] });

@@ -243,7 +243,7 @@ impl Connection {
 
 /// The SDK's configuration, and the Region of keys whose name does not say it, as far as it had to
 /// be found out.
-async fn load(
+pub(crate) async fn load(
     options: &AwsOptions,
     key_region: Option<String>,
 ) -> Result<(SdkConfig, Option<String>), Misconfigured> {

@@ -38,6 +38,7 @@
 //! and response bodies in the HTTP client's and TLS library's buffers (they hold the key in base64)
 //! and the copy that `Encrypt` takes as its input. They are freed at the end of the call.
 
+mod bucket;
 mod connection;
 mod ecdh;
 mod examine;
@@ -49,6 +50,7 @@ mod settings;
 mod trust;
 mod worker;
 
+pub use bucket::{Bucket, BucketError};
 pub use connection::AwsKms;
 pub use ecdh::AwsKmsEcdhKeyring;
 pub use examine::Examination;

@@ -15,17 +15,7 @@ use rustls::pki_types::pem::PemObject;
 
 /// The SDK's own HTTPS client, but with the certificates in `file`.
 pub(crate) fn http_client_trusting(file: &str) -> Result<SharedHttpClient, Misconfigured> {
-    let wrong = |what: String| {
-        Misconfigured(format!(
-            "the certificates in '{file}' (AWS_CA_BUNDLE or ca_bundle) cannot be used: {what}"
-        ))
-    };
-    let pem = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
-    check_certificates(&pem).map_err(wrong)?;
-    let context = TlsContext::builder()
-        .with_trust_store(TrustStore::empty().with_pem_certificate(pem))
-        .build()
-        .map_err(|error| wrong(error.to_string()))?;
+    let context = context_trusting(file)?;
     Ok(
         Builder::new().build_with_connector_fn(move |settings, components| {
             let mut connector = ConnectorBuilder::default()
@@ -37,6 +27,21 @@ pub(crate) fn http_client_trusting(file: &str) -> Result<SharedHttpClient, Misco
             connector.build()
         }),
     )
+}
+
+/// Connections that trust the certificates in `file` and no others.
+pub(crate) fn context_trusting(file: &str) -> Result<TlsContext, Misconfigured> {
+    let wrong = |what: String| {
+        Misconfigured(format!(
+            "the certificates in '{file}' (AWS_CA_BUNDLE or ca_bundle) cannot be used: {what}"
+        ))
+    };
+    let pem = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
+    check_certificates(&pem).map_err(wrong)?;
+    TlsContext::builder()
+        .with_trust_store(TrustStore::empty().with_pem_certificate(pem))
+        .build()
+        .map_err(|error| wrong(error.to_string()))
 }
 
 /// The HTTP client takes the certificates in these very steps, and panics where one fails.

@@ -511,12 +511,17 @@ pub(crate) enum Key {
         key: String,
     },
     /// Delete a key once a waiting period is over: what it encrypted is lost then
+    ///
+    /// Who used it last, and when, is said first, as the audit log has it.
     Delete {
         /// Id, alias/NAME or ARN
         key: String,
         /// Waiting period in days, 7 to 30
         #[arg(long, value_name = "N", default_value_t = 30)]
         days: i64,
+        /// Do not ask, on a terminal either
+        #[arg(short, long)]
+        yes: bool,
     },
     /// Keep a key that waits for its deletion; it is disabled then
     CancelDeletion {
@@ -574,9 +579,31 @@ pub(crate) enum Audit {
         #[command(flatten)]
         filter: AuditFilter,
     },
+    /// Write records to a file, as they stand in the log, one a line; an old file is replaced once the
+    /// new one is complete
+    Export {
+        /// The file; without it, stdout
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// As CloudTrail's files: one JSON object with all of them as Records
+        #[arg(long)]
+        cloudtrail: bool,
+        #[command(flatten)]
+        filter: AuditFilter,
+    },
     /// Deliver what was recorded until the last full hour to the trail, with a signed digest; a
     /// server does it by itself
     Deliver,
+    /// Copy the trail into an S3 bucket: what is not there yet, each object read back; with the
+    /// configuration of the AWS tools (AWS_ENDPOINT_URL_S3, profiles)
+    Ship {
+        /// The bucket, and what keys begin with: s3://BUCKET or s3://BUCKET/PREFIX
+        #[arg(long, value_name = "URL")]
+        to: String,
+        /// Then remove segments of the log whose records are older than this, if they were shipped
+        #[arg(long, value_name = "DAYS")]
+        retain: Option<u32>,
+    },
     /// Verify the chain of hashes that ties each record to the one before it; with --public-key the
     /// trail as well, and that the log has all that was delivered
     Verify {
@@ -694,6 +721,13 @@ pub(crate) struct Serve {
     /// again when one does [default: 300 when a device or another KMS opened it, else no end]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) root_lease: Option<u64>,
+    /// Device for custom key stores: the id of a cluster, as requests name it, and the token that it
+    /// stands for; repeat for several
+    #[arg(long, value_name = "CLUSTER=pkcs11:token=…?module-path=…")]
+    pub(crate) hsm_cluster: Vec<String>,
+    /// Certificate in PEM that CreateCustomKeyStore must name for a cluster; repeat for several
+    #[arg(long, value_name = "CLUSTER=FILE")]
+    pub(crate) hsm_trust_anchor: Vec<String>,
     /// Take a store and an audit log that do not belong together, an older copy of either, as they
     /// are; it is recorded
     #[arg(long)]
@@ -702,6 +736,16 @@ pub(crate) struct Serve {
     /// of another machine, so that a log that loses its end is noticed
     #[arg(long, value_name = "FILE")]
     pub(crate) checkpoint_file: Option<PathBuf>,
+    /// Start though memory cannot be locked and this machine swaps: keys may come to lie on its disk
+    #[arg(long)]
+    pub(crate) allow_swap: bool,
+    /// Copy the trail into an S3 bucket, each hour: s3://BUCKET or s3://BUCKET/PREFIX
+    #[arg(long, value_name = "URL")]
+    pub(crate) ship_to: Option<String>,
+    /// Remove segments of the audit log whose records are older than this, once they were shipped
+    /// [default: everything is kept]
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) retain: Option<u32>,
     /// INSECURE: everyone on this machine is the owner, with any credentials or none
     #[arg(long)]
     pub(crate) dev: bool,

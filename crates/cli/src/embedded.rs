@@ -105,6 +105,9 @@ pub(crate) fn failure(error: &HomeError, directory: &Path) -> Failure {
             "if nobody has read it: chmod 600 {}",
             path.display()
         )),
+        HomeError::Changeable { path, .. } => {
+            configuration(&format!("if nobody did: chmod go-w {}", path.display()))
+        }
         HomeError::RootKey { .. } => {
             configuration("restore root.key from your backup: no data can be opened without it")
         }

@@ -9,6 +9,7 @@
 //! The meaning of formats and keys is in the libraries; here objects are built and handed over.
 
 mod args;
+mod clusters;
 mod commands;
 mod embedded;
 mod failure;
@@ -20,6 +21,7 @@ mod progress;
 mod report;
 mod roots;
 mod secrets;
+mod shelter;
 mod terminal;
 mod tree;
 mod world;
@@ -27,10 +29,18 @@ mod world;
 use clap::Parser;
 use failure::Failure;
 use report::Report;
+use std::alloc::System;
 use std::process::ExitCode;
 use world::World;
+use zeroizing_alloc::ZeroAlloc;
+
+/// What is given back is wiped, whichever library had it.
+#[global_allocator]
+static HEAP: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
+    // A server insists on it; elsewhere what cannot be had is done without.
+    let _ = shelter::conceal();
     let args = match args::Args::try_parse() {
         Ok(args) => args,
         Err(error) => return usage(&error),

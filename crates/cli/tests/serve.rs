@@ -546,7 +546,10 @@ fn a_configuration_file_says_what_flags_do_not() {
     assert_eq!(
         shown,
         "listen = \"127.0.0.1:0\"  # file\n# data is not set\n# tls-cert is not set\n# tls-key is not \
-         set\n# attestation-root is not set\ndev = true  # file\n# seed is not set\nregion = \"eu-west-1\"  # file\naccount = \
+         set\n# attestation-root is not set\n# root-lease is not set\n# hsm-cluster is not set\n\
+         # hsm-trust-anchor is not set\n# checkpoint-file is not set\nallow-swap = false  # default\n\
+         # ship-to is not set\n# retain is not set\ndev = true  # file\n# seed is not set\n\
+         region = \"eu-west-1\"  # file\naccount = \
          \"111122223333\"  # flag\n"
     );
     // What is shown is a file itself.

@@ -9,6 +9,8 @@
 //! is asked for. The PIN itself (`pin-value`) is refused: it would stand in process lists and shell
 //! histories.
 
+pub mod token;
+
 use std::path::PathBuf;
 
 /// Which key.

@@ -33,8 +33,22 @@ error_codes! {
     AlreadyExists => "AlreadyExistsException", 400;
     /// The request met another change of the same thing.
     Conflict => "ConflictException", 400;
+    /// The cluster belongs to a custom key store already.
+    CloudHsmClusterInUse => "CloudHsmClusterInUseException", 400;
+    /// The cluster cannot do what a custom key store needs.
+    CloudHsmClusterInvalidConfiguration => "CloudHsmClusterInvalidConfigurationException", 400;
+    /// The cluster of a custom key store does not answer.
+    CloudHsmClusterNotActive => "CloudHsmClusterNotActiveException", 400;
     /// The cluster of a custom key store is not there.
     CloudHsmClusterNotFound => "CloudHsmClusterNotFoundException", 400;
+    /// The cluster has another certificate than the one before.
+    CloudHsmClusterNotRelated => "CloudHsmClusterNotRelatedException", 400;
+    /// Keys are in the custom key store.
+    CustomKeyStoreHasCmks => "CustomKeyStoreHasCMKsException", 400;
+    /// The connection state of the custom key store does not allow this.
+    CustomKeyStoreInvalidState => "CustomKeyStoreInvalidStateException", 400;
+    /// Another custom key store has this name.
+    CustomKeyStoreNameInUse => "CustomKeyStoreNameInUseException", 400;
     /// A custom key store has an id that is not there.
     CustomKeyStoreNotFound => "CustomKeyStoreNotFoundException", 400;
     /// Something the service leans on took too long.
@@ -55,6 +69,8 @@ error_codes! {
     IncorrectKey => "IncorrectKeyException", 400;
     /// The key material is not the one that the key had.
     IncorrectKeyMaterial => "IncorrectKeyMaterialException", 400;
+    /// The certificate is not the cluster's.
+    IncorrectTrustAnchor => "IncorrectTrustAnchorException", 400;
     /// The service itself failed; nothing may be assumed about the request.
     Internal => "KMSInternalException", 500;
     /// An alias name that is not allowed.

@@ -5,6 +5,9 @@
 //! ```text
 //! 00000000000000000001.jsonl    named by the sequence number of its first record, 20 digits
 //! 00000000000000041277.jsonl    begun when the one before would pass 64 MiB
+//! 00000000000000020433.jsonl.gz  one that was compressed since
+//! checkpoint                    how far the log was, signed (see [`Checkpoint`])
+//! begin                         where it begins, signed, once retention removed segments
 //! lock                          locked (flock) by the one process that writes
 //! ```
 //!
@@ -53,14 +56,17 @@ mod event;
 mod filter;
 mod find;
 mod log;
+mod pack;
 mod records;
+mod retain;
 mod scan;
 mod segment;
 mod verify;
 mod writer;
 
+pub(crate) use checkpoint::BEGIN_ORIGIN;
 pub use checkpoint::{
-    CHECKPOINT_BYTES_MAX, CHECKPOINT_FILE, Checkpoint, CheckpointError, CheckpointKey,
+    BEGIN_FILE, CHECKPOINT_BYTES_MAX, CHECKPOINT_FILE, Checkpoint, CheckpointError, CheckpointKey,
     SignedCheckpoint,
 };
 pub use event::{Event, EventError, Resource, Written};
@@ -69,8 +75,11 @@ pub use filter::{Filter, Outcome};
 pub(crate) use filter::{Glance, Needles, SeenResource};
 pub(crate) use find::hash_of;
 pub use log::{AuditLog, Exclusive, Receipt, Ticket};
+pub(crate) use pack::pack;
 pub(crate) use records::{Go, backwards};
 pub use records::{Record, Records, records, records_after};
+pub use retain::begin;
+pub(crate) use retain::{removable, remove_before_begin};
 pub(crate) use segment::written_segments;
 pub use verify::{BrokenRecord, Reason, TornTail, Verified, VerifyError, verify};
 pub(crate) use writer::{Last, peek};

@@ -4,14 +4,14 @@
 //! ```text
 //! tar:  MANIFEST.json     what follows: paths, lengths, SHA-256; the head of the audit log; the roots
 //!       store.db          a snapshot of the store
-//!       audit/N.jsonl     the log, as far as it went at the moment of the snapshot
+//!       audit/N.jsonl     the log, as far as it went at the moment of the snapshot; N.jsonl.gz
 //!       audit/trail/…     what was delivered
 //! ```
 //!
 //! Snapshot and log belong together: both are taken while nobody can write to the log, and a change
 //! whose record is not in the log yet is in the store with it.
 
-use crate::audit::{self, AuditError, AuditLog, VerifyError};
+use crate::audit::{self, AuditError, AuditLog, BEGIN_FILE, VerifyError};
 use crate::files::{make_directory, sync_directory};
 use crate::root::{RootError, RootKind, RootRecord};
 use crate::store::{SqliteStore, StoreError};
@@ -141,6 +141,8 @@ pub fn backup(directory: &Path, out: &mut dyn Write) -> Result<Manifest, BackupE
     let stage = Stage::new(directory.join(format!("backup-{}", std::process::id())))?;
     let snapshot = stage.0.join(STORE);
     let log = AuditLog::open(&directory.join(AUDIT))?;
+    // What is copied keeps its name until it was.
+    let _trail = trail::hold(&directory.join(AUDIT)).map_err(at(directory))?;
     let held = log.exclusive()?;
     SqliteStore::open(&store)?.snapshot(&snapshot)?;
     let segments = audit::written_segments(&directory.join(AUDIT))?;
@@ -153,6 +155,10 @@ pub fn backup(directory: &Path, out: &mut dyn Write) -> Result<Manifest, BackupE
     for (name, bytes) in segments {
         let path = directory.join(AUDIT).join(&name);
         sources.push((format!("{AUDIT}/{name}"), path, Some(bytes)));
+    }
+    let begin = directory.join(AUDIT).join(BEGIN_FILE);
+    if begin.exists() {
+        sources.push((format!("{AUDIT}/{BEGIN_FILE}"), begin, None));
     }
     for name in trail::delivered(&directory.join(AUDIT)).map_err(at(directory))? {
         let path = directory.join(AUDIT).join(&name);

@@ -20,8 +20,39 @@
 //! associated data is bytes 0..83 followed by the canonical encryption context. The commitment is
 //! compared before anything is decrypted, so one blob opens under one key only.
 //!
+//! A key in a device (a custom key store) makes blobs of another suite, all of whose cryptography is
+//! done in the device:
+//!
+//! ```text
+//! offset  bytes
+//!      0      5  as above
+//!      5      1  suite, 02: CKM_AES_CBC_ENCRYPT_DATA, AES-256-GCM, known blocks
+//!      6     21  as above
+//!     27     32  salt, random
+//!     59   32+n  ciphertext of 32 bytes of zero and the plaintext, 1 to 4,096 bytes
+//!   91+n     16  tag
+//! ```
+//!
+//! The device encrypts the salt by AES-256-CBC, with an initialization vector of zeros, under the key
+//! that lives in it, keeps the 32 bytes as a key of this one message, and runs AES-256-GCM under that
+//! with a nonce of zeros. The associated data is bytes 0..59 followed by the canonical encryption
+//! context. Three things hang on this:
+//!
+//! * **How much one key may encrypt.** Keys in devices are not rotated, and 2^32 random nonces of 96
+//!   bits, the limit of SP 800-38D for one key, last 28 days at 1,800 requests a second, the quota of a
+//!   custom key store. Counting would need a counter that survives a restored backup. Here every
+//!   message has a key of its own, from a salt of 256 bits: two of them meet when two blocks of AES
+//!   output do, which is to be expected after about 2^64 messages.
+//! * **The device does it.** Neither the long-lived key nor the message's key is ever outside: both
+//!   are sensitive and not extractable. The long-lived key can do nothing but derive.
+//! * **Commitment.** AES-GCM alone lets one ciphertext open under two keys. The 32 bytes of zero fix
+//!   two blocks of the key stream: another key that gives the same 256 bits is a collision, 2^128 work.
+//!   They are compared after opening; what they are is no secret. (Albertini and others, *How to abuse
+//!   and fix authenticated encryption without key commitment*, 2022: the padding fix.)
+//!
 //! There is one encoding: no optional field, no trailing byte.
 
+use crate::device::SALT_BYTES as DEVICE_SALT_BYTES;
 use crate::engine::internal;
 use waxseal_core::crypto::aead::{AesGcm, NONCE_BYTES, TAG_BYTES};
 use waxseal_core::crypto::kdf;
@@ -38,13 +69,21 @@ pub const HEADER_BYTES: usize = 83;
 /// Bytes of a blob beyond its plaintext.
 pub const OVERHEAD_BYTES: usize = HEADER_BYTES + TAG_BYTES;
 
+/// Bytes before the ciphertext, when a device made it.
+pub const DEVICE_HEADER_BYTES: usize = SALT_AT + DEVICE_SALT_BYTES;
+/// Bytes of a blob beyond its plaintext, when a device made it.
+pub const DEVICE_OVERHEAD_BYTES: usize = DEVICE_HEADER_BYTES + KNOWN_BYTES + TAG_BYTES;
+
 /// The version of the layout above.
 pub const LAYOUT: u8 = 1;
 const SUITE: u8 = 1;
+const SUITE_DEVICE: u8 = 2;
 const KIND_UUID: u8 = 0;
 const KIND_MRK: u8 = 1;
 const MULTI_REGION_PREFIX: &str = "mrk-";
+const SALT_AT: usize = 27;
 const SALT_BYTES: usize = 24;
+const KNOWN_BYTES: usize = 32;
 const DERIVED_FROM: std::ops::Range<usize> = 4..51;
 const LABEL: &[u8] = b"waxseal-kms/blob/1";
 
@@ -57,6 +96,8 @@ pub struct BlobFacts {
     pub backing_key_version: u32,
     /// Length of the plaintext in bytes.
     pub plaintext_bytes: usize,
+    /// Whether a device made it.
+    pub is_of_device: bool,
 }
 
 impl BlobFacts {
@@ -66,9 +107,16 @@ impl BlobFacts {
     /// `InvalidCiphertextException` for whatever is not a blob of this layout.
     pub fn parse(blob: &[u8]) -> Result<Self, KmsError> {
         let foreign = KmsError::invalid_ciphertext;
-        let plaintext_bytes = blob.len().checked_sub(OVERHEAD_BYTES).ok_or_else(foreign)?;
-        let known = blob[..4] == MAGIC && blob[4..6] == [LAYOUT, SUITE] && blob[6] <= KIND_MRK;
-        if !known || !(1..=PLAINTEXT_BYTES_MAX).contains(&plaintext_bytes) {
+        if blob.len() < OVERHEAD_BYTES || blob[..4] != MAGIC || blob[4] != LAYOUT {
+            return Err(foreign());
+        }
+        let (overhead, is_of_device) = match blob[5] {
+            SUITE => (OVERHEAD_BYTES, false),
+            SUITE_DEVICE => (DEVICE_OVERHEAD_BYTES, true),
+            _ => return Err(foreign()),
+        };
+        let plaintext_bytes = blob.len().checked_sub(overhead).ok_or_else(foreign)?;
+        if blob[6] > KIND_MRK || !(1..=PLAINTEXT_BYTES_MAX).contains(&plaintext_bytes) {
             return Err(foreign());
         }
         let id = <[u8; 16]>::try_from(&blob[7..23]).map_err(|_| foreign())?;
@@ -87,7 +135,96 @@ impl BlobFacts {
             key_id,
             backing_key_version,
             plaintext_bytes,
+            is_of_device,
         })
+    }
+}
+
+/// What every blob begins with, bytes 0..27, in a vector that `bytes` fit into.
+fn beginning(
+    suite: u8,
+    key_id: &KeyId,
+    backing_key_version: u32,
+    bytes: usize,
+) -> Result<Vec<u8>, KmsError> {
+    let (kind, id) = match key_id.as_str().strip_prefix(MULTI_REGION_PREFIX) {
+        Some(digits) => (KIND_MRK, digits),
+        None => (KIND_UUID, key_id.as_str()),
+    };
+    let id = uuid::Uuid::parse_str(id).map_err(|_| internal("the key id is not a UUID"))?;
+    let mut blob = Vec::with_capacity(bytes);
+    blob.extend_from_slice(&MAGIC);
+    blob.extend_from_slice(&[LAYOUT, suite, kind]);
+    blob.extend_from_slice(id.as_bytes());
+    blob.extend_from_slice(&backing_key_version.to_be_bytes());
+    Ok(blob)
+}
+
+/// What a device is asked for: salt, associated data, and what to encrypt or decrypt.
+pub(crate) struct Asked<T> {
+    pub(crate) salt: [u8; DEVICE_SALT_BYTES],
+    pub(crate) associated: Vec<u8>,
+    pub(crate) text: T,
+}
+
+/// Seals `plaintext` (1 to 4,096 bytes, checked by the caller) in a device.
+///
+/// # Errors
+/// As `encrypt`; `KMSInternalException` when there is no randomness, the key id is no UUID, or what the
+/// device gave has another length.
+pub(crate) fn seal_in_device(
+    key_id: &KeyId,
+    plaintext: &[u8],
+    context: &[u8],
+    entropy: &dyn Entropy,
+    encrypt: impl FnOnce(Asked<SecretBytes>) -> Result<Vec<u8>, KmsError>,
+) -> Result<Vec<u8>, KmsError> {
+    let salt: [u8; DEVICE_SALT_BYTES] = random::array(entropy).map_err(internal)?;
+    let bytes = DEVICE_OVERHEAD_BYTES + plaintext.len();
+    let mut blob = beginning(SUITE_DEVICE, key_id, 1, bytes)?;
+    blob.extend_from_slice(&salt);
+    let mut text = SecretBytes::zeroed(KNOWN_BYTES + plaintext.len());
+    text.expose_mut()[KNOWN_BYTES..].copy_from_slice(plaintext);
+    let sealed = encrypt(Asked {
+        salt,
+        associated: [blob.as_slice(), context].concat(),
+        text,
+    })?;
+    if blob.len() + sealed.len() != bytes {
+        return Err(internal("the device sealed to another length"));
+    }
+    blob.extend_from_slice(&sealed);
+    Ok(blob)
+}
+
+/// Opens a blob that a device made.
+///
+/// # Errors
+/// As `decrypt`; `InvalidCiphertextException` when the known blocks are others.
+pub(crate) fn open_in_device(
+    blob: &[u8],
+    context: &EncryptionContext,
+    decrypt: impl FnOnce(Asked<Vec<u8>>) -> Result<SecretBytes, KmsError>,
+) -> Result<SecretBytes, KmsError> {
+    let foreign = KmsError::invalid_ciphertext;
+    let facts = BlobFacts::parse(blob)?;
+    if !facts.is_of_device {
+        return Err(foreign());
+    }
+    let (header, sealed) = blob.split_at(DEVICE_HEADER_BYTES);
+    let context = context.serialize().map_err(|_| foreign())?;
+    let opened = decrypt(Asked {
+        salt: header[SALT_AT..].try_into().map_err(|_| foreign())?,
+        associated: [header, context.as_slice()].concat(),
+        text: sealed.to_vec(),
+    })?;
+    match opened.expose().split_at_checked(KNOWN_BYTES) {
+        Some((known, plaintext))
+            if ct_eq(known, &[0; KNOWN_BYTES]) && plaintext.len() == facts.plaintext_bytes =>
+        {
+            Ok(SecretBytes::copy_of(plaintext))
+        }
+        _ => Err(foreign()),
     }
 }
 
@@ -103,17 +240,9 @@ pub fn seal(
     context: &[u8],
     entropy: &dyn Entropy,
 ) -> Result<Vec<u8>, KmsError> {
-    let (kind, id) = match key_id.as_str().strip_prefix(MULTI_REGION_PREFIX) {
-        Some(digits) => (KIND_MRK, digits),
-        None => (KIND_UUID, key_id.as_str()),
-    };
-    let id = uuid::Uuid::parse_str(id).map_err(|_| internal("the key id is not a UUID"))?;
     let salt: [u8; SALT_BYTES] = random::array(entropy).map_err(internal)?;
-    let mut blob = Vec::with_capacity(OVERHEAD_BYTES + plaintext.len());
-    blob.extend_from_slice(&MAGIC);
-    blob.extend_from_slice(&[LAYOUT, SUITE, kind]);
-    blob.extend_from_slice(id.as_bytes());
-    blob.extend_from_slice(&backing_key_version.to_be_bytes());
+    let bytes = OVERHEAD_BYTES + plaintext.len();
+    let mut blob = beginning(SUITE, key_id, backing_key_version, bytes)?;
     blob.extend_from_slice(&salt);
     let derived = derive(backing_key, &blob)?;
     blob.extend_from_slice(derived.commitment());
@@ -137,6 +266,9 @@ pub fn open(
     context: &EncryptionContext,
 ) -> Result<SecretBytes, KmsError> {
     let facts = BlobFacts::parse(blob)?;
+    if facts.is_of_device {
+        return Err(KmsError::invalid_ciphertext());
+    }
     let (header, sealed) = blob.split_at(HEADER_BYTES);
     let derived = derive(backing_key, header)?;
     if !ct_eq(derived.commitment(), &header[DERIVED_FROM.end..]) {

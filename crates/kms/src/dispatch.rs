@@ -70,7 +70,8 @@ macro_rules! dispatch {
             /// [`quick`] knows.
             ///
             /// # Errors
-            /// As the answer's; also for operations that are not quick.
+            /// As the answer's; also for operations that are not quick, and for keys in devices.
+            /// Nothing is recorded then.
             pub fn begin_answer(
                 &self,
                 caller: Caller,
@@ -134,6 +135,9 @@ impl Engine {
         body: &[u8],
     ) -> Result<Waiting, KmsError> {
         let request = self.by_caller(caller, region, wire::input::<O>(body)?)?;
+        if request.waits(self) {
+            return Err(internal("the request needs a thread of its own"));
+        }
         let request_id = request.request_id().to_owned();
         let (outcome, ticket) = self.begin(request)?;
         // It goes nowhere before the ticket is honoured.

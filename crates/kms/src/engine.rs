@@ -14,10 +14,12 @@ pub use serving::{By, Reopen};
 use crate::attestation::{self, Enclave};
 use crate::audit::{AuditLog, Event, EventError, Exclusive, Ticket};
 use crate::clock::{Clock, Steady};
+use crate::device::Devices;
 use crate::federation::ProviderEntry;
 use crate::model::{
-    self, AliasRecord, GrantRecord, KeyRecord, PENDING_PREFIX, alias_document, aliases_prefix,
-    grants_prefix, key_document, material_document, pending_document, siblings_prefix,
+    self, AliasRecord, GrantRecord, KeyRecord, PENDING_PREFIX, STORE_PREFIX, StoreRecord,
+    alias_document, aliases_prefix, grants_prefix, key_document, material_document,
+    pending_document, siblings_prefix, store_document,
 };
 use crate::op::{Perform, Uses};
 use crate::policy::{Policy, PolicyKind};
@@ -29,9 +31,11 @@ use crate::store::{Batch, Document, Expect, Store, StoreError};
 use crate::tend::{self, Due};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use serving::Gate;
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use time::OffsetDateTime;
 use waxseal_core::arn::Home;
@@ -84,6 +88,9 @@ pub struct Engine {
     enclaves: OnceLock<TrustRoots>,
     tags_choose: OnceLock<()>,
     uses: Mutex<Uses>,
+    devices: Devices,
+    /// Whether the store's medium may have more of deleted material than it should.
+    is_littered: AtomicBool,
     steady: Steady,
     /// Why the last commit failed, if it did.
     trouble: Mutex<Option<&'static str>>,
@@ -123,6 +130,9 @@ impl Engine {
             enclaves: OnceLock::new(),
             tags_choose: OnceLock::new(),
             uses: Mutex::default(),
+            devices: Devices::default(),
+            // What another process left behind is not known.
+            is_littered: AtomicBool::new(true),
             trouble: Mutex::default(),
         }
     }
@@ -215,11 +225,18 @@ impl Engine {
     /// As the operation; `KMSInternalException` when the record could not be written: nothing is
     /// then answered, whatever came of the operation.
     pub fn call<O: Perform>(&self, request: Authenticated<O>) -> Result<O::Output, KmsError> {
-        if O::MUTATES {
-            self.change(request)
-        } else {
-            self.consult(request)
+        if !O::MUTATES {
+            return self.consult(request);
         }
+        let answer = self.change(request)?;
+        if O::FORGETS {
+            // It is done and recorded. What is left is tried again by whoever tends.
+            let _ = self.tidy();
+        }
+        if O::CONNECTS {
+            self.follow_stores()?;
+        }
+        Ok(answer)
     }
 
     /// A request that changes nothing.
@@ -345,6 +362,59 @@ impl Engine {
         Ok(Ok(()))
     }
 
+    /// Sees to it that nothing is left of material that was deleted: in the memory of this process,
+    /// and on the store's medium. What somebody still reads is left for the next time.
+    fn tidy(&self) -> Result<(), KmsError> {
+        self.refresh()?;
+        if self.is_littered.load(Ordering::Acquire) && self.parts.store.scrub().map_err(internal)? {
+            self.is_littered.store(false, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// A change of the service itself, planned while nobody else changes anything, with its record;
+    /// whether it was made. The caller holds nothing of the log.
+    pub(crate) fn change_itself(
+        &self,
+        plan: impl FnOnce(&Self) -> Result<Option<(Vec<Change>, Event)>, KmsError>,
+    ) -> Result<bool, KmsError> {
+        let mut log = self.parts.audit.exclusive().map_err(internal)?;
+        self.settle(&mut log, Room::Common)?;
+        self.refresh()?;
+        let Some((changes, event)) = plan(self)? else {
+            return Ok(false);
+        };
+        let done = self.commit_recorded(&mut log, &changes, &event, Room::Common)?;
+        Ok(done.is_ok())
+    }
+
+    /// An event of the service itself, which is about no key.
+    pub(crate) fn event_itself(
+        &self,
+        place: &Home,
+        name: &'static str,
+        additional: Map<String, Value>,
+    ) -> Result<Event, KmsError> {
+        Ok(Event {
+            event_id: self.uuid()?,
+            event_time: self.now(),
+            event_source: tend::SERVICE.into(),
+            event_name: name.into(),
+            aws_region: place.region.clone(),
+            account_id: place.account.clone(),
+            user_identity: json!({ "type": "AWSService", "invokedBy": tend::SERVICE }).into(),
+            source_ip_address: tend::SERVICE.to_owned(),
+            user_agent: tend::SERVICE.to_owned(),
+            request_id: self.uuid()?,
+            request_parameters: None,
+            response_elements: None,
+            additional,
+            resources: Vec::new(),
+            read_only: false,
+            error: None,
+        })
+    }
+
     fn commit(
         &self,
         changes: &[Change],
@@ -361,6 +431,9 @@ impl Engine {
                 }
                 None => {
                     batch.delete(change.key.clone(), change.expect);
+                    if model::is_secret(&change.key) {
+                        self.is_littered.store(true, Ordering::Release);
+                    }
                 }
             }
         }
@@ -481,7 +554,13 @@ impl Engine {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         for key in &changes.keys {
-            cache.entries.remove(key);
+            // A key that was disabled, or waits for its deletion, is not to be used: its material leaves
+            // this process. One that was changed in another way is opened again at its next use.
+            if let Some(Entry::Key(_, record, ..)) = cache.entries.remove(key) {
+                for material in record.material_documents(self.home()) {
+                    cache.entries.remove(&material);
+                }
+            }
         }
         cache.head = cache.head.max(changes.head);
         drop(cache);
@@ -491,7 +570,9 @@ impl Engine {
         }
     }
 
-    /// The cached record of a document, read and opened when it is not there.
+    /// The cached record of a document, read and opened when it is not there. What was read is kept only
+    /// while nothing else was learnt since: another request may have found it changed meanwhile, and
+    /// would not look again.
     pub(crate) fn cached(
         &self,
         key: &str,
@@ -577,6 +658,28 @@ impl Engine {
         Ok(log.next_sequence())
     }
 
+    /// A custom key store, and the revision of its record.
+    pub(crate) fn key_store(&self, id: &str) -> Result<Option<(Arc<StoreRecord>, u64)>, KmsError> {
+        Ok(match self.cached(&store_document(id), Entry::key_store)? {
+            Some(Entry::KeyStore(record, revision)) => Some((record, revision)),
+            _ => None,
+        })
+    }
+
+    /// All custom key stores of all places, in the order of their ids.
+    pub(crate) fn key_stores(&self) -> Result<Vec<(Arc<StoreRecord>, u64)>, KmsError> {
+        let entries = self.entries(STORE_PREFIX, Entry::key_store)?;
+        let store = |entry| match entry {
+            Entry::KeyStore(record, revision) => Some((record, revision)),
+            _ => None,
+        };
+        Ok(entries.into_iter().filter_map(store).collect())
+    }
+
+    pub(crate) fn devices(&self) -> &Devices {
+        &self.devices
+    }
+
     pub(crate) fn open_json<T: DeserializeOwned>(
         &self,
         document: &Document,
@@ -612,9 +715,14 @@ impl Engine {
     pub fn tend(&self) -> Result<usize, KmsError> {
         self.admit(Room::Common)?;
         self.refresh()?;
+        self.follow_stores()?;
         let mut done = 0;
         for document in self.scan(model::KEY_PREFIX)? {
-            if self.due(&document.key)?.is_none() {
+            let Some(due) = self.due(&document.key)? else {
+                continue;
+            };
+            // A device takes its time, and nobody has to wait for it.
+            if !due.is_clear(self)? {
                 continue;
             }
             let mut log = self.parts.audit.exclusive().map_err(internal)?;
@@ -633,6 +741,7 @@ impl Engine {
                 done += 1;
             }
         }
+        self.tidy()?;
         self.note_log()?;
         Ok(done)
     }
@@ -681,9 +790,15 @@ pub(crate) enum Entry {
     Principal(Arc<PrincipalEntry>),
     AccessKey(Arc<AccessKeyRecord>),
     Provider(Arc<ProviderEntry>),
+    KeyStore(Arc<StoreRecord>, u64),
 }
 
 impl Entry {
+    fn key_store(engine: &Engine, document: &Document) -> Result<Self, KmsError> {
+        let record = Arc::new(engine.open_json(document)?);
+        Ok(Self::KeyStore(record, document.revision))
+    }
+
     fn key(engine: &Engine, document: &Document) -> Result<Self, KmsError> {
         let record: KeyRecord = engine.open_json(document)?;
         let policy = record.policy.as_deref();
@@ -852,6 +967,24 @@ impl View<'_> {
             }),
             _ => None,
         })
+    }
+
+    /// The custom key store of a key in a device.
+    pub(crate) fn store_of(&self, key: &KeyRecord) -> Result<Option<Arc<StoreRecord>>, KmsError> {
+        let Some(id) = &key.custom_key_store else {
+            return Ok(None);
+        };
+        let found = self.engine.key_store(id)?;
+        Ok(found.map(|(record, _)| record))
+    }
+
+    /// Whether any key, those whose time is over included, is in a custom key store.
+    pub(crate) fn is_store_in_use(&self, id: &str) -> Result<bool, KmsError> {
+        let entries = self.engine.entries(model::KEY_PREFIX, Entry::key)?;
+        let mut keys = entries.iter();
+        Ok(keys.any(|entry| {
+            matches!(entry, Entry::Key(_, record, ..) if record.custom_key_store.as_deref() == Some(id))
+        }))
     }
 
     /// The backing key of one version, which is there.

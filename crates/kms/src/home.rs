@@ -63,6 +63,14 @@ pub enum HomeError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Something of the home can be changed by others.
+    #[error("{path} has mode {mode:04o}: others can change it")]
+    Changeable {
+        /// What.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// The root key file is not there or has not 32 bytes, though the store needs it.
     #[error("{path} is {what}, and the store cannot be opened without it")]
     RootKey {
@@ -76,7 +84,7 @@ pub enum HomeError {
     Elsewhere(String),
     /// None of several roots opens the store.
     #[error("no root opens the store: {}", listed(.0))]
-    NoRoot(Vec<(RootKind, HomeError)>),
+    NoRoot(Vec<(RootKind, Self)>),
     /// There is a store already where one was to be made.
     #[error("there is a store in {} already", .0.display())]
     Exists(PathBuf),
@@ -164,6 +172,7 @@ impl EmbeddedHome {
         rollback: Rollback,
     ) -> Result<Self, HomeError> {
         make_directory(directory)?;
+        unchangeable(directory)?;
         let store = SqliteStore::open(&directory.join(STORE_FILE));
         let store = match store {
             // Opening it takes room, too; who then may use it is another question.
@@ -254,6 +263,19 @@ impl EmbeddedHome {
         )?)?;
         Ok(())
     }
+}
+
+/// Refuses a home that others can change: they could put another store into the place of this one.
+fn unchangeable(directory: &Path) -> Result<(), HomeError> {
+    let parts = ["", STORE_FILE, "store.db-wal", "audit"].map(|name| directory.join(name));
+    for path in parts {
+        match files::changeable(&path) {
+            Ok(None) => {}
+            Ok(Some(mode)) => return Err(HomeError::Changeable { path, mode }),
+            Err(source) => return Err(HomeError::Io { path, source }),
+        }
+    }
+    Ok(())
 }
 
 fn make_directory(directory: &Path) -> Result<(), HomeError> {

@@ -14,6 +14,7 @@
 //! * [`engine`]: [`Engine`], which runs requests one after the other on a snapshot of the state.
 //! * [`op`]: one function for each operation. [`policy`]: policies, evaluated as AWS does.
 //! * [`dispatch`]: a request as a name and bytes.
+//! * [`device`]: devices that keys live in, and the custom key stores that hang from them.
 //! * [`blob`]: the ciphertext blob, byte by byte. [`seal`]: rows at rest.
 //! * [`store`]: state as documents under keys. [`audit`]: the hash-chained log. [`trail`]: the same as
 //!   signed files. [`backup`]: copies of it all.
@@ -33,6 +34,7 @@ pub mod blob;
 pub mod caller;
 mod chosen;
 pub mod clock;
+pub mod device;
 pub mod dispatch;
 pub mod engine;
 pub mod explain;

@@ -8,6 +8,8 @@
 //! | `alias/NAME` | [`AliasRecord`] of the engine's own Region and account |
 //! | `alias@REGION/ACCOUNT/alias/NAME` | [`AliasRecord`] of another |
 //! | `grant/KEY/GRANT-ID` | [`GrantRecord`] |
+//! | `keystore/ID` | [`StoreRecord`] |
+//! | `keystore-password/ID` | the PIN that a custom key store logs in with |
 //! | `pending/1` | the audit event whose change is committed and whose record may not be written yet |
 //!
 //! `KEY` is the id of a key, which is unique over all Regions; the replicas of a multi-Region key
@@ -75,9 +77,12 @@ pub(crate) struct KeyRecord {
     /// The Region of a multi-Region key's primary, in the records of its replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) primary_region: Option<String>,
-    /// `AWS_KMS`, or `EXTERNAL` for material that is imported.
+    /// `AWS_KMS`, `EXTERNAL` for material that is imported, or `AWS_CLOUDHSM` for material in a device.
     #[serde(default = "aws_kms")]
     pub(crate) origin: String,
+    /// The custom key store whose device has the material.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) custom_key_store: Option<String>,
     /// Whether the last material waits for a rotation on demand.
     #[serde(default)]
     pub(crate) is_last_pending: bool,
@@ -103,6 +108,9 @@ fn aws_kms() -> String {
 pub(crate) const AWS_KMS: &str = "AWS_KMS";
 /// Material that is imported.
 pub(crate) const EXTERNAL: &str = "EXTERNAL";
+
+/// Material that is in a device.
+pub(crate) const AWS_CLOUDHSM: &str = "AWS_CLOUDHSM";
 
 /// Seconds of a day.
 pub(crate) const DAY: f64 = 86_400.0;
@@ -180,6 +188,7 @@ impl KeyRecord {
             multi_region: id.is_multi_region(),
             primary_region: None,
             origin: aws_kms(),
+            custom_key_store: None,
             is_last_pending: false,
             tags: BTreeMap::new(),
             materials: Vec::new(),
@@ -207,6 +216,23 @@ impl KeyRecord {
             .next()
             .unwrap_or(0.0);
         Some(last.max(rotation.since) + rotation.days as f64 * DAY)
+    }
+
+    /// Whether its material is in a device, where every operation is done.
+    pub(crate) fn is_hosted(&self) -> bool {
+        self.origin == AWS_CLOUDHSM
+    }
+
+    /// The documents of all its material, in an engine whose own place is `home`.
+    pub(crate) fn material_documents(&self, home: &Home) -> Vec<String> {
+        let Ok(id) = self.id.parse::<KeyId>() else {
+            return Vec::new();
+        };
+        let region = self.place(home).region;
+        let versions = (1..).zip(&self.materials).map(|(version, _)| version);
+        versions
+            .map(|version| material_document(&region, &id, version))
+            .collect()
     }
 
     /// The version that encrypts; 0 before the first import.
@@ -286,6 +312,57 @@ impl KeyRecord {
     }
 }
 
+/// A custom key store. Its password is a document of its own, and read when the store is connected.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StoreRecord {
+    pub(crate) id: String,
+    pub(crate) region: String,
+    pub(crate) account: String,
+    pub(crate) name: String,
+    /// As an operator configured it.
+    pub(crate) cluster: String,
+    /// In PEM, as it was given.
+    pub(crate) trust_anchor: String,
+    pub(crate) created: f64,
+    pub(crate) state: ConnectionState,
+    /// Why the last connection failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+    /// How often it was to be connected: each time the password is tried once.
+    pub(crate) connection: u64,
+}
+
+impl StoreRecord {
+    /// Where it is, in an engine whose own place is `home`.
+    pub(crate) fn place(&self, home: &Home) -> Home {
+        Home {
+            partition: home.partition.clone(),
+            region: self.region.clone(),
+            account: self.account.clone(),
+        }
+    }
+}
+
+/// `ConnectionState` of the service model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ConnectionState {
+    Disconnected,
+    Connecting,
+    Connected,
+    Failed,
+}
+
+impl ConnectionState {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Disconnected => "DISCONNECTED",
+            Self::Connecting => "CONNECTING",
+            Self::Connected => "CONNECTED",
+            Self::Failed => "FAILED",
+        }
+    }
+}
+
 /// Who else may do what with a key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct GrantRecord {
@@ -322,6 +399,16 @@ pub(crate) const PENDING_PREFIX: &str = "pending/";
 /// How far the audit log was when the store was changed last.
 pub(crate) const LOG_DOCUMENT: &str = "log";
 
+pub(crate) const STORE_PREFIX: &str = "keystore/";
+
+pub(crate) fn store_document(id: &str) -> String {
+    format!("{STORE_PREFIX}{id}")
+}
+
+pub(crate) fn store_password_document(id: &str) -> String {
+    format!("keystore-password/{id}")
+}
+
 /// What the documents of a key in `region` are called by.
 fn key_name(region: &str, id: &KeyId) -> String {
     if id.is_multi_region() {
@@ -343,6 +430,11 @@ pub(crate) fn siblings_prefix(id: &KeyId) -> String {
 pub(crate) fn material_document(region: &str, id: &KeyId, version: u32) -> String {
     let name = key_name(region, id);
     ["material/", &name, "/", &hex::encode(version.to_be_bytes())].concat()
+}
+
+/// Whether a document is a secret itself.
+pub(crate) fn is_secret(document: &str) -> bool {
+    document.starts_with("material/") || document.starts_with("keystore-password/")
 }
 
 /// What the grants of a key begin with; their ids follow.

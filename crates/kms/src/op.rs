@@ -9,6 +9,7 @@ mod aliases;
 mod cryptography;
 mod deletion;
 mod grants;
+mod hosted;
 mod keys;
 mod material;
 mod pairs;
@@ -24,6 +25,7 @@ mod tags;
 mod trail;
 mod usage;
 
+pub(crate) use hosted::destroyed;
 pub(crate) use keys::kept;
 pub(crate) use material::unkept;
 pub(crate) use rotation::{material_id, material_row, rotated};
@@ -56,6 +58,18 @@ pub trait Perform: Operation {
     /// Whether it takes microseconds, and changes nothing: a server does it without a thread of its
     /// own.
     const IS_QUICK: bool = false;
+
+    /// Whether it connects custom key stores, or disconnects them: that is seen to before it is
+    /// answered.
+    const CONNECTS: bool = false;
+
+    /// Whether it deletes material, so that more has to be seen to than a change.
+    const FORGETS: bool = false;
+
+    /// Whether it waits for a device, so that a server needs a thread for it all the same.
+    fn waits(&self, _: &View<'_>) -> bool {
+        false
+    }
 
     /// Whether nothing is to be done but the checks.
     fn is_dry_run(&self) -> bool {

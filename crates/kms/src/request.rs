@@ -15,7 +15,7 @@ pub use crate::caller::Caller;
 
 use crate::audit::{Event, EventError, Resource as EventResource};
 use crate::authorize::{self, Access, Asked};
-use crate::engine::View;
+use crate::engine::{Engine, View};
 use crate::op::Perform;
 use crate::store::Expect;
 use serde_json::{Map, Value};
@@ -54,6 +54,12 @@ impl<O: Perform> Authenticated<O> {
             origin: Origin { caller, place },
             asking: Asking { request_id, input },
         }
+    }
+
+    /// Whether it waits for a device.
+    pub(crate) fn waits(&self, engine: &Engine) -> bool {
+        let Origin { caller, place } = &self.origin;
+        engine.has_devices() && self.asking.input.waits(&engine.view(place, Some(caller)))
     }
 
     /// Who asks, for the view of the state that the rest is looked at through.

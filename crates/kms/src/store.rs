@@ -73,6 +73,15 @@ pub trait Store: Send + Sync {
     /// [`StoreError::RolledBack`] when the head lies before `since`, and as [`Store::get`].
     fn watch(&self, since: u64) -> Result<Changes, StoreError>;
 
+    /// Removes what the medium still has of documents that were deleted or replaced. Whether nothing
+    /// is left; otherwise somebody reads, and it is to be tried again.
+    ///
+    /// # Errors
+    /// Whatever goes wrong with the medium.
+    fn scrub(&self) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
     /// Whether a call has waited for the medium for longer than [`STALL`](crate::turn::STALL).
     fn is_stalled(&self) -> bool {
         false

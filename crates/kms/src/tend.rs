@@ -1,7 +1,7 @@
 //! What comes due by itself: rotation, the end of imported material, and waiting periods.
 
 use crate::audit::{Event, Resource};
-use crate::engine::{KeyEntry, View};
+use crate::engine::{Engine, KeyEntry, View};
 use crate::model::{DAY, KeyRecord, KeyState, MaterialKind, key_document};
 use crate::op;
 use crate::request::Change;
@@ -12,7 +12,7 @@ use waxseal_core::KeyArn;
 use waxseal_kms_api::KmsError;
 
 /// Who does it, in the audit log.
-const SERVICE: &str = "kms.amazonaws.com";
+pub(crate) const SERVICE: &str = "kms.amazonaws.com";
 
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +51,16 @@ pub(crate) struct Due {
 }
 
 impl Due {
+    /// Whether nothing has to happen first. A key goes from its device before it goes from the store,
+    /// or its record would be lost while its material is still there; a device that is not there is
+    /// waited for. Nobody can have the key back: its time is over.
+    pub(crate) fn is_clear(&self, engine: &Engine) -> Result<bool, KmsError> {
+        if self.what != What::Deletion || !self.record.is_hosted() {
+            return Ok(true);
+        }
+        op::destroyed(engine, &self.record)
+    }
+
     /// The changes that do it.
     pub(crate) fn changes(&self, view: &View<'_>) -> Result<Vec<Change>, KmsError> {
         let key = KeyEntry {
@@ -94,7 +104,7 @@ impl Due {
         let (region, id) = (&self.arn.home.region, &self.arn.id);
         let mut changes = vec![remove(key_document(region, id), self.revision)];
         for (version, material) in (1..).zip(&self.record.materials) {
-            if material.is_here() {
+            if material.is_here() && !self.record.is_hosted() {
                 changes.push(op::unkept(&self.arn, version));
             }
         }

@@ -21,8 +21,11 @@
 //! What was delivered is noted in the store; a crash before that delivers the same hour again.
 
 mod checkpoint;
+mod retention;
+mod ship;
 mod verify;
 
+pub use ship::{Parcel, Shipment};
 pub use verify::{TrailError, VerifiedTrail, verify};
 
 use crate::audit::{self, Record, timestamp};
@@ -213,6 +216,21 @@ impl Engine {
         let next = delivery.finish(&state)?;
         self.keep(STATE_DOCUMENT, Expect::Revision(revision), &next)?;
         Ok(true)
+    }
+
+    /// Compresses segments of the log that are full, and delivered in digests. How many there were.
+    ///
+    /// # Errors
+    /// `KMSInternalException` when log, store or folder cannot be read or written.
+    pub fn pack_log(&self) -> Result<usize, KmsError> {
+        let Some((_, state)) = self.kept::<State>(STATE_DOCUMENT)? else {
+            return Ok(0);
+        };
+        match self.trail().lock().map_err(internal)? {
+            Some(_lock) => audit::pack(self.audit_directory(), state.sequence).map_err(internal),
+            // Another process is at it.
+            None => Ok(0),
+        }
     }
 
     fn signing_pair(&self) -> Result<(KeyPair, DigestKey), KmsError> {
@@ -470,15 +488,26 @@ struct Folder(PathBuf);
 impl Folder {
     /// Held by the one who delivers.
     fn lock(&self) -> io::Result<Option<File>> {
-        make_directory(&self.0)?;
-        let mut options = OpenOptions::new();
-        let options = options.write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(self.0.join("lock"))?;
+        let file = self.lock_file()?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(std::fs::TryLockError::WouldBlock) => Ok(None),
             Err(std::fs::TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    /// Waits for the one who delivers.
+    fn wait(&self) -> io::Result<File> {
+        let file = self.lock_file()?;
+        file.lock()?;
+        Ok(file)
+    }
+
+    fn lock_file(&self) -> io::Result<File> {
+        make_directory(&self.0)?;
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(false).mode(0o600);
+        options.open(self.0.join("lock"))
     }
 
     fn create(&self, key: &str) -> io::Result<File> {
@@ -556,6 +585,11 @@ impl Folder {
         };
         Ok(Some(Found { content, signature }))
     }
+}
+
+/// Until the file is dropped, nothing is delivered, and no segment compressed.
+pub(crate) fn hold(audit: &Path) -> io::Result<File> {
+    Folder(audit.join(FOLDER)).wait()
 }
 
 /// The files of the trail and the signatures beside them, as paths in the folder of the audit log.

@@ -68,6 +68,7 @@ pub struct Front {
     is_secure: bool,
     /// Where else checkpoints of the audit log are written.
     checkpoint_file: Option<PathBuf>,
+    errand: Option<Errand>,
     keys: SigningKeys,
     strangers: Strangers,
     /// Compared in place of the secret of an access key id that nobody has, so that the answer
@@ -78,6 +79,18 @@ pub struct Front {
 impl std::fmt::Debug for Front {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Front({})", self.engine().home())
+    }
+}
+
+/// What is done besides, every minute: shipping of the trail, which needs a network that is not ours.
+pub struct Errand(pub Box<Work>);
+
+/// What an errand does.
+type Work = dyn Fn(&Engine) -> Result<(), KmsError> + Send + Sync;
+
+impl std::fmt::Debug for Errand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Errand(..)")
     }
 }
 
@@ -130,6 +143,7 @@ impl Front {
             clock,
             is_secure: false,
             checkpoint_file: None,
+            errand: None,
             keys: SigningKeys::default(),
             strangers: Strangers::default(),
             decoy: SecretBytes::copy_of(&decoy),
@@ -147,6 +161,13 @@ impl Front {
     #[must_use]
     pub fn with_checkpoint_file(mut self, path: Option<PathBuf>) -> Self {
         self.checkpoint_file = path;
+        self
+    }
+
+    /// The same, with something that is done besides when the trail was delivered.
+    #[must_use]
+    pub fn with_errand(mut self, errand: Option<Errand>) -> Self {
+        self.errand = errand;
         self
     }
 
@@ -193,15 +214,19 @@ impl Front {
         self.engine().is_stalled()
     }
 
-    /// Does what has come due: rotations, the ends of waiting periods, the delivery of the trail.
-    /// Blocks.
+    /// Does what has come due: rotations, the ends of waiting periods, the delivery of the trail,
+    /// compression of the audit log. Blocks.
     ///
     /// # Errors
-    /// As [`Engine::tend`] and [`Engine::deliver`].
+    /// As [`Engine::tend`], [`Engine::deliver`] and [`Engine::pack_log`].
     pub fn tend(&self) -> Result<(), KmsError> {
         let engine = self.engine();
         let tended = engine.tend().map(drop);
         engine.deliver()?;
+        engine.pack_log()?;
+        if let Some(Errand(errand)) = &self.errand {
+            errand(&engine)?;
+        }
         tended
     }
 

@@ -29,8 +29,11 @@ use waxseal_core::SecretBytes;
 use waxseal_kms_api::sigv4::SignedRequest;
 use waxseal_kms_api::{ErrorCode, KmsError, wire};
 
-/// Connections at once; more are closed as they come.
+/// Connections at once; more are closed as they come, but for the first one of an address.
 pub const CONNECTIONS_MAX: usize = 4_096;
+/// First connections of an address beyond all others: whoever watches the server is let in while a few
+/// addresses hold all there is.
+pub const CONNECTIONS_RESERVED: usize = 128;
 /// Connections at once from one address; more are closed as they come.
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 1_024;
 /// How long a TLS handshake may take.
@@ -332,7 +335,14 @@ impl Places {
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = taken.values().sum();
         let of_one = taken.entry(from).or_default();
-        if all >= CONNECTIONS_MAX || *of_one >= CONNECTIONS_PER_ADDRESS_MAX {
+        let room = match *of_one {
+            0 => CONNECTIONS_MAX + CONNECTIONS_RESERVED,
+            _ => CONNECTIONS_MAX,
+        };
+        if all >= room || *of_one >= CONNECTIONS_PER_ADDRESS_MAX {
+            if *of_one == 0 {
+                taken.remove(&from);
+            }
             return None;
         }
         *of_one += 1;

@@ -1,9 +1,10 @@
 //! `waxseal audit`: the log of all key usage of the embedded KMS.
 
-use super::{Session, read_file};
+use super::{Session, read_file, ship};
 use crate::args::{Audit, AuditFilter};
 use crate::embedded;
 use crate::failure::{Exit, Failure};
+use crate::output::{Content, Output};
 use crate::terminal::plain;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -13,11 +14,13 @@ use waxseal_core::crypto::hash::sha256;
 use waxseal_core::crypto::pem::{PEM_BYTES_MAX, spki_pem};
 use waxseal_core::crypto::rsa::RsaVerifyingKey;
 use waxseal_kms::audit::{
-    AuditError, CHECKPOINT_BYTES_MAX, CHECKPOINT_FILE, Checkpoint, CheckpointError, CheckpointKey,
-    Record, SignedCheckpoint, VerifyError, records_after, verify,
+    AuditError, BEGIN_FILE, CHECKPOINT_BYTES_MAX, CHECKPOINT_FILE, Checkpoint, CheckpointError,
+    CheckpointKey, Record, SignedCheckpoint, VerifyError, begin, records_after, verify,
 };
 use waxseal_kms::home::EmbeddedHome;
 use waxseal_kms::trail::{self, TrailError, VerifiedTrail};
+
+const EXPORT_BUFFER_BYTES: usize = 1 << 20;
 
 /// Runs one of the commands.
 pub(super) fn run(command: Audit, session: &Session) -> Result<(), Failure> {
@@ -36,7 +39,13 @@ pub(super) fn run(command: Audit, session: &Session) -> Result<(), Failure> {
             let last = last.map(|last| usize::from(last.get()));
             list(&log, last, &filter, session)
         }
+        Audit::Export {
+            output,
+            cloudtrail,
+            filter,
+        } => export(&log, output.as_deref(), cloudtrail, &filter, session),
         Audit::Deliver => deliver(session),
+        Audit::Ship { to, retain } => ship::run(&to, retain, session),
         Audit::Checkpoint => checkpoint(session),
         Audit::Verify {
             public_key,
@@ -44,6 +53,7 @@ pub(super) fn run(command: Audit, session: &Session) -> Result<(), Failure> {
             ..
         } => {
             verified(&log, session)?;
+            against_begin(&log, public_key.as_deref(), session)?;
             against_checkpoints(&log, checkpoint.as_deref(), public_key.as_deref(), session)?;
             match public_key {
                 Some(key) => with_trail(&log, &key, session),
@@ -80,7 +90,9 @@ fn log(session: &Session) -> Result<PathBuf, Failure> {
 }
 
 fn deliver(session: &Session) -> Result<(), Failure> {
-    let delivered = embedded::open(&session.world)?.engine().deliver()?;
+    let home = embedded::open(&session.world)?;
+    let delivered = home.engine().deliver()?;
+    home.engine().pack_log()?;
     let line = match delivered {
         true => "delivered",
         false => "nothing is due: no hour is over since the last digest",
@@ -113,6 +125,43 @@ fn list(
     }
     out.flush()
         .map_err(|error| Failure::io("write", "stdout", &error))
+}
+
+/// Writes what fits, as it stands in the log. The file is old or whole.
+fn export(
+    log: &Path,
+    to: Option<&Path>,
+    as_cloudtrail: bool,
+    filter: &AuditFilter,
+    session: &Session,
+) -> Result<(), Failure> {
+    let out = Output::open(to, Content::Plaintext, true, None, &session.world)?;
+    let name = out.name.clone();
+    let failed = |error: std::io::Error| Failure::io("write", &name, &error);
+    let mut out = BufWriter::with_capacity(EXPORT_BUFFER_BYTES, out);
+    let (begin, between, end) = match as_cloudtrail {
+        true => ("{\"Records\":[", ",", "]}"),
+        false => ("", "\n", "\n"),
+    };
+    out.write_all(begin.as_bytes()).map_err(failed)?;
+    let mut count = 0_u64;
+    for record in filter.wanted().records(log) {
+        let record = record.map_err(|error| unreadable(&error))?;
+        if count > 0 {
+            out.write_all(between.as_bytes()).map_err(failed)?;
+        }
+        out.write_all(record.line.as_bytes()).map_err(failed)?;
+        count += 1;
+    }
+    if as_cloudtrail || count > 0 {
+        out.write_all(end.as_bytes()).map_err(failed)?;
+    }
+    let out = out.into_inner();
+    out.map_err(|error| failed(error.into_error()))?
+        .complete()?
+        .commit()?;
+    session.report.note(&format!("{count} records"));
+    Ok(())
 }
 
 /// JSON is the record as it stands in the log; words are its main points.
@@ -168,6 +217,7 @@ fn verified(log: &Path, session: &Session) -> Result<(), Failure> {
     if session.report.json {
         let value = json!({
             "records": verified.records,
+            "removed": verified.removed,
             "segments": verified.segments,
             "head": head,
             "tornTail": verified.torn_tail.is_some(),
@@ -187,6 +237,35 @@ fn verified(log: &Path, session: &Session) -> Result<(), Failure> {
         verified.segments,
     );
     told.map_err(|error| Failure::io("write", "stdout", &error))
+}
+
+/// That the log begins where the KMS said that it would, once retention removed what was before.
+fn against_begin(log: &Path, key: Option<&Path>, session: &Session) -> Result<(), Failure> {
+    let Some(begin) = begin(log).map_err(|error| unreadable(&error))? else {
+        return Ok(());
+    };
+    let key = key.map(checkpoint_key).transpose()?.flatten();
+    let signature = match key {
+        None => "the signature of that was not looked at",
+        Some(key) => {
+            let forged = |error: CheckpointError| {
+                Failure::new(
+                    Exit::Unauthentic,
+                    format!("{BEGIN_FILE}: {error}"),
+                    "somebody else than retention removed the beginning of the log: take it from the trail",
+                )
+            };
+            let text = read_file(&log.join(BEGIN_FILE), CHECKPOINT_BYTES_MAX)?;
+            let note = SignedCheckpoint::parse(&String::from_utf8_lossy(&text)).map_err(forged)?;
+            note.verified(&key.for_begin()).map_err(forged)?;
+            "the signature of that is good"
+        }
+    };
+    session.report.note(&format!(
+        "retention removed the records up to {}, at {}; {signature}",
+        begin.records, begin.time
+    ));
+    Ok(())
 }
 
 fn checkpoint(session: &Session) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 use super::Session;
 use crate::args::{Config, Serve};
 use crate::failure::Failure;
+use crate::shelter;
 use serde::Deserialize;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -31,7 +32,12 @@ struct File {
     tls_key: Option<PathBuf>,
     attestation_root: Option<PathBuf>,
     root_lease: Option<u64>,
+    hsm_cluster: Option<Vec<String>>,
+    hsm_trust_anchor: Option<Vec<String>>,
     checkpoint_file: Option<PathBuf>,
+    allow_swap: Option<bool>,
+    ship_to: Option<String>,
+    retain: Option<u32>,
     dev: Option<bool>,
     seed: Option<PathBuf>,
     region: Option<String>,
@@ -54,7 +60,12 @@ pub(super) struct Settings {
     tls_key: Said<Option<PathBuf>>,
     attestation_root: Said<Option<PathBuf>>,
     root_lease: Said<Option<u64>>,
+    hsm_cluster: Said<Vec<String>>,
+    hsm_trust_anchor: Said<Vec<String>>,
     checkpoint_file: Said<Option<PathBuf>>,
+    allow_swap: Said<bool>,
+    ship_to: Said<Option<String>>,
+    retain: Said<Option<u32>>,
     dev: Said<bool>,
     seed: Said<Option<PathBuf>>,
     region: Said<String>,
@@ -80,6 +91,10 @@ impl Settings {
         let path = |flag: &Option<PathBuf>, file: Option<PathBuf>| {
             said(flag.clone().map(Some), file.map(Some), None)
         };
+        let all = |flags: &Vec<String>, file: Option<Vec<String>>| {
+            let flags = (!flags.is_empty()).then(|| flags.clone());
+            said(flags, file, Vec::new())
+        };
         let settings = Self {
             listen: said(args.listen, file.listen, default_address()?),
             data: path(&args.data, file.data),
@@ -87,7 +102,12 @@ impl Settings {
             tls_key: path(&args.tls_key, file.tls_key),
             attestation_root: path(&args.attestation_root, file.attestation_root),
             root_lease: said(args.root_lease.map(Some), file.root_lease.map(Some), None),
+            hsm_cluster: all(&args.hsm_cluster, file.hsm_cluster),
+            hsm_trust_anchor: all(&args.hsm_trust_anchor, file.hsm_trust_anchor),
             checkpoint_file: path(&args.checkpoint_file, file.checkpoint_file),
+            allow_swap: said(args.allow_swap.then_some(true), file.allow_swap, false),
+            ship_to: said(args.ship_to.clone().map(Some), file.ship_to.map(Some), None),
+            retain: said(args.retain.map(Some), file.retain.map(Some), None),
             dev: said(args.dev.then_some(true), file.dev, false),
             seed: path(&args.seed, file.seed),
             region: said(args.region.clone(), file.region, DEV_REGION.to_owned()),
@@ -112,6 +132,12 @@ impl Settings {
             return Err(Failure::usage(
                 "a lease of that length",
                 "give 1 to 86400 seconds, or leave --root-lease out",
+            ));
+        }
+        if self.retain.value.is_some() && self.ship_to.value.is_none() {
+            return Err(Failure::usage(
+                "--retain without --ship-to",
+                "the log is removed only where it was shipped: say where to",
             ));
         }
         if self.dev.value {
@@ -156,8 +182,28 @@ impl Settings {
         self.root_lease.value.map(Duration::from_secs)
     }
 
+    /// Clusters and their tokens, as they were written.
+    pub(super) fn hsm_clusters(&self) -> &[String] {
+        &self.hsm_cluster.value
+    }
+
+    /// Clusters and files with their certificates, as they were written.
+    pub(super) fn hsm_trust_anchors(&self) -> &[String] {
+        &self.hsm_trust_anchor.value
+    }
+
+    /// Where the trail is shipped to, and after how many days the log is removed.
+    pub(super) fn shipping(&self) -> Option<(&str, Option<u32>)> {
+        let to = self.ship_to.value.as_deref()?;
+        Some((to, self.retain.value))
+    }
+
     pub(super) fn checkpoint_file(&self) -> Option<&Path> {
         self.checkpoint_file.value.as_deref()
+    }
+
+    pub(super) fn allow_swap(&self) -> bool {
+        self.allow_swap.value
     }
 
     pub(super) fn dev(&self) -> bool {
@@ -183,6 +229,10 @@ impl Settings {
             let path = path.as_ref()?;
             Some(quoted(&path.to_string_lossy()))
         };
+        let list = |all: &[String]| {
+            let items: Vec<String> = all.iter().map(|one| quoted(one)).collect();
+            (!items.is_empty()).then(|| format!("[{}]", items.join(", ")))
+        };
         let lines = [
             (
                 "listen",
@@ -203,9 +253,34 @@ impl Settings {
                 self.root_lease.by,
             ),
             (
+                "hsm-cluster",
+                list(&self.hsm_cluster.value),
+                self.hsm_cluster.by,
+            ),
+            (
+                "hsm-trust-anchor",
+                list(&self.hsm_trust_anchor.value),
+                self.hsm_trust_anchor.by,
+            ),
+            (
                 "checkpoint-file",
                 path(&self.checkpoint_file.value),
                 self.checkpoint_file.by,
+            ),
+            (
+                "allow-swap",
+                Some(self.allow_swap.value.to_string()),
+                self.allow_swap.by,
+            ),
+            (
+                "ship-to",
+                self.ship_to.value.as_deref().map(quoted),
+                self.ship_to.by,
+            ),
+            (
+                "retain",
+                self.retain.value.map(|days| days.to_string()),
+                self.retain.by,
             ),
             ("dev", Some(self.dev.value.to_string()), self.dev.by),
             ("seed", path(&self.seed.value), self.seed.by),
@@ -245,6 +320,8 @@ impl File {
                 advice,
             ));
         }
+        // It names libraries that are loaded, and whom enclaves are.
+        shelter::check_own(path)?;
         let text = std::fs::read_to_string(path).map_err(failed)?;
         toml::from_str(&text).map_err(|error| {
             let line = error.span().map(|span| {

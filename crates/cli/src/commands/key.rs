@@ -4,12 +4,16 @@ use super::Session;
 use crate::args::{Key, KmsChoice};
 use crate::embedded::{self, call};
 use crate::failure::Failure;
+use crate::terminal::plain;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, Write as _};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use waxseal_core::{AliasName, KeyRef};
 use waxseal_kms::Engine;
+use waxseal_kms::audit::records_after;
+use waxseal_kms::home::EmbeddedHome;
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::shape::Timestamp;
 
@@ -46,8 +50,36 @@ pub(super) fn run(command: Key, session: &Session) -> Result<(), Failure> {
         Key::Rotations { key } => keys.rotations(&key),
         Key::Enable { key } => keys.enable(&key),
         Key::Disable { key } => keys.disable(&key),
-        Key::Delete { key, days } => keys.delete(&key, days),
+        Key::Delete { key, days, yes } => keys.delete(&key, days, yes),
         Key::CancelDeletion { key } => keys.cancel_deletion(&key),
+    }
+}
+
+/// The last use of a key.
+struct Use {
+    operation: String,
+    when: Option<String>,
+    by: Option<String>,
+    request_id: Option<String>,
+}
+
+impl std::fmt::Display for Use {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(when) = &self.when {
+            write!(f, "on {when} ")?;
+        }
+        let by = self
+            .by
+            .as_deref()
+            .unwrap_or("somebody whom the log does not name");
+        write!(f, "by {by} ({})", self.operation)
+    }
+}
+
+impl Use {
+    fn json(&self) -> Value {
+        json!({ "operation": self.operation, "time": self.when, "by": self.by,
+                "requestId": self.request_id })
     }
 }
 
@@ -281,8 +313,17 @@ impl Keys<'_> {
         self.done(json!({ "keyId": key_id, "state": "Disabled" }))
     }
 
-    fn delete(&self, name: &str, days: i64) -> Result<(), Failure> {
+    fn delete(&self, name: &str, days: i64, yes: bool) -> Result<(), Failure> {
         let key_id = self.key_id(name)?;
+        let used = self.last_use(&key_id)?;
+        let told = match &used {
+            Some(used) => format!("{key_id} was used last {used}"),
+            None => format!("{key_id} was never used, as far as the audit log goes back"),
+        };
+        self.session.report.note(&plain(&told));
+        if !yes && !self.session.report.json {
+            self.ask(days)?;
+        }
         let request = ScheduleKeyDeletionRequest {
             key_id: key_id.clone(),
             pending_window_in_days: Some(days),
@@ -295,8 +336,59 @@ impl Keys<'_> {
         };
         self.session.tell(
             &format!("{key_id} will be deleted {when}; waxseal key cancel-deletion keeps it"),
-            || json!({ "keyId": key_id, "state": answer.key_state, "deletion": due }),
+            || {
+                json!({ "keyId": key_id, "state": answer.key_state, "deletion": due,
+                        "lastUse": used.as_ref().map(Use::json) })
+            },
         )
+    }
+
+    /// Who used a key last, and when; in the audit log is who.
+    fn last_use(&self, key_id: &str) -> Result<Option<Use>, Failure> {
+        let request = GetKeyLastUsageRequest {
+            key_id: key_id.to_owned(),
+        };
+        let used = call(self.engine, request)?.key_last_usage;
+        let (Some(operation), Some(event)) = (used.operation, used.cloud_trail_event_id) else {
+            return Ok(None);
+        };
+        let log = EmbeddedHome::audit_directory(embedded::directory(&self.session.world)?);
+        let mut records = records_after(&log, 0).containing(&event);
+        let by = records.find_map(|record| {
+            let told = record.ok()?.event().ok()?;
+            let is_it = told["eventID"].as_str() == Some(event.as_str());
+            is_it.then(|| told["userIdentity"]["arn"].as_str().map(str::to_owned))?
+        });
+        Ok(Some(Use {
+            operation,
+            when: used.timestamp.map(date),
+            by,
+            request_id: used.kms_request_id,
+        }))
+    }
+
+    /// Asks somebody who sits before a terminal.
+    fn ask(&self, days: i64) -> Result<(), Failure> {
+        let world = &self.session.world;
+        if !world.stdin_is_terminal || !world.stderr_is_terminal {
+            return Ok(());
+        }
+        let mut stderr = std::io::stderr().lock();
+        let asked = write!(
+            stderr,
+            "Delete it in {days} days? What it encrypted is lost then. [y/N] "
+        );
+        let io = |error| Failure::io("ask on", "the terminal", &error);
+        asked.and_then(|()| stderr.flush()).map_err(io)?;
+        let mut answer = String::new();
+        std::io::stdin().lock().read_line(&mut answer).map_err(io)?;
+        match answer.trim() {
+            "y" | "Y" | "yes" => Ok(()),
+            _ => Err(Failure::usage(
+                "the key stays as it is",
+                "answer y, or give --yes, to have it deleted",
+            )),
+        }
     }
 
     fn cancel_deletion(&self, name: &str) -> Result<(), Failure> {

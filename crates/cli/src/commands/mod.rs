@@ -24,6 +24,7 @@ mod reencrypt;
 mod root;
 mod seed;
 mod serve;
+mod ship;
 
 use crate::args::{Command, KmsChoice};
 use crate::failure::Failure;

@@ -2,10 +2,12 @@
 
 use super::config::Settings;
 use super::seed::Seeds;
-use super::{Session, read_file};
+use super::{Session, read_file, ship};
 use crate::args::Serve;
+use crate::clusters::{self, Clusters};
 use crate::embedded;
 use crate::failure::Failure;
+use crate::shelter;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -46,6 +48,12 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
         let _ = session.world.accepts_rollback.set(());
     }
     let args = &Settings::of(args)?;
+    // For development, everyone on the machine may have everything anyway.
+    if !args.dev()
+        && let Some(note) = shelter::serve(args.allow_swap())?
+    {
+        session.report.note(&note);
+    }
     let tls = tls(args)?;
     allow_files();
     let data = Data::of(args, session)?;
@@ -55,11 +63,15 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
         is_dev: args.dev(),
         seeds: seeds.unwrap_or_default(),
         enclaves: args.attestation_root().map(enclaves).transpose()?,
+        clusters: clusters::configured(args.hsm_clusters(), args.hsm_trust_anchors())?,
     });
     let home = embedded::open_at(&session.world, data.path(), &beginning.place)?;
     beginning.prepare(home.engine())?;
     let _keeper = keeper(args, &home, session)?;
     let (callers, credentials) = callers(args, &data, &beginning, session)?;
+    let shipping = args.shipping();
+    let errand = shipping.map(|(to, days)| ship::errand(to, days));
+    let errand = errand.transpose()?;
     let engine = home.engine();
     let place = engine.home().clone();
     let clock = Arc::new(SystemClock);
@@ -70,8 +82,10 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
         session.world.entropy.as_ref(),
     )?
     .over_tls(tls.is_some())
-    .with_checkpoint_file(args.checkpoint_file().map(Path::to_owned));
+    .with_checkpoint_file(args.checkpoint_file().map(Path::to_owned))
+    .with_errand(errand);
     let scheme = if tls.is_some() { "https" } else { "http" };
+    connect_stores(engine, session);
     let door = Door {
         address: args.listen(),
         tls,
@@ -96,6 +110,21 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
         .map_err(|error| Failure::io("listen on", &args.listen().to_string(), &error))
 }
 
+/// Custom key stores that were connected are connected again, while the server serves already: devices
+/// take their time.
+fn connect_stores(engine: &Arc<Engine>, session: &Session) {
+    let engine = engine.clone();
+    let spawned = std::thread::Builder::new().spawn(move || {
+        // What fails here is tried again each minute, and at each use.
+        let _ = engine.follow_stores();
+    });
+    if let Err(error) = spawned {
+        session
+            .report
+            .note(&format!("custom key stores wait to be connected: {error}"));
+    }
+}
+
 /// As many open files as connections need, as far as the system lets us. With fewer, connections
 /// wait to be accepted once there are too many.
 fn allow_files() {
@@ -118,6 +147,7 @@ fn tls(args: &Settings) -> Result<Option<Tls>, Failure> {
             ));
         }
         let advice = "give a certificate chain and its key, both in PEM";
+        shelter::check_secret_at(key)?;
         let tls = Tls::load(certificate, key);
         return tls
             .map(Some)
@@ -214,12 +244,16 @@ struct Beginning {
     is_dev: bool,
     seeds: Seeds,
     enclaves: Option<TrustRoots>,
+    clusters: Clusters,
 }
 
 impl Beginning {
     fn prepare(&self, engine: &Engine) -> Result<(), Failure> {
         if let Some(roots) = &self.enclaves {
             engine.trust_enclaves(roots.clone());
+        }
+        if !self.clusters.is_empty() {
+            engine.attach(self.clusters.clone());
         }
         if self.is_dev {
             engine.let_tags_choose();

@@ -22,6 +22,28 @@ pub enum RootsError {
     TooLong,
 }
 
+/// The one certificate in a PEM text, in DER.
+///
+/// # Errors
+/// As the variants of [`RootsError`] say; [`RootsError::Malformed`] also for several.
+pub fn only_in_pem(text: &[u8]) -> Result<Vec<u8>, RootsError> {
+    if text.len() > ROOTS_BYTES_MAX {
+        return Err(RootsError::TooLong);
+    }
+    let sections = pem::parse_many(text).map_err(|_| RootsError::NotPem)?;
+    match sections.as_slice() {
+        [one] if one.tag() == "CERTIFICATE" => {
+            let certificate = CertificateDer::from(one.contents());
+            match anchor_from_trusted_cert(&certificate) {
+                Ok(_) => Ok(one.contents().to_vec()),
+                Err(_) => Err(RootsError::Malformed),
+            }
+        }
+        [] => Err(RootsError::NotPem),
+        _ => Err(RootsError::Malformed),
+    }
+}
+
 /// Certificates that are trusted as they are.
 #[derive(Debug, Clone)]
 pub struct TrustRoots(Vec<TrustAnchor<'static>>);

@@ -184,7 +184,8 @@ shapes! {
         /// The secret, encrypted for the recipient.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ciphertext_for_recipient: Option<Blob> => "CiphertextForRecipient", Rule::blob(1, 6144);
-        /// Which material of the key: 64 hexadecimal digits.
+        /// Which material of the key: 64 hexadecimal digits; that in a device has no id.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
         key_material_id: String => "KeyMaterialId", Rule::text(64, 64).matching(&patterns::LOWER_HEX);
     }
 
@@ -217,7 +218,8 @@ shapes! {
         ciphertext_blob: Blob => "CiphertextBlob", Rule::blob(1, 6144);
         /// The key.
         key_id: String => "KeyId", Rule::text(1, 2048);
-        /// Which material of the key: 64 hexadecimal digits.
+        /// Which material of the key: 64 hexadecimal digits; that in a device has no id.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
         key_material_id: String => "KeyMaterialId", Rule::text(64, 64).matching(&patterns::LOWER_HEX);
     }
 

@@ -29,6 +29,11 @@ use waxseal_core::crypto::hash::sha256;
 pub const CHECKPOINT_BYTES_MAX: usize = 4_096;
 /// The newest checkpoint, in the folder of the log.
 pub const CHECKPOINT_FILE: &str = "checkpoint";
+/// Where the kept log begins, in the folder of the log: a note like a checkpoint, of the last record
+/// that retention removed.
+pub const BEGIN_FILE: &str = "begin";
+/// What its origin ends with, so that it is no checkpoint.
+pub(crate) const BEGIN_ORIGIN: &str = "/begin";
 /// Ed25519, in key ids and verifier keys.
 const ED25519: u8 = 1;
 const KEY_ID_BYTES: usize = 4;
@@ -219,6 +224,12 @@ impl CheckpointKey {
             id,
             key,
         }
+    }
+
+    /// The same key, under the name by which it signs where a kept log begins.
+    #[must_use]
+    pub fn for_begin(&self) -> Self {
+        Self::new(&format!("{}{BEGIN_ORIGIN}", self.name), self.key)
     }
 
     /// The verifier key in a text, which may have other lines.

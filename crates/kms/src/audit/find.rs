@@ -1,6 +1,7 @@
 //! One record by its number, without reading the segment before it.
 
 use super::event::Link;
+use super::records::records_after;
 use super::segment;
 use super::{AuditError, RECORD_BYTES_MAX};
 use std::fs::File;
@@ -21,7 +22,10 @@ pub(crate) fn hash_of(dir: &Path, sequence: u64) -> Result<Option<[u8; 32]>, Aud
     };
     let path = segment::path(dir, first);
     let failed = |error: io::Error| AuditError::io("read", &path, &error);
-    let file = File::open(&path).map_err(failed)?;
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return packed(dir, sequence),
+        file => file.map_err(failed)?,
+    };
     let bytes = file.metadata().map_err(failed)?.len();
     let end = segment::written(&file, bytes).map_err(failed)?;
     let lines = Lines { file, first, end };
@@ -46,6 +50,15 @@ pub(crate) fn hash_of(dir: &Path, sequence: u64) -> Result<Option<[u8; 32]>, Aud
         }
     }
     Ok(None)
+}
+
+/// The same in a segment that is compressed, and has to be read from its beginning.
+fn packed(dir: &Path, sequence: u64) -> Result<Option<[u8; 32]>, AuditError> {
+    let record = records_after(dir, sequence.saturating_sub(1))
+        .next()
+        .transpose()?;
+    let record = record.filter(|record| record.sequence == sequence);
+    Ok(record.map(|record| sha256(&[record.line.as_bytes()])))
 }
 
 struct Lines {

@@ -128,7 +128,7 @@ impl Records {
                 } => {
                     let first = *first;
                     let next = lines.next().map_err(|error| {
-                        AuditError::io("read", &segment::path(&self.dir, first), &error)
+                        segment::failed(&segment::path(&self.dir, first), first, &error)
                     })?;
                     match next {
                         Next::Line(line) if !self.needles.are_in(line) => continue,
@@ -156,11 +156,12 @@ impl Records {
         self.state = match segments.pop_front() {
             None => State::Done,
             Some(first) => {
-                let path = segment::path(&self.dir, first);
-                let lines = Forward::open(&path);
+                let lines = Forward::open(&self.dir, first);
+                let failed =
+                    |error| segment::failed(&segment::path(&self.dir, first), first, &error);
                 State::Reading {
                     first,
-                    lines: lines.map_err(|error| AuditError::io("open", &path, &error))?,
+                    lines: lines.map_err(failed)?,
                     later: segments,
                 }
             }

@@ -4,11 +4,16 @@
 //! appending changes nothing but data. No record has one, and whoever opens the segment next cuts them
 //! off. When the power fails during a sync, any part of what was written since the last one may be
 //! missing, and is zero then: the log ends before it.
+//!
+//! A segment that is neither the newest nor the one before may be packed: `N.jsonl.gz`, one gzip member
+//! with the header that flate2 writes and nothing behind it. When both files are there, a crash came
+//! between the one's getting its name and the other's losing it: the one that is not packed counts.
 
 use super::{AuditError, RECORD_BYTES_MAX};
+use flate2::bufread::GzDecoder;
 use memchr::{memchr, memrchr};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -20,6 +25,65 @@ pub(super) fn name(first: u64) -> String {
 
 pub(super) fn path(dir: &Path, first: u64) -> PathBuf {
     dir.join(name(first))
+}
+
+pub(super) fn packed_path(dir: &Path, first: u64) -> PathBuf {
+    dir.join(name(first) + PACKED_SUFFIX)
+}
+
+/// A segment's file, and whether it is packed.
+fn open(dir: &Path, first: u64) -> io::Result<(File, bool)> {
+    let missing = match File::open(path(dir, first)) {
+        Ok(file) => return Ok((file, false)),
+        Err(error) => error,
+    };
+    if missing.kind() != io::ErrorKind::NotFound {
+        return Err(missing);
+    }
+    match File::open(packed_path(dir, first)) {
+        Ok(file) => Ok((file, true)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing),
+        Err(error) => Err(error),
+    }
+}
+
+/// The content of a file that holds a packed segment.
+pub(super) fn unpacking(file: File) -> io::Result<impl Read> {
+    Unpacking::new(file)
+}
+
+#[derive(Debug)]
+struct Unpacking(GzDecoder<BufReader<File>>);
+
+impl Unpacking {
+    fn new(file: File) -> io::Result<Self> {
+        let mut file = BufReader::with_capacity(PACKED_CHUNK_BYTES, file);
+        match file.fill_buf()?.starts_with(&GZIP_HEAD) {
+            true => Ok(Self(GzDecoder::new(file))),
+            false => Err(io::Error::new(io::ErrorKind::InvalidData, NOT_PACKED)),
+        }
+    }
+}
+
+impl Read for Unpacking {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let broken = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+        match self.0.read(bytes) {
+            Ok(0) if bytes.is_empty() => Ok(0),
+            Ok(0) => match self.0.get_mut().fill_buf()?.is_empty() {
+                true => Ok(0),
+                false => Err(broken(
+                    "something follows the compressed segment".to_owned(),
+                )),
+            },
+            Ok(read) => Ok(read),
+            // What the system says has a number; the rest is said of the bytes.
+            Err(error) if error.raw_os_error().is_some() => Err(error),
+            Err(error) => Err(broken(format!(
+                "the compressed segment is damaged: {error}"
+            ))),
+        }
+    }
 }
 
 /// What lies in the folder of a log.
@@ -37,13 +101,15 @@ pub(super) fn list(dir: &Path) -> Result<Listing, AuditError> {
     for entry in std::fs::read_dir(dir).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
         let name = name.to_string_lossy();
-        match parse_name(&name) {
+        let plain = name.strip_suffix(PACKED_SUFFIX).unwrap_or(&name);
+        match parse_name(plain) {
             Some(first) => listing.segments.push(first),
-            None if name.ends_with(SUFFIX) => listing.strays.push(name.into_owned()),
+            None if plain.ends_with(SUFFIX) => listing.strays.push(name.into_owned()),
             None => {}
         }
     }
     listing.segments.sort_unstable();
+    listing.segments.dedup();
     listing.strays.sort_unstable();
     Ok(listing)
 }
@@ -58,6 +124,10 @@ impl Listing {
 }
 
 const SUFFIX: &str = ".jsonl";
+const PACKED_SUFFIX: &str = ".gz";
+/// What a gzip member begins with as flate2 writes it: no name, no time, no system; the tenth byte but
+/// one says how hard it was compressed.
+const GZIP_HEAD: [u8; 8] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0];
 
 fn parse_name(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(SUFFIX)?;
@@ -70,7 +140,7 @@ fn parse_name(name: &str) -> Option<u64> {
 /// The lines of a segment from the first to the last.
 #[derive(Debug)]
 pub(super) struct Forward {
-    file: File,
+    source: Source,
     buffer: Vec<u8>,
     /// What was read and not yet handed out, in the buffer.
     unread: Range<usize>,
@@ -78,6 +148,12 @@ pub(super) struct Forward {
     searched: usize,
     /// Where `unread` ends in the file.
     place: u64,
+}
+
+#[derive(Debug)]
+enum Source {
+    Plain(File),
+    Packed(Box<Unpacking>),
 }
 
 #[derive(Debug)]
@@ -93,13 +169,22 @@ pub(super) enum Next<'l> {
 }
 
 impl Forward {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        // A byte more, so that the end is seen.
-        let bytes = (file.metadata()?.len() + 1).min(BUFFER_BYTES as u64);
+    pub(super) fn open(dir: &Path, first: u64) -> io::Result<Self> {
+        let (file, is_packed) = open(dir, first)?;
+        let (source, bytes) = match is_packed {
+            // A byte more, so that the end is seen.
+            false => {
+                let bytes = (file.metadata()?.len() + 1).min(BUFFER_BYTES as u64);
+                (Source::Plain(file), bytes as usize)
+            }
+            true => {
+                let unpacking = Box::new(Unpacking::new(file)?);
+                (Source::Packed(unpacking), BUFFER_BYTES)
+            }
+        };
         Ok(Self {
-            file,
-            buffer: vec![0; bytes as usize],
+            source,
+            buffer: vec![0; bytes],
             unread: 0..0,
             searched: 0,
             place: 0,
@@ -137,7 +222,12 @@ impl Forward {
             }
         }
         let read = loop {
-            match self.file.read(&mut self.buffer[self.unread.end..]) {
+            let room = &mut self.buffer[self.unread.end..];
+            let read = match &mut self.source {
+                Source::Plain(file) => file.read(room),
+                Source::Packed(content) => content.read(room),
+            };
+            match read {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => break read?,
             }
@@ -154,9 +244,10 @@ impl Forward {
         let begin = self.place - self.unread.len() as u64;
         self.unread.start = line.end + 1;
         self.searched = 0;
-        if memchr(0, &self.buffer[line.clone()]).is_some() {
-            let bytes = self.file.metadata()?.len();
-            let left = written(&self.file, bytes)?.saturating_sub(begin);
+        if memchr(0, &self.buffer[line.clone()]).is_some()
+            && let Source::Plain(file) = &self.source
+        {
+            let left = written(file, file.metadata()?.len())?.saturating_sub(begin);
             if left <= HOLE_BYTES_MAX as u64 {
                 return Ok(Next::Torn(left));
             }
@@ -220,14 +311,19 @@ pub(super) fn before_holes(file: &File, end: u64) -> io::Result<u64> {
     Ok(hole.map_or(end, |hole| begin + hole as u64))
 }
 
-/// The names of all segments, and how far each is written. Under the log's lock.
+/// The names of all segments, and how far each is written. Under the log's lock, and while nobody packs.
 pub(crate) fn written_segments(dir: &Path) -> Result<Vec<(String, u64)>, AuditError> {
     let lengths = list(dir)?.segments.into_iter().map(|first| {
         let path = path(dir, first);
-        let failed = |error| AuditError::io("read", &path, &error);
-        let file = File::open(&path).map_err(failed)?;
-        let bytes = file.metadata().map_err(failed)?.len();
-        Ok((name(first), written(&file, bytes).map_err(failed)?))
+        let read = || {
+            let (file, is_packed) = open(dir, first)?;
+            let bytes = file.metadata()?.len();
+            Ok(match is_packed {
+                true => (name(first) + PACKED_SUFFIX, bytes),
+                false => (name(first), written(&file, bytes)?),
+            })
+        };
+        read().map_err(|error: io::Error| AuditError::io("read", &path, &error))
     });
     lengths.collect()
 }
@@ -237,34 +333,53 @@ pub(crate) fn written_segments(dir: &Path) -> Result<Vec<(String, u64)>, AuditEr
 pub(super) struct Content {
     path: PathBuf,
     first: u64,
-    file: File,
+    bytes: Bytes,
     /// Up to the end of what was written.
-    bytes: u64,
+    end: u64,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Plain(File),
+    Unpacked(Vec<u8>),
 }
 
 impl Content {
     pub(super) fn open(dir: &Path, first: u64) -> Result<Self, AuditError> {
         let path = path(dir, first);
         let opened = || {
-            let file = File::open(&path)?;
+            let (file, is_packed) = open(dir, first)?;
+            if is_packed {
+                let mut unpacked = Vec::new();
+                let content = Unpacking::new(file)?;
+                content
+                    .take(UNPACKED_BYTES_MAX)
+                    .read_to_end(&mut unpacked)?;
+                let end = unpacked.len() as u64;
+                return Ok((Bytes::Unpacked(unpacked), end));
+            }
             let file_bytes = file.metadata()?.len();
-            let bytes = match written(&file, file_bytes)? {
-                bytes if bytes < file_bytes => before_holes(&file, bytes)?,
-                bytes => bytes,
+            let end = match written(&file, file_bytes)? {
+                end if end < file_bytes => before_holes(&file, end)?,
+                end => end,
             };
-            Ok((file, bytes))
+            Ok((Bytes::Plain(file), end))
         };
-        let (file, bytes) = opened().map_err(|error| failed(&path, first, &error))?;
+        let (bytes, end) = opened().map_err(|error| failed(&path, first, &error))?;
         Ok(Self {
             path,
             first,
-            file,
             bytes,
+            end,
         })
     }
 
     pub(super) fn lines(&self) -> Result<Backward<'_>, AuditError> {
-        Backward::new(&self.file, self.bytes).map_err(|error| self.failed(&error))
+        let lines = match &self.bytes {
+            Bytes::Plain(file) => Backward::new(file, self.end),
+            Bytes::Unpacked(bytes) => Backward::begin(Origin::Bytes(bytes), self.end),
+        };
+        lines.map_err(|error| self.failed(&error))
     }
 
     pub(super) fn failed(&self, error: &io::Error) -> AuditError {
@@ -283,19 +398,29 @@ pub(super) fn failed(path: &Path, first: u64, error: &io::Error) -> AuditError {
 /// The lines of a segment from the last to the first.
 #[derive(Debug)]
 pub(super) struct Backward<'f> {
-    file: &'f File,
-    /// Where `bytes` begins in the file.
+    origin: Origin<'f>,
+    /// Where `bytes` begins in it.
     start: u64,
     bytes: Vec<u8>,
     /// How far `bytes` was not yet handed out: whole lines, and the end of the one before.
     left: usize,
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Origin<'f> {
+    File(&'f File),
+    Bytes(&'f [u8]),
+}
+
 impl<'f> Backward<'f> {
     /// Begins at the last newline before `end`. What follows it is left out.
     pub(super) fn new(file: &'f File, end: u64) -> io::Result<Self> {
+        Self::begin(Origin::File(file), end)
+    }
+
+    fn begin(origin: Origin<'f>, end: u64) -> io::Result<Self> {
         let mut lines = Self {
-            file,
+            origin,
             start: end,
             bytes: Vec::new(),
             left: 0,
@@ -344,7 +469,10 @@ impl<'f> Backward<'f> {
         let start = self.start.saturating_sub(wanted);
         // No more than a segment, which fits into memory.
         let mut bytes = vec![0; (self.start - start) as usize];
-        self.file.read_exact_at(&mut bytes, start)?;
+        match self.origin {
+            Origin::File(file) => file.read_exact_at(&mut bytes, start)?,
+            Origin::Bytes(all) => bytes.copy_from_slice(&all[start as usize..self.start as usize]),
+        }
         bytes.extend_from_slice(&self.bytes[..self.left]);
         self.left = bytes.len();
         self.bytes = bytes;
@@ -358,11 +486,15 @@ const CHUNK_BYTES: usize = 16 << 10;
 /// What is read at once from the first line to the last: more than a line has.
 const BUFFER_BYTES: usize = 2 * RECORD_BYTES_MAX;
 const ZEROS_BYTES: usize = 64 << 10;
+const PACKED_CHUNK_BYTES: usize = 64 << 10;
+/// The most bytes of a segment that was packed: records that are written together may pass the limit.
+const UNPACKED_BYTES_MAX: u64 = 1 << 30;
 /// The most bytes that are written before a sync, or one record of any length.
 pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
 /// The most bytes of which some can be missing.
 const HOLE_BYTES_MAX: usize = BATCH_BYTES_MAX + RECORD_BYTES_MAX;
 
+const NOT_PACKED: &str = "the compressed segment does not begin as one";
 pub(super) const TOO_LONG: &str = "a line is longer than any record";
 
 #[cfg(test)]
@@ -378,8 +510,9 @@ mod tests {
     }
 
     fn forward(bytes: &[u8]) -> (Vec<Vec<u8>>, u64) {
-        let (named, _) = file(bytes);
-        let mut forward = Forward::open(named.path()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(path(dir.path(), 1), bytes).unwrap();
+        let mut forward = Forward::open(dir.path(), 1).unwrap();
         let mut lines = Vec::new();
         loop {
             match forward.next().unwrap() {
@@ -471,8 +604,10 @@ mod tests {
         assert_eq!(forward(&twice).0.len(), 2);
         assert_eq!(backward(&twice).0.len(), 2);
         let longer = [b"x".to_vec(), longest.clone()].concat();
-        let (named, file) = file(&longer);
-        let mut reader = Forward::open(named.path()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(path(dir.path(), 1), &longer).unwrap();
+        let mut reader = Forward::open(dir.path(), 1).unwrap();
+        let (_named, file) = file(&longer);
         assert!(matches!(reader.next().unwrap(), Next::TooLong));
         let end = longer.len() as u64;
         assert!(Backward::new(&file, end).unwrap().next().is_err());

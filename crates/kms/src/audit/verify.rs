@@ -1,8 +1,10 @@
 //! Proving that a log is whole: every record there, in order, as it was written.
 
 use super::event::Link;
+use super::retain::begin;
 use super::segment::{self, Forward, Listing, Next};
 use super::{AuditError, RECORD_BYTES_MAX};
+use std::io;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,8 +13,11 @@ use waxseal_core::crypto::hash::sha256;
 /// A log whose chain holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
-    /// Number of records.
+    /// Number of records, those that retention removed included.
     pub records: u64,
+    /// How many retention removed: the note where the log begins says so. Its signature is not
+    /// looked at here.
+    pub removed: u64,
     /// Number of segments.
     pub segments: u64,
     /// SHA-256 of the last record's line; zeros when there is none. Compared with a copy kept
@@ -89,6 +94,9 @@ pub enum Reason {
     /// A segment that is not the last ends in the middle of a line.
     #[error("the segment ends inside the line")]
     Unfinished,
+    /// The compressed segment cannot be read on from here.
+    #[error("{0}")]
+    Damaged(String),
     /// A file with the ending of segments is none: perhaps a segment that was renamed.
     #[error("the log ends before it, but holds a file '{0}' that is no segment")]
     StrayFile(String),
@@ -102,23 +110,40 @@ pub enum Reason {
 /// # Errors
 /// [`VerifyError::Broken`] names the first record that does not hold: everything before it does.
 pub fn verify(dir: &Path) -> Result<Verified, VerifyError> {
-    let listing = segment::list(dir)?;
+    let mut listing = segment::list(dir)?;
+    let gone = begin(dir)?.map_or_else(Gone::default, |gone| Gone {
+        records: gone.records,
+        head: gone.head,
+    });
+    // What a crash kept from being removed is not of the log any more.
+    listing.segments.retain(|first| *first > gone.records);
     let verified = match listing.bytes(dir) >= TOGETHER_BYTES_MIN {
-        true => together(dir, &listing),
+        true => together(dir, &listing, &gone),
         false => None,
     };
     match verified {
         Some(verified) => Ok(verified),
         // What is wrong, and where first, is told by reading in order.
-        None => in_order(dir, listing),
+        None => in_order(dir, listing, &gone),
     }
+}
+
+/// What retention removed.
+#[derive(Debug, Default)]
+struct Gone {
+    records: u64,
+    head: [u8; 32],
 }
 
 /// With fewer bytes threads are not worth their while.
 const TOGETHER_BYTES_MIN: u64 = 4 << 20;
 
-fn in_order(dir: &Path, listing: Listing) -> Result<Verified, VerifyError> {
-    let mut chain = Chain::default();
+fn in_order(dir: &Path, listing: Listing, gone: &Gone) -> Result<Verified, VerifyError> {
+    let mut chain = Chain {
+        records: gone.records,
+        hash: gone.head,
+        ..Chain::default()
+    };
     let mut torn_tail = None;
     for (index, &first) in listing.segments.iter().enumerate() {
         let last = index + 1 == listing.segments.len();
@@ -137,6 +162,7 @@ fn in_order(dir: &Path, listing: Listing) -> Result<Verified, VerifyError> {
     }
     Ok(Verified {
         records: chain.records,
+        removed: gone.records,
         segments: listing.segments.len() as u64,
         head: chain.hash,
         torn_tail,
@@ -146,7 +172,7 @@ fn in_order(dir: &Path, listing: Listing) -> Result<Verified, VerifyError> {
 /// Reads the segments by as many threads as there are cores. Each of them holds by itself, from the
 /// hash on that its first record names, and is then held against the one before it. `None` when
 /// anything does not hold.
-fn together(dir: &Path, listing: &Listing) -> Option<Verified> {
+fn together(dir: &Path, listing: &Listing, gone: &Gone) -> Option<Verified> {
     if !listing.strays.is_empty() {
         return None;
     }
@@ -183,9 +209,10 @@ fn together(dir: &Path, listing: &Listing) -> Option<Verified> {
     });
     spans.sort_by_key(|(index, _)| *index);
     let mut verified = Verified {
-        records: 0,
+        records: gone.records,
+        removed: gone.records,
         segments: segments.len() as u64,
-        head: [0; 32],
+        head: gone.head,
         torn_tail: None,
     };
     for (place, &first) in segments.iter().enumerate() {
@@ -209,16 +236,16 @@ fn together(dir: &Path, listing: &Listing) -> Option<Verified> {
 }
 
 /// A segment that holds by itself.
-struct Span {
-    records: u64,
+pub(super) struct Span {
+    pub(super) records: u64,
     /// The one that its first record names, and that of its last; none when it has no record.
-    hashes: Option<([u8; 32], [u8; 32])>,
+    pub(super) hashes: Option<([u8; 32], [u8; 32])>,
     torn_bytes: Option<u64>,
 }
 
 impl Span {
-    fn of(dir: &Path, first: u64) -> Option<Self> {
-        let mut lines = Forward::open(&segment::path(dir, first)).ok()?;
+    pub(super) fn of(dir: &Path, first: u64) -> Option<Self> {
+        let mut lines = Forward::open(dir, first).ok()?;
         let mut chain = Chain {
             records: first - 1,
             ..Chain::default()
@@ -286,15 +313,29 @@ impl Chain {
     /// Reads a segment; gives the length of its torn tail.
     fn read(&mut self, dir: &Path, first: u64) -> Result<Option<u64>, VerifyError> {
         let path = segment::path(dir, first);
-        let failed = |error| AuditError::io("read", &path, &error);
-        let mut lines = Forward::open(&path).map_err(failed)?;
+        let mut lines = match Forward::open(dir, first) {
+            Ok(lines) => lines,
+            Err(error) => return Err(self.unread(&path, &error)),
+        };
         loop {
-            match lines.next().map_err(failed)? {
+            let next = match lines.next() {
+                Ok(next) => next,
+                Err(error) => return Err(self.unread(&path, &error)),
+            };
+            match next {
                 Next::Line(line) => self.add(line)?,
                 Next::TooLong => return Err(self.broken(Reason::TooLong).into()),
                 Next::Torn(bytes) => return Ok(Some(bytes)),
                 Next::End => return Ok(None),
             }
+        }
+    }
+
+    /// A segment whose bytes are none, or one that cannot be read.
+    fn unread(&self, path: &Path, error: &io::Error) -> VerifyError {
+        match error.kind() {
+            io::ErrorKind::InvalidData => self.broken(Reason::Damaged(error.to_string())).into(),
+            _ => AuditError::io("read", path, error).into(),
         }
     }
 
@@ -313,7 +354,8 @@ impl Chain {
             });
         }
         if !follows {
-            if self.records == 0 {
+            if self.last.sequence == 0 {
+                // Nothing lies before it that could have been altered.
                 return Err(self.broken(Reason::PreviousHash));
             }
             self.doubt = Some(self.last);
@@ -396,8 +438,8 @@ mod tests {
         assert!(listed.segments.len() > 3);
         let same = || {
             let listing = segment::list(dir).unwrap();
-            let in_order = in_order(dir, segment::list(dir).unwrap()).ok();
-            assert_eq!(together(dir, &listing), in_order);
+            let in_order = in_order(dir, segment::list(dir).unwrap(), &Gone::default()).ok();
+            assert_eq!(together(dir, &listing, &Gone::default()), in_order);
             in_order
         };
         assert_eq!(same().unwrap().records, 20);

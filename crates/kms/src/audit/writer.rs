@@ -236,13 +236,9 @@ impl Writer {
             return Ok(None);
         }
         for &first in segment::list(&self.dir)?.segments.iter().rev() {
-            let path = segment::path(&self.dir, first);
-            let failed = |error| segment::failed(&path, first, &error);
-            let file = File::open(&path).map_err(failed)?;
-            let bytes = file.metadata().map_err(failed)?.len();
-            let bytes = segment::written(&file, bytes).map_err(failed)?;
-            let mut lines = Backward::new(&file, bytes).map_err(failed)?;
-            while let Some(line) = lines.next().map_err(failed)? {
+            let content = segment::Content::open(&self.dir, first)?;
+            let mut lines = content.lines()?;
+            while let Some(line) = lines.next().map_err(|error| content.failed(&error))? {
                 let link = Link::parse(line).map_err(|e| AuditError::corrupt(first, e))?;
                 if link.sequence() < since {
                     return Ok(None);

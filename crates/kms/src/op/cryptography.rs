@@ -1,7 +1,7 @@
 //! Encrypt, Decrypt, ReEncrypt, GenerateDataKey, GenerateDataKeyWithoutPlaintext, GenerateRandom.
 
 use super::signing::pair;
-use super::{Needs, Perform, for_recipient, invalid, one_key, used_by};
+use super::{Needs, Perform, for_recipient, hosted, invalid, one_key, stores, used_by};
 use crate::authorize::{Access, Resource};
 use crate::blob::{self, BlobFacts};
 use crate::engine::{Aliases, KeyEntry, View, internal};
@@ -17,6 +17,10 @@ use waxseal_kms_api::{Action, ErrorCode, KmsError, Operation};
 impl Perform for EncryptRequest {
     one_key!(used);
     const IS_QUICK: bool = true;
+
+    fn waits(&self, view: &View<'_>) -> bool {
+        hosted::is_named(view, &self.key_id)
+    }
 
     fn run(self, key: KeyEntry, view: &View<'_>) -> Result<Done<EncryptResponse>, KmsError> {
         let algorithm = algorithm(self.encryption_algorithm.as_deref());
@@ -39,6 +43,10 @@ impl Perform for DecryptRequest {
     const MUTATES: bool = false;
     const IS_QUICK: bool = true;
     for_recipient!();
+
+    fn waits(&self, _: &View<'_>) -> bool {
+        hosted::is_of_device(blob(&self.ciphertext_blob).ok())
+    }
 
     fn is_dry_run(&self) -> bool {
         self.dry_run.unwrap_or(false)
@@ -80,6 +88,11 @@ impl Perform for ReEncryptRequest {
     type Target = (Source, KeyEntry);
     const MUTATES: bool = false;
     const IS_QUICK: bool = true;
+
+    fn waits(&self, view: &View<'_>) -> bool {
+        hosted::is_of_device(blob(&self.ciphertext_blob).ok())
+            || hosted::is_named(view, &self.destination_key_id)
+    }
 
     fn is_dry_run(&self) -> bool {
         self.dry_run.unwrap_or(false)
@@ -147,12 +160,14 @@ impl Perform for ReEncryptRequest {
             source_key_material_id: source.told(&opened.material_id),
             destination_key_material_id: told(&destination, &sealed.material_id),
         });
-        done.additional
-            .insert("sourceKeyMaterialId".to_owned(), json!(opened.material_id));
-        done.additional.insert(
-            "destinationKeyMaterialId".to_owned(),
-            json!(sealed.material_id),
-        );
+        for (name, id) in [
+            ("sourceKeyMaterialId", opened.material_id),
+            ("destinationKeyMaterialId", sealed.material_id),
+        ] {
+            if !id.is_empty() {
+                done.additional.insert(name.to_owned(), json!(id));
+            }
+        }
         Ok(done)
     }
 }
@@ -161,6 +176,10 @@ impl Perform for GenerateDataKeyRequest {
     one_key!(used);
     for_recipient!();
     const IS_QUICK: bool = true;
+
+    fn waits(&self, view: &View<'_>) -> bool {
+        hosted::is_named(view, &self.key_id)
+    }
 
     fn run(
         self,
@@ -188,6 +207,10 @@ impl Perform for GenerateDataKeyWithoutPlaintextRequest {
     one_key!(used);
     const IS_QUICK: bool = true;
 
+    fn waits(&self, view: &View<'_>) -> bool {
+        hosted::is_named(view, &self.key_id)
+    }
+
     fn run(
         self,
         key: KeyEntry,
@@ -213,6 +236,10 @@ impl Perform for GenerateRandomRequest {
     const IS_QUICK: bool = true;
     for_recipient!();
 
+    fn waits(&self, _: &View<'_>) -> bool {
+        self.custom_key_store_id.is_some()
+    }
+
     fn needs(&self, view: &View<'_>) -> Result<Needs<()>, KmsError> {
         Ok(Needs::account::<Self>(view))
     }
@@ -222,7 +249,14 @@ impl Perform for GenerateRandomRequest {
             .number_of_bytes
             .ok_or_else(|| invalid("NumberOfBytes is required."))?;
         let bytes = usize::try_from(bytes).map_err(internal)?;
-        let (plaintext, ciphertext_for_recipient) = view.handed(random(view, bytes)?)?;
+        let random = match &self.custom_key_store_id {
+            Some(id) => {
+                let (store, _) = stores::named(view, id)?;
+                hosted::random(view, &store, bytes)?
+            }
+            None => random(view, bytes)?,
+        };
+        let (plaintext, ciphertext_for_recipient) = view.handed(random)?;
         Ok(Done::read(GenerateRandomResponse {
             plaintext,
             ciphertext_for_recipient,
@@ -302,7 +336,7 @@ impl Source {
         }
     }
 
-    /// What an answer says of the material; that of key pairs has no name.
+    /// What an answer says of the material; that of key pairs, and in devices, has no name.
     fn told(&self, material_id: &str) -> Option<String> {
         told(&self.key, material_id)
     }
@@ -326,8 +360,13 @@ impl Source {
             .record
             .material(self.version)
             .ok_or_else(KmsError::invalid_ciphertext)?;
-        let backing_key = view.material(&self.key.arn, self.version)?;
-        let plaintext = blob::open(&backing_key, blob, context)?;
+        let plaintext = match self.key.record.is_hosted() {
+            true => hosted::open(view, &self.key, blob, context)?,
+            false => {
+                let backing_key = view.material(&self.key.arn, self.version)?;
+                blob::open(&backing_key, blob, context)?
+            }
+        };
         Ok(Opened {
             plaintext,
             material_id: material.material_id.clone(),
@@ -364,7 +403,8 @@ trait IgnoresCiphertext {
 ignores_ciphertext!(DecryptRequest, ReEncryptRequest);
 
 fn told(key: &KeyEntry, material_id: &str) -> Option<String> {
-    (key.record.spec == SYMMETRIC_DEFAULT).then(|| material_id.to_owned())
+    (key.record.spec == SYMMETRIC_DEFAULT && !material_id.is_empty())
+        .then(|| material_id.to_owned())
 }
 
 /// The blob of a request; only a dry run may be without.
@@ -449,16 +489,22 @@ pub(super) fn seal(
     let version = key.record.current_version();
     let missing = || internal("the key has no material");
     let material = key.record.material(version).ok_or_else(missing)?;
-    let backing_key = view.material(&key.arn, version)?;
     let context = serialized(context)?;
-    let blob = blob::seal(
-        &backing_key,
-        &key.arn.id,
-        version,
-        plaintext,
-        &context,
-        view.entropy(),
-    )?;
+    let blob = match key.record.is_hosted() {
+        true => hosted::seal(view, key, plaintext, &context)?,
+        false => {
+            let backing_key = view.material(&key.arn, version)?;
+            let id = &key.arn.id;
+            blob::seal(
+                &backing_key,
+                id,
+                version,
+                plaintext,
+                &context,
+                view.entropy(),
+            )?
+        }
+    };
     Ok(Sealed {
         blob,
         material_id: material.material_id.clone(),

@@ -1,18 +1,20 @@
 //! CreateKey, DescribeKey, ListKeys, EnableKey, DisableKey, UpdateKeyDescription.
 
-use super::{Needs, Perform, invalid, one_key, paginate, put, stays, unsupported, usable};
+use super::{Needs, Perform, hosted, invalid, one_key, paginate, put, stays, unsupported, usable};
 use crate::engine::{KeyEntry, View};
 use crate::model::{
-    AWS_KMS, EXTERNAL, KeyRecord, KeyState, MaterialKind, MaterialRecord, key_document,
+    AWS_CLOUDHSM, AWS_KMS, ConnectionState, EXTERNAL, KeyRecord, KeyState, MaterialKind,
+    MaterialRecord, StoreRecord, key_document,
 };
 use crate::op::policies::acceptable;
 use crate::op::rotation::{expiration, material_row, new_material};
-use crate::op::stores::no_store;
+use crate::op::stores;
 use crate::op::tags;
 use crate::request::{Change, Done};
 use crate::spec::{self, Spec};
 use crate::store::Expect;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 use waxseal_core::KeyArn;
 use waxseal_kms_api::KmsError;
 use waxseal_kms_api::model::Shape as _;
@@ -30,18 +32,25 @@ impl Perform for CreateKeyRequest {
     fn run(self, (): (), view: &View<'_>) -> Result<Done<CreateKeyResponse>, KmsError> {
         let (spec, usage) = spec_and_usage(&self)?;
         let is_multi_region = self.multi_region.unwrap_or(false);
-        let origin = origin(&self, spec)?;
+        let (origin, store) = origin(&self, spec, view)?;
         let id = view.new_key_id(is_multi_region)?;
         let arn = view.home().key_arn(id.clone());
         if let Some(policy) = &self.policy {
             let bypass = self.bypass_policy_lockout_safety_check;
             acceptable(view, &arn, policy, bypass.unwrap_or(false))?;
         }
-        let made = match origin {
-            EXTERNAL => None,
-            _ => Some(new_material(view, spec, &arn, MaterialKind::Created)?),
+        let tags = tags::added(Default::default(), self.tags)?;
+        let (materials, bytes) = match (origin, &store) {
+            (EXTERNAL, _) => (None, None),
+            (_, Some(store)) => {
+                hosted::made(view, store, id.as_str())?;
+                (Some(in_device(view)), None)
+            }
+            (_, None) => {
+                let made = new_material(view, spec, &arn, MaterialKind::Created)?;
+                (Some(made.record), Some(made.bytes))
+            }
         };
-        let (materials, bytes) = made.map(|made| (made.record, made.bytes)).unzip();
         let record = KeyRecord {
             description: self.description.unwrap_or_default(),
             state: match origin {
@@ -50,7 +59,8 @@ impl Perform for CreateKeyRequest {
             },
             policy: self.policy,
             origin: origin.to_owned(),
-            tags: tags::added(Default::default(), self.tags)?,
+            custom_key_store: store.map(|store| store.id.clone()),
+            tags,
             materials: materials.into_iter().collect(),
             ..KeyRecord::new(view.home(), &id, view.seconds(), spec.name, usage)
         };
@@ -209,11 +219,25 @@ fn spec_and_usage(request: &CreateKeyRequest) -> Result<(&'static Spec, &'static
 }
 
 /// Where the material of a new key comes from.
-fn origin(request: &CreateKeyRequest, spec: &Spec) -> Result<&'static str, KmsError> {
-    if let Some(store) = &request.custom_key_store_id {
-        return Err(no_store(store));
+fn origin(
+    request: &CreateKeyRequest,
+    spec: &Spec,
+    view: &View<'_>,
+) -> Result<(&'static str, Option<Arc<StoreRecord>>), KmsError> {
+    if let Some(id) = &request.custom_key_store_id {
+        let (store, _) = stores::named(view, id)?;
+        if request.origin.as_deref() != Some(AWS_CLOUDHSM) || request.xks_key_id.is_some() {
+            return Err(invalid(format!(
+                "Keys in the custom key store {id} have the origin AWS_CLOUDHSM, and no XksKeyId."
+            )));
+        }
+        // The device has symmetric keys of one Region, and no others.
+        if !spec.is_symmetric() || request.multi_region.unwrap_or(false) {
+            return Err(unsupported());
+        }
+        return Ok((AWS_CLOUDHSM, Some(store)));
     }
-    match request.origin.as_deref().unwrap_or(AWS_KMS) {
+    let origin = match request.origin.as_deref().unwrap_or(AWS_KMS) {
         AWS_KMS if request.xks_key_id.is_none() => Ok(AWS_KMS),
         EXTERNAL if request.xks_key_id.is_none() && spec.imports() => Ok(EXTERNAL),
         EXTERNAL if request.xks_key_id.is_none() => Err(unsupported()),
@@ -221,6 +245,29 @@ fn origin(request: &CreateKeyRequest, spec: &Spec) -> Result<&'static str, KmsEr
             "Keys of origin {other} need the custom key store that they are to be in, and only \
              those of origin EXTERNAL_KEY_STORE have an XksKeyId."
         ))),
+    };
+    Ok((origin?, None))
+}
+
+/// What is known of material in a device, which has no id.
+fn in_device(view: &View<'_>) -> MaterialRecord {
+    MaterialRecord {
+        material_id: String::new(),
+        since: view.seconds(),
+        kind: MaterialKind::Created,
+        import: None,
+    }
+}
+
+/// The state of a key as it is told. Where its custom key store is not connected, it is not to be had.
+fn state(record: &KeyRecord, store: Option<&StoreRecord>) -> &'static str {
+    match (record.state, store) {
+        (KeyState::Enabled | KeyState::Disabled, Some(store))
+            if store.state != ConnectionState::Connected =>
+        {
+            "Unavailable"
+        }
+        (state, _) => state.name(),
     }
 }
 
@@ -236,7 +283,11 @@ pub(crate) fn metadata(
         names.iter().map(|name| (*name).to_owned()).collect()
     };
     let is_symmetric = record.spec == SYMMETRIC_DEFAULT;
-    let current = record.current().filter(|_| is_symmetric);
+    let store = view.store_of(record)?;
+    let state = state(record, store.as_deref());
+    let current = record
+        .current()
+        .filter(|_| is_symmetric && !record.is_hosted());
     let imported = record
         .current()
         .and_then(|material| material.import.as_ref());
@@ -247,13 +298,15 @@ pub(crate) fn metadata(
         key_id: record.id.clone(),
         arn: arn.to_string(),
         creation_date: Timestamp(record.created),
-        enabled: record.state == KeyState::Enabled,
+        enabled: state == KeyState::Enabled.name(),
         description: record.description.clone(),
         key_usage: record.usage.clone(),
-        key_state: record.state.name().to_owned(),
+        key_state: state.to_owned(),
         deletion_date: record.deletion.map(Timestamp),
         pending_deletion_window_in_days: record.deletion_days,
         origin: record.origin.clone(),
+        custom_key_store_id: record.custom_key_store.clone(),
+        cloud_hsm_cluster_id: store.map(|store| store.cluster.clone()),
         valid_to: imported.and_then(|_| ends.reduce(f64::min)).map(Timestamp),
         expiration_model: imported.map(|import| expiration(import).to_owned()),
         key_manager: "CUSTOMER".to_owned(),

@@ -340,6 +340,7 @@ fn unexpected(message: String) -> KmsError {
 
 impl Perform for DeleteImportedKeyMaterialRequest {
     one_key!(changed);
+    const FORGETS: bool = true;
 
     fn run(
         self,

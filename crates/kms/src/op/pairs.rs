@@ -77,6 +77,10 @@ impl Made {
         let context = context(pairs)?;
         // Before the work: a key that cannot wrap wraps nothing.
         wrapping::<O>(key)?;
+        // Keys in devices wrap no key pairs (KMS API, GenerateDataKeyPair).
+        if key.record.is_hosted() {
+            return Err(unsupported());
+        }
         let (private, public) = match Spec::of(spec).ok_or_else(unsupported)?.material {
             Material::Pair(pair) => {
                 let made = KeyPair::generate(pair).map_err(internal)?;

@@ -181,9 +181,9 @@ impl Perform for GetKeyRotationStatusRequest {
     }
 }
 
-/// Refuses a key that has one material for ever.
+/// Refuses a key that has one material for ever: key pairs, keys for MACs, keys in devices.
 fn rotates(key: &KeyEntry) -> Result<(), KmsError> {
-    match spec(key)?.is_symmetric() {
+    match spec(key)?.is_symmetric() && !key.record.is_hosted() {
         true => Ok(()),
         false => Err(unsupported()),
     }

@@ -143,6 +143,17 @@ impl Store for SqliteStore {
     fn is_stalled(&self) -> bool {
         self.inner.is_stalled()
     }
+
+    /// Pages are overwritten as they are freed (`secure_delete`); the write-ahead log has them as they
+    /// were, until it is moved into the file and cut off.
+    fn scrub(&self) -> Result<bool, StoreError> {
+        let inner = self.inner()?;
+        let is_busy: i64 = inner
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+            .map_err(translate)?;
+        Ok(is_busy == 0)
+    }
 }
 
 /// What the last look at the store found, and whether it still holds.

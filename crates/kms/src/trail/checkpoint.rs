@@ -1,7 +1,10 @@
 //! Checkpoints of the audit log: signed every few seconds, so that no more than those can be cut off
 //! its end unseen by whoever keeps the newest one elsewhere.
 
-use crate::audit::{CHECKPOINT_FILE, Checkpoint, CheckpointKey, SignedCheckpoint, timestamp};
+use crate::audit::{
+    BEGIN_FILE, BEGIN_ORIGIN, CHECKPOINT_FILE, Checkpoint, CheckpointKey, SignedCheckpoint,
+    timestamp,
+};
 use crate::engine::{Engine, internal};
 use crate::files::replace;
 use crate::store::Expect;
@@ -38,7 +41,7 @@ impl Engine {
         let note = match kept_note(&path)?.filter(is_newest) {
             Some(newest) => newest,
             None => {
-                let note = self.signed_checkpoint(records, head)?;
+                let note = self.signed_note(self.log_origin(), records, head)?;
                 write(&path, &note)?;
                 note
             }
@@ -62,10 +65,21 @@ impl Engine {
         Ok(Some(CheckpointKey::new(&self.log_origin(), key)))
     }
 
-    fn signed_checkpoint(&self, records: u64, head: [u8; 32]) -> Result<String, KmsError> {
+    /// Signs where the kept log begins, and writes it beside the log.
+    pub(super) fn write_begin(&self, records: u64, head: [u8; 32]) -> Result<(), KmsError> {
+        let note = self.signed_note(self.log_origin() + BEGIN_ORIGIN, records, head)?;
+        write(&self.audit_directory().join(BEGIN_FILE), &note)
+    }
+
+    fn signed_note(
+        &self,
+        origin: String,
+        records: u64,
+        head: [u8; 32],
+    ) -> Result<String, KmsError> {
         let pair = self.checkpoint_pair()?;
         let checkpoint = Checkpoint {
-            origin: self.log_origin(),
+            origin,
             records,
             head,
             time: timestamp(self.now()),

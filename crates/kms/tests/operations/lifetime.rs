@@ -1,8 +1,10 @@
 //! The states of a key, what time does to it, and where it is.
 
 use crate::support::{World, home, refused};
+use std::collections::HashSet;
 use waxseal_kms_api::ErrorCode;
 use waxseal_kms_api::op::*;
+use waxseal_kms_api::shape::{Blob, Timestamp};
 
 #[test]
 fn a_key_that_waits_for_its_deletion_does_nothing_and_then_is_gone() {
@@ -97,8 +99,7 @@ fn keys_rotate_by_themselves_and_open_what_they_ever_sealed() {
         assert_eq!(world.engine.tend().unwrap(), 1);
     }
     let opened = sealed.iter().map(|blob| world.decrypt(blob).unwrap());
-    let materials: std::collections::HashSet<_> =
-        opened.map(|opened| opened.key_material_id).collect();
+    let materials: HashSet<_> = opened.map(|opened| opened.key_material_id).collect();
     assert_eq!(materials.len(), 40);
     let rotations = world.call(ListKeyRotationsRequest {
         key_id: key_id(),
@@ -189,4 +190,145 @@ fn multi_region_keys_have_their_own_kind_of_id() {
     assert_eq!(configuration.primary_key.arn, made.arn);
     let sealed = world.encrypt(&made.key_id).unwrap();
     assert_eq!(world.decrypt(&sealed).unwrap().key_id, made.arn);
+}
+
+/// Thirty years, looked after every five days: keys that rotate at four intervals and open whatever they
+/// sealed; material that is imported for a year, expires to the day and is imported again; keys that
+/// are made, used and deleted, some of them after a change of mind. The log verifies at the end.
+#[test]
+fn thirty_years_pass() {
+    const STEP: i64 = 5;
+    const YEAR: i64 = 365;
+    let world = World::new();
+    let intervals = [90, 365, 1_000, 2_560];
+    let mut rotating: Vec<(i64, String, Vec<Blob>)> = Vec::new();
+    for days in intervals {
+        let key_id = world.symmetric();
+        let enable = EnableKeyRotationRequest {
+            key_id: key_id.clone(),
+            rotation_period_in_days: Some(days),
+        };
+        world.call(enable).unwrap();
+        rotating.push((days, key_id, Vec::new()));
+    }
+    let external = world.call(CreateKeyRequest {
+        origin: Some("EXTERNAL".to_owned()),
+        ..CreateKeyRequest::default()
+    });
+    let external = external.unwrap().key_metadata.key_id;
+    let import = || {
+        let now = world.clock.0.lock().unwrap().unix_timestamp() as f64;
+        world
+            .call(ImportKeyMaterialRequest {
+                expiration_model: Some("KEY_MATERIAL_EXPIRES".to_owned()),
+                valid_to: Some(Timestamp(now + 365.0 * 86_400.0)),
+                ..world.import(&external, &[9; 32])
+            })
+            .unwrap();
+    };
+    let mut of_external: Vec<Blob> = Vec::new();
+    // The key that goes, when it goes, and what it sealed.
+    let mut going: Option<(String, i64, Blob)> = None;
+    let (mut gone, mut kept, mut rotations, mut expiries) = (Vec::new(), Vec::new(), 0, 0);
+    for day in (0..30 * YEAR).step_by(STEP as usize) {
+        for (_, key, sealed) in &mut rotating {
+            if day % 180 == 0 {
+                sealed.push(world.encrypt(key).unwrap());
+            }
+        }
+        if day % YEAR == 0 {
+            // What was imported a year ago is over today.
+            let state = world.describe(&external).unwrap().key_state;
+            assert_eq!(state, "PendingImport", "day {day}");
+            import();
+            of_external.push(world.encrypt(&external).unwrap());
+        } else {
+            assert!(
+                world.decrypt(of_external.last().unwrap()).is_ok(),
+                "day {day}"
+            );
+        }
+        match &going {
+            None => {
+                let key_id = world.symmetric();
+                let sealed = world.encrypt(&key_id).unwrap();
+                // 7 to 30 days, in steps of five: a day that is looked at.
+                let days = 10 + day % 25;
+                let scheduled = world.call(ScheduleKeyDeletionRequest {
+                    key_id: key_id.clone(),
+                    pending_window_in_days: Some(days.min(30)),
+                });
+                scheduled.unwrap();
+                going = Some((key_id, day + days.min(30), sealed));
+            }
+            Some((key, due, sealed)) if day >= *due => {
+                let code = refused(world.describe(key)).0;
+                assert_eq!(code, ErrorCode::NotFound, "day {day}");
+                gone.push(sealed.clone());
+                going = None;
+            }
+            Some((key, due, sealed)) => {
+                let state = world.describe(key).unwrap().key_state;
+                assert_eq!(state, "PendingDeletion", "day {day}, due {due}");
+                assert_eq!(refused(world.decrypt(sealed)).0, ErrorCode::InvalidState);
+                // Now and then somebody changes their mind.
+                if day % 7 == 3 {
+                    let key_id = key.clone();
+                    world.call(CancelKeyDeletionRequest { key_id }).unwrap();
+                    let key_id = key.clone();
+                    world.call(EnableKeyRequest { key_id }).unwrap();
+                    kept.push(sealed.clone());
+                    going = None;
+                }
+            }
+        }
+        world.later(STEP);
+        world.engine.tend().unwrap();
+    }
+    for (days, key_id, sealed) in &rotating {
+        let mut materials = HashSet::new();
+        for blob in sealed {
+            materials.insert(world.decrypt(blob).unwrap().key_material_id);
+        }
+        let (mut marker, mut seen) = (None, 0);
+        loop {
+            let page = world.call(ListKeyRotationsRequest {
+                key_id: key_id.clone(),
+                marker,
+                ..ListKeyRotationsRequest::default()
+            });
+            let page = page.unwrap();
+            seen += page.rotations.len() as i64;
+            marker = page.next_marker;
+            if marker.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, 30 * YEAR / days, "every {days} days");
+        assert!(materials.len() as i64 <= seen + 1);
+        rotations += seen;
+    }
+    import();
+    for blob in &of_external {
+        assert!(world.decrypt(blob).is_ok());
+        expiries += 1;
+    }
+    for blob in &gone {
+        assert_eq!(refused(world.decrypt(blob)).0, ErrorCode::AccessDenied);
+    }
+    for blob in &kept {
+        assert!(world.decrypt(blob).is_ok());
+    }
+    assert_eq!((rotations, expiries), (121 + 30 + 10 + 4, 30));
+    assert!(
+        gone.len() > 100 && kept.len() > 20,
+        "{} gone, {} kept",
+        gone.len(),
+        kept.len()
+    );
+    let log = world.log();
+    let events = |name: &str| log.matches(&format!("\"eventName\":\"{name}\"")).count();
+    assert_eq!(events("DeleteKey"), gone.len());
+    assert_eq!(events("DeleteExpiredKeyMaterial"), expiries);
+    assert_eq!(events("RotateKey"), rotations as usize);
 }

@@ -9,6 +9,8 @@
 mod access;
 mod answers;
 mod cryptography;
+mod deletion;
+mod device;
 mod engine;
 mod federation;
 mod lifetime;
@@ -16,5 +18,6 @@ mod material;
 mod matrix;
 mod principals;
 mod regions;
+mod stores;
 mod support;
 mod trail;

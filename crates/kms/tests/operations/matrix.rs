@@ -3,10 +3,13 @@
 //!
 //! States follow the Developer Guide (*Key states of AWS KMS keys*).
 
+use crate::device::{CERTIFICATE, CLUSTER, Fake, PIN, Token};
 use crate::support::World;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use waxseal_kms::caller::Caller;
+use waxseal_kms::device::Cluster;
 use waxseal_kms_api::ErrorCode;
 use waxseal_kms_api::op::*;
 
@@ -21,8 +24,6 @@ use Cell::Done;
 const DISABLED: Cell = Cell::Refused(ErrorCode::Disabled);
 const STATE: Cell = Cell::Refused(ErrorCode::InvalidState);
 const DENIED: Cell = Cell::Refused(ErrorCode::AccessDenied);
-const NO_STORE: Cell = Cell::Refused(ErrorCode::CustomKeyStoreNotFound);
-const NO_CLUSTER: Cell = Cell::Refused(ErrorCode::CloudHsmClusterNotFound);
 
 /// The key of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,8 @@ enum Kind {
     Kem,
     MultiRegion,
     External,
+    /// No key: a custom key store.
+    Store,
     /// No key: the account.
     None,
 }
@@ -72,19 +75,30 @@ const fn on_account(name: &'static str, cell: Cell) -> Row {
     row(name, Kind::None, [cell, cell, cell], false)
 }
 
+/// One on a custom key store, which the device of a cluster stands behind.
+const fn on_store(name: &'static str) -> Row {
+    row(name, Kind::Store, [Done, Done, Done], false)
+}
+
+impl Kind {
+    fn has_key(self) -> bool {
+        !matches!(self, Self::Store | Self::None)
+    }
+}
+
 fn rows() -> Vec<Row> {
     use Kind::*;
     vec![
         row("CancelKeyDeletion", Symmetric, [STATE, STATE, Done], false),
-        on_account("ConnectCustomKeyStore", NO_STORE),
+        on_store("ConnectCustomKeyStore"),
         row("CreateAlias", Symmetric, [Done, Done, STATE], false),
-        on_account("CreateCustomKeyStore", NO_CLUSTER),
+        on_store("CreateCustomKeyStore"),
         row("CreateGrant", Symmetric, [Done, DISABLED, STATE], true),
         on_account("CreateKey", Done),
         used("Decapsulate", Kem),
         used("Decrypt", Symmetric),
         looked("DeleteAlias"),
-        on_account("DeleteCustomKeyStore", NO_STORE),
+        on_store("DeleteCustomKeyStore"),
         row(
             "DeleteImportedKeyMaterial",
             External,
@@ -92,7 +106,7 @@ fn rows() -> Vec<Row> {
             false,
         ),
         used("DeriveSharedSecret", Agreement),
-        on_account("DescribeCustomKeyStores", Done),
+        on_store("DescribeCustomKeyStores"),
         row("DescribeKey", Symmetric, [Done, Done, Done], true),
         row("DisableKey", Symmetric, [Done, Done, STATE], false),
         row(
@@ -101,7 +115,7 @@ fn rows() -> Vec<Row> {
             [Done, DISABLED, STATE],
             false,
         ),
-        on_account("DisconnectCustomKeyStore", NO_STORE),
+        on_store("DisconnectCustomKeyStore"),
         row("EnableKey", Symmetric, [Done, Done, STATE], false),
         row(
             "EnableKeyRotation",
@@ -152,7 +166,7 @@ fn rows() -> Vec<Row> {
         row("TagResource", Symmetric, [Done, Done, STATE], false),
         row("UntagResource", Symmetric, [Done, Done, STATE], false),
         row("UpdateAlias", Symmetric, [Done, Done, STATE], false),
-        on_account("UpdateCustomKeyStore", NO_STORE),
+        on_store("UpdateCustomKeyStore"),
         row(
             "UpdateKeyDescription",
             Symmetric,
@@ -225,15 +239,6 @@ impl Stage {
             .map(|name| (*name, json!({ "KeyId": key })))
             .collect();
         let mut set = |name: &'static str, body: Value| bodies.insert(name, body);
-        let store = json!({ "CustomKeyStoreId": "cks-1234567890abcdef0" });
-        for name in [
-            "ConnectCustomKeyStore",
-            "DeleteCustomKeyStore",
-            "DisconnectCustomKeyStore",
-            "UpdateCustomKeyStore",
-        ] {
-            set(name, store.clone());
-        }
         for name in [
             "CreateKey",
             "ListKeys",
@@ -242,10 +247,6 @@ impl Stage {
         ] {
             set(name, json!({}));
         }
-        set(
-            "CreateCustomKeyStore",
-            json!({ "CustomKeyStoreName": "mine" }),
-        );
         set("GenerateRandom", json!({ "NumberOfBytes": 8 }));
         set(
             "ListRetirableGrants",
@@ -285,7 +286,7 @@ impl Stage {
 
         let user = ask_user(&world);
         let granted = possible(kind);
-        if kind != Kind::External && kind != Kind::None {
+        if kind != Kind::External && kind.has_key() {
             let grant = ask(
                 "CreateGrant",
                 of_key(json!({ "GranteePrincipal": user.arn(), "Operations": granted })),
@@ -353,6 +354,36 @@ impl Stage {
             Kind::MultiRegion => {
                 let there = json!({ "ReplicaRegion": "eu-west-1" });
                 ask("ReplicateKey", of_key(there));
+            }
+            Kind::Store => {
+                let cluster = |_| Arc::new(Fake(Arc::new(Token::default()))) as Arc<dyn Cluster>;
+                let ids = ["aaaaaaaaaaa", "bbbbbbbbbbb"].map(|id| format!("cluster-{id}"));
+                let ids = ids.into_iter().chain([CLUSTER.to_owned()]);
+                world
+                    .engine
+                    .attach(ids.map(|id| (id.clone(), cluster(id))).collect());
+                let wanted = |name: &str, id: &str| {
+                    json!({ "CustomKeyStoreName": name, "CloudHsmClusterId": id,
+                            "KeyStorePassword": PIN, "TrustAnchorCertificate": CERTIFICATE })
+                };
+                let made = ask(
+                    "CreateCustomKeyStore",
+                    wanted("apart", "cluster-aaaaaaaaaaa"),
+                );
+                for name in [
+                    "ConnectCustomKeyStore",
+                    "DeleteCustomKeyStore",
+                    "UpdateCustomKeyStore",
+                ] {
+                    set(name, made.clone());
+                }
+                let made = ask(
+                    "CreateCustomKeyStore",
+                    wanted("together", "cluster-bbbbbbbbbbb"),
+                );
+                ask("ConnectCustomKeyStore", made.clone());
+                set("DisconnectCustomKeyStore", made);
+                set("CreateCustomKeyStore", wanted("mine", CLUSTER));
             }
             Kind::None => {}
         }
@@ -455,7 +486,7 @@ fn every_cell_of_the_matrix_is_as_it_says() {
             expect(what, stage.ask(&owner(&stage), row.name), cell);
         }
         let stage = Stage::new(row.kind);
-        if row.kind != Kind::None && row.kind != Kind::External {
+        if row.kind.has_key() && row.kind != Kind::External {
             let cell = if row.granted { row.owner[0] } else { DENIED };
             expect("by a grantee", stage.ask(&stage.user, row.name), cell);
         }
@@ -466,7 +497,7 @@ fn every_cell_of_the_matrix_is_as_it_says() {
             },
             "test",
         );
-        if row.kind != Kind::None && !row.name.contains("Alias") {
+        if row.kind.has_key() && !row.name.contains("Alias") {
             let key = format!("arn:aws:kms:local:000000000000:key/{}", stage.key);
             let mut elsewhere = Stage::new(row.kind);
             let key = key.replace(&stage.key, &elsewhere.key);
@@ -483,7 +514,7 @@ fn every_cell_of_the_matrix_is_as_it_says() {
                 DENIED,
             );
         }
-        if row.kind == Kind::None {
+        if !row.kind.has_key() {
             let denied = stage.ask(&stage.user, row.name);
             expect("by a user without a policy", denied, DENIED);
         }
@@ -519,6 +550,7 @@ fn table() -> String {
             Kind::Kem => "ML-KEM",
             Kind::MultiRegion => "multi-Region",
             Kind::External => "origin EXTERNAL",
+            Kind::Store => "none: a custom key store",
             Kind::None => "none",
         };
         let [enabled, disabled, pending] = &row.owner;
@@ -527,7 +559,7 @@ fn table() -> String {
             _ => said(disabled),
         };
         let grant = match row.kind {
-            Kind::None => "-",
+            _ if !row.kind.has_key() => "-",
             _ if row.granted => "yes",
             _ => "no",
         };

@@ -41,6 +41,9 @@ impl Store for Shared {
     fn watch(&self, since: u64) -> Result<Changes, StoreError> {
         self.0.watch(since)
     }
+    fn scrub(&self) -> Result<bool, StoreError> {
+        self.0.scrub()
+    }
 }
 
 /// A KMS, and all that it is made of.
