@@ -15,7 +15,8 @@ fn a_full_disk_lets_nothing_be_done_but_take_rights_away() {
     }
     let cycles = tier(20, 200);
     let world = World::new();
-    let disk = Disk::new(&world.path("disk"), 24);
+    // Each cycle fills the room of the log.
+    let disk = Disk::new(&world.path("disk"), 24 + 3 * cycles as u64);
     let data = world.path("disk/home");
     let server = Server::start(&world, &data);
     let mut client = server.client();
@@ -88,8 +89,8 @@ fn a_full_disk_lets_nothing_be_done_but_take_rights_away() {
         .json_lines();
     let key = key[0]["keyId"].as_str().unwrap();
     disk.fill();
-    world.run(&["encrypt", "-k", key], b"text").exits(74);
     world.run(&["key", "disable", key], b"").exits(0);
+    world.run(&["encrypt", "-k", key], b"text").exits(74);
     world.run(&["key", "enable", key], b"").exits(74);
     disk.empty();
     world.run(&["encrypt", "-k", key], b"text").exits(5);

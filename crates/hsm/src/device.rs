@@ -1,19 +1,18 @@
 //! One key in a device, found or made, checked, and used.
 
+use crate::token::{self, KEY_BYTES, NotOne, PEDIGREE, TAG_BITS, told};
 use crate::uri::KeyUri;
-use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::mechanism::{Mechanism, MechanismType};
-use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use std::time::Duration;
 use waxseal_core::SecretBytes;
 
-const KEY_BYTES: u64 = 32;
-const TAG_BITS: u64 = 128;
 /// The length of a block of AES.
 const BLOCK_BYTES: usize = 16;
 
@@ -115,7 +114,7 @@ impl Line {
             return Ok(connection.serial.clone());
         }
         let uri = self.uri.clone();
-        token(self.device()?, &uri).map(|(_, serial)| serial)
+        found(self.device()?, &uri).map(|(_, serial)| serial)
     }
 
     /// Does `work` with the key. What fails on a connection from before is tried once more on a new one:
@@ -152,7 +151,7 @@ impl Line {
         }
         let uri = self.uri.clone();
         let device = self.device()?;
-        let (slot, serial) = token(device, &uri)?;
+        let (slot, serial) = found(device, &uri)?;
         let wrapping = Wrapping::of(&device.get_mechanism_list(slot).map_err(library)?)?;
         let session = match make {
             true => device.open_rw_session(slot),
@@ -255,65 +254,16 @@ fn library(error: Error) -> HsmError {
     HsmError::Library(told(&error))
 }
 
-/// The error's name in the standard, where it has one.
-pub(crate) fn told(error: &Error) -> String {
-    match error {
-        Error::Pkcs11(value, function) => format!("{function}: {value}"),
-        other => other.to_string(),
-    }
-}
-
-/// Whether an error may mean that a tag is wrong: what that is called differs.
-pub(crate) fn may_be_unauthentic(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Pkcs11(
-            RvError::EncryptedDataInvalid
-                | RvError::EncryptedDataLenRange
-                | RvError::GeneralError
-                | RvError::FunctionFailed,
-            _,
-        )
-    )
-}
-
 fn loaded(uri: &KeyUri) -> Result<Pkcs11, HsmError> {
-    let device = Pkcs11::new(&uri.module).map_err(|error| {
-        HsmError::Library(format!(
-            "{} cannot be loaded: {error}",
-            uri.module.display()
-        ))
-    })?;
-    match device.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-        // Another key of this process has it open already.
-        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(device),
-        Err(error) => Err(library(error)),
-    }
+    token::loaded(&uri.module).map_err(HsmError::Library)
 }
 
-/// The one token that the name fits.
-fn token(device: &Pkcs11, uri: &KeyUri) -> Result<(Slot, String), HsmError> {
-    let mut found = Vec::new();
-    for slot in device.get_slots_with_initialized_token().map_err(library)? {
-        let token = device.get_token_info(slot).map_err(library)?;
-        let fits = |wanted: &Option<String>, is: &str| {
-            wanted.as_deref().is_none_or(|one| one == is.trim_end())
-        };
-        if fits(&uri.token, token.label()) && fits(&uri.serial, token.serial_number()) {
-            found.push((slot, token.serial_number().trim_end().to_owned()));
-        }
-    }
-    let named = uri
-        .token
-        .as_deref()
-        .or(uri.serial.as_deref())
-        .unwrap_or_default();
-    match (found.pop(), found.is_empty()) {
-        (Some(one), true) => Ok(one),
-        (Some(_), false) => Err(HsmError::Token(format!(
-            "there are several tokens '{named}': give serial as well"
-        ))),
-        (None, _) => Err(HsmError::Token(format!("there is no token '{named}'"))),
+/// The one token that the name fits, and its serial number.
+fn found(device: &Pkcs11, uri: &KeyUri) -> Result<(Slot, String), HsmError> {
+    match token::one(device, uri.token.as_deref(), uri.serial.as_deref()) {
+        Ok((slot, token)) => Ok((slot, token.serial_number().trim_end().to_owned())),
+        Err(NotOne::Failed(why)) => Err(HsmError::Library(why)),
+        Err(NotOne::Absent(why) | NotOne::Several(why)) => Err(HsmError::Token(why)),
     }
 }
 
@@ -380,31 +330,6 @@ fn generate(session: &Session, uri: &KeyUri) -> Result<ObjectHandle, HsmError> {
 
 /// Refuses a key that ever was, or could be, anywhere else.
 fn check(session: &Session, key: ObjectHandle) -> Result<(), HsmError> {
-    let asked = [
-        AttributeType::KeyType,
-        AttributeType::ValueLen,
-        AttributeType::Local,
-        AttributeType::Sensitive,
-        AttributeType::AlwaysSensitive,
-        AttributeType::NeverExtractable,
-        AttributeType::Extractable,
-    ];
-    let told_of = session.get_attributes(key, &asked).map_err(library)?;
-    for (wanted, otherwise) in [
-        (Attribute::KeyType(KeyType::AES), "it is no AES key"),
-        (Attribute::ValueLen(KEY_BYTES.into()), "it has not 256 bits"),
-        (Attribute::Local(true), "it was not generated on the device"),
-        (Attribute::Sensitive(true), "it can be read"),
-        (Attribute::AlwaysSensitive(true), "it could once be read"),
-        (Attribute::Extractable(false), "it can be taken out"),
-        (
-            Attribute::NeverExtractable(true),
-            "it could once be taken out",
-        ),
-    ] {
-        if !told_of.contains(&wanted) {
-            return Err(HsmError::Unfit(otherwise));
-        }
-    }
-    Ok(())
+    let told_of = session.get_attributes(key, &PEDIGREE).map_err(library)?;
+    token::elsewhere(&told_of).map_or(Ok(()), |otherwise| Err(HsmError::Unfit(otherwise)))
 }

@@ -21,7 +21,8 @@
 //! structures). The four letters are a known answer: a device that opens anything to something else is
 //! not believed.
 
-use crate::device::{Failed, HsmError, Line, Mode, Wrapping, may_be_unauthentic, told};
+use crate::device::{Failed, HsmError, Line, Mode, Wrapping};
+use crate::token::{may_be_unauthentic, told};
 use crate::uri::KeyUri;
 use crate::worker::Worker;
 use std::sync::Arc;

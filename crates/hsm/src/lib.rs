@@ -15,6 +15,7 @@
 
 mod device;
 mod keyring;
+mod token;
 pub mod uri;
 mod vault;
 mod worker;

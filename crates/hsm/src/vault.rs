@@ -14,8 +14,9 @@
 
 mod desk;
 
+use crate::token::{self, NotOne, told};
 use crate::uri::token::TokenUri;
-use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::MechanismType;
 use cryptoki::session::UserType;
@@ -332,35 +333,12 @@ fn work(jobs: &Mutex<Receiver<Job>>, desk: &mut Desk) {
 
 /// The one token that the name fits, able to do what is needed.
 fn found(uri: &TokenUri) -> Result<(Pkcs11, Slot, TokenInfo), VaultError> {
-    let module = uri.module.display();
-    let device = Pkcs11::new(&uri.module)
-        .map_err(|error| VaultError::Gone(format!("{module} cannot be loaded: {error}")))?;
-    match device.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-        // Another store of this process, or its root key, has it open already.
-        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
-        Err(error) => return Err(gone(&error)),
-    }
-    let fits = |wanted: &Option<String>, is: &str| {
-        wanted.as_deref().is_none_or(|one| one == is.trim_end())
-    };
-    let slots = device.get_slots_with_initialized_token();
-    let mut fitting = Vec::new();
-    for slot in slots.map_err(|error| gone(&error))? {
-        let token = device.get_token_info(slot).map_err(|error| gone(&error))?;
-        if fits(&uri.token, token.label()) && fits(&uri.serial, token.serial_number()) {
-            fitting.push((slot, token));
-        }
-    }
-    let name = uri.token.as_deref().or(uri.serial.as_deref());
-    let name = name.unwrap_or_default();
-    let (slot, token) = match (fitting.pop(), fitting.is_empty()) {
-        (Some(one), true) => one,
-        (Some(_), false) => {
-            let what = format!("there are several tokens '{name}': give serial as well");
-            return Err(VaultError::Unfit(what));
-        }
-        (None, _) => return Err(VaultError::Gone(format!("there is no token '{name}'"))),
-    };
+    let device = token::loaded(&uri.module).map_err(VaultError::Gone)?;
+    let one = token::one(&device, uri.token.as_deref(), uri.serial.as_deref());
+    let (slot, token) = one.map_err(|why| match why {
+        NotOne::Failed(why) | NotOne::Absent(why) => VaultError::Gone(why),
+        NotOne::Several(why) => VaultError::Unfit(why),
+    })?;
     let able = device
         .get_mechanism_list(slot)
         .map_err(|error| gone(&error))?;
@@ -370,14 +348,6 @@ fn found(uri: &TokenUri) -> Result<(Pkcs11, Slot, TokenInfo), VaultError> {
         }
     }
     Ok((device, slot, token))
-}
-
-/// The error's name in the standard, where it has one.
-fn told(error: &Error) -> String {
-    match error {
-        Error::Pkcs11(value, function) => format!("{function}: {value}"),
-        other => other.to_string(),
-    }
 }
 
 fn gone(error: &Error) -> VaultError {

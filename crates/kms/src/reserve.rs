@@ -109,7 +109,11 @@ impl Reserve {
 impl Drop for Reserve {
     /// Room that was given up is kept again, if there is any by now.
     fn drop(&mut self) {
-        if self.is_low.load(Ordering::Relaxed) {
+        if self.is_low.load(Ordering::Relaxed) && self.make().is_err() {
+            // What the store gave back when it was closed is there once the journal says so.
+            for (path, _) in &self.files {
+                let _ = path.parent().map(sync_directory);
+            }
             let _ = self.make();
         }
     }

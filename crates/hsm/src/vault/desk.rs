@@ -1,6 +1,7 @@
 //! One session with a device, in the one thread that it belongs to.
 
-use super::{SALT_BYTES, VaultError, gone, told};
+use super::{SALT_BYTES, VaultError, gone};
+use crate::token::{KEY_BYTES, PEDIGREE, TAG_BITS, elsewhere, may_be_unauthentic, told, unlike};
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::aead::GcmParams;
@@ -10,8 +11,6 @@ use cryptoki::session::Session;
 use std::collections::HashMap;
 use waxseal_core::SecretBytes;
 
-const KEY_BYTES: u64 = 32;
-const TAG_BITS: u64 = 128;
 const TAG_BYTES: usize = 16;
 const NONCE: [u8; 12] = [0; 12];
 const TRIAL: [u8; 32] = [0x57; 32];
@@ -126,14 +125,8 @@ impl Desk {
         });
         self.end_of(key);
         opened.map(SecretBytes::new).map_err(|error| match error {
-            // What a wrong tag is called differs. The device is there: it has just derived a key.
-            Error::Pkcs11(
-                RvError::EncryptedDataInvalid
-                | RvError::EncryptedDataLenRange
-                | RvError::GeneralError
-                | RvError::FunctionFailed,
-                _,
-            ) => VaultError::Unauthentic,
+            // The device is there: it has just derived a key.
+            error if may_be_unauthentic(&error) => VaultError::Unauthentic,
             error => failed(&error),
         })
     }
@@ -243,29 +236,7 @@ impl Desk {
 
     /// Refuses a key that ever was, or could be, anywhere else, or that does more than it should.
     fn check(&self, key: ObjectHandle) -> Result<(), VaultError> {
-        let asked = [
-            AttributeType::KeyType,
-            AttributeType::ValueLen,
-            AttributeType::Local,
-            AttributeType::Sensitive,
-            AttributeType::AlwaysSensitive,
-            AttributeType::Extractable,
-            AttributeType::NeverExtractable,
-            AttributeType::Encrypt,
-            AttributeType::Decrypt,
-        ];
-        let told_of = self.attributes(key, &asked)?;
-        for (wanted, otherwise) in [
-            (Attribute::KeyType(KeyType::AES), "it is no AES key"),
-            (Attribute::ValueLen(KEY_BYTES.into()), "it has not 256 bits"),
-            (Attribute::Local(true), "it was not generated on the device"),
-            (Attribute::Sensitive(true), "it can be read"),
-            (Attribute::AlwaysSensitive(true), "it could once be read"),
-            (Attribute::Extractable(false), "it can be taken out"),
-            (
-                Attribute::NeverExtractable(true),
-                "it could once be taken out",
-            ),
+        let uses = [
             (
                 Attribute::Encrypt(false),
                 "it encrypts, and must only derive",
@@ -274,13 +245,16 @@ impl Desk {
                 Attribute::Decrypt(false),
                 "it decrypts, and must only derive",
             ),
-        ] {
-            if !told_of.contains(&wanted) {
-                let what = format!("the key in the device is not fit: {otherwise}");
-                return Err(VaultError::Key(what));
-            }
+        ];
+        let mut asked = PEDIGREE.to_vec();
+        asked.extend([AttributeType::Encrypt, AttributeType::Decrypt]);
+        let told_of = self.attributes(key, &asked)?;
+        match elsewhere(&told_of).or_else(|| unlike(&told_of, &uses)) {
+            None => Ok(()),
+            Some(otherwise) => Err(VaultError::Key(format!(
+                "the key in the device is not fit: {otherwise}"
+            ))),
         }
-        Ok(())
     }
 }
 

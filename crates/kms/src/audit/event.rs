@@ -56,6 +56,31 @@ pub struct Event {
     pub error: Option<EventError>,
 }
 
+#[cfg(test)]
+impl Event {
+    /// An event that says as little as one can.
+    pub(crate) fn blank(event_id: impl Into<String>) -> Self {
+        Self {
+            event_id: event_id.into(),
+            event_time: OffsetDateTime::UNIX_EPOCH,
+            event_source: kms(),
+            event_name: "Encrypt".into(),
+            aws_region: String::new(),
+            account_id: String::new(),
+            user_identity: Value::Null.into(),
+            source_ip_address: String::new(),
+            user_agent: String::new(),
+            request_id: String::new(),
+            request_parameters: None,
+            response_elements: None,
+            additional: Map::new(),
+            resources: vec![],
+            read_only: true,
+            error: None,
+        }
+    }
+}
+
 fn kms() -> Cow<'static, str> {
     "kms.amazonaws.com".into()
 }

@@ -589,27 +589,9 @@ mod tests {
     use crate::audit::verify;
     use std::fs::File;
     use std::io;
-    use time::OffsetDateTime;
 
     fn event(id: &str) -> Event {
-        Event {
-            event_id: id.into(),
-            event_time: OffsetDateTime::UNIX_EPOCH,
-            event_source: "kms.amazonaws.com".into(),
-            event_name: "Encrypt".into(),
-            aws_region: String::new(),
-            account_id: String::new(),
-            user_identity: serde_json::Value::Null.into(),
-            source_ip_address: String::new(),
-            user_agent: String::new(),
-            request_id: String::new(),
-            request_parameters: None,
-            response_elements: None,
-            additional: serde_json::Map::new(),
-            resources: vec![],
-            read_only: true,
-            error: None,
-        }
+        Event::blank(id)
     }
 
     fn synced_by(log: &AuditLog, sync: fn(&File) -> io::Result<()>) {

@@ -401,27 +401,9 @@ mod tests {
     use super::*;
     use crate::audit::{AuditLog, Event};
     use std::fs;
-    use time::OffsetDateTime;
 
     fn event(number: u64) -> Event {
-        Event {
-            event_id: number.to_string(),
-            event_time: OffsetDateTime::UNIX_EPOCH,
-            event_source: "kms.amazonaws.com".into(),
-            event_name: "Encrypt".into(),
-            aws_region: String::new(),
-            account_id: String::new(),
-            user_identity: serde_json::Value::Null.into(),
-            source_ip_address: String::new(),
-            user_agent: String::new(),
-            request_id: String::new(),
-            request_parameters: None,
-            response_elements: None,
-            additional: serde_json::Map::new(),
-            resources: vec![],
-            read_only: true,
-            error: None,
-        }
+        Event::blank(number.to_string())
     }
 
     /// Whatever is done to a log, threads find it sound when reading in order does, and only then.
