@@ -133,7 +133,8 @@ fn spoil(request: &mut Request, dice: &mut Dice) -> &'static str {
             "body"
         }
         3 => {
-            request.path.insert_str(0, "/other");
+            // At its end: what stands before a `..` does not count.
+            request.path.push('x');
             "path"
         }
         4 => {
