@@ -314,6 +314,13 @@ impl Keys<'_> {
     }
 
     fn delete(&self, name: &str, days: i64, yes: bool) -> Result<(), Failure> {
+        // Before anything is told or asked.
+        if !(7..=30).contains(&days) {
+            return Err(Failure::usage(
+                format!("a waiting period has between 7 and 30 days, not {days}"),
+                "give another --days",
+            ));
+        }
         let key_id = self.key_id(name)?;
         let used = self.last_use(&key_id)?;
         let told = match &used {
