@@ -264,7 +264,7 @@ fn what_is_done(hunt: &mut Hunt, server: &Served) {
         "Encapsulate",
         &json!({ "KeyId": kem, "EncapsulationAlgorithm": "ML_KEM" }),
     );
-    hunt.handed(&made, "SharedSecretPlaintext");
+    hunt.handed(&made, "SharedSecret");
     server.done(
         "Decapsulate",
         &json!({ "KeyId": kem, "EncapsulationAlgorithm": "ML_KEM",
