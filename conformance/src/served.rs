@@ -148,16 +148,23 @@ impl Served {
         }
     }
 
-    /// Sends a signal by its name, and waits for the end.
+    /// Sends a signal by its name until the process has ended: the first SIGSEGV that comes from outside
+    /// only takes away the handler of Rust's runtime.
     ///
     /// # Panics
-    /// When there is no `kill`.
+    /// When there is no `kill`, and after ten seconds.
     pub fn end_by(&mut self, signal: &str) -> std::process::ExitStatus {
-        let killed = Command::new("kill")
-            .args([&format!("-{signal}"), &self.child.id().to_string()])
-            .status();
-        assert!(killed.is_ok_and(|status| status.success()));
-        self.child.wait().expect("a child can be waited for")
+        for _ in 0..100 {
+            let killed = Command::new("kill")
+                .args([&format!("-{signal}"), &self.child.id().to_string()])
+                .status();
+            assert!(killed.is_ok_and(|status| status.success()));
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            if let Some(ended) = self.child.try_wait().expect("a child can be waited for") {
+                return ended;
+            }
+        }
+        panic!("{signal} does not end it");
     }
 }
 
