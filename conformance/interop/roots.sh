@@ -172,8 +172,10 @@ sealed_without_its_root() {
     kill -CONT "$first"
     becomes ok
     kms list-keys >/dev/null
-    grep -ahc '"eventName":"SealKms"' "$T"/fourth/audit/*.jsonl | grep -qx 1
-    grep -ahc '"eventName":"UnsealKms"' "$T"/fourth/audit/*.jsonl | grep -qx 1
+    # A machine that is busy may let a lease of two seconds end more than once.
+    cat "$T"/fourth/audit/*.jsonl >"$T/edges"
+    test "$(grep -ac '"eventName":"SealKms"' "$T/edges")" -ge 1
+    test "$(grep -ac '"eventName":"SealKms"' "$T/edges")" = "$(grep -ac '"eventName":"UnsealKms"' "$T/edges")"
 }
 set -a
 . "$T/told.first"

@@ -89,6 +89,8 @@ fn a_full_disk_lets_nothing_be_done_but_take_rights_away() {
         .json_lines();
     let key = key[0]["keyId"].as_str().unwrap();
     disk.fill();
+    // What may not use the reserve finds none, and leaves it to what may.
+    world.run(&["encrypt", "-k", key], b"text").exits(74);
     world.run(&["key", "disable", key], b"").exits(0);
     world.run(&["encrypt", "-k", key], b"text").exits(74);
     world.run(&["key", "enable", key], b"").exits(74);

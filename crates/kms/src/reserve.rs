@@ -54,12 +54,8 @@ impl Reserve {
     }
 
     fn of(directory: &Path) -> Self {
-        let files = [
-            (directory.join(NAME), STORE_BYTES),
-            (directory.join("audit").join(NAME), LOG_BYTES),
-        ];
         Self {
-            files,
+            files: files(directory),
             is_low: AtomicBool::new(false),
             tried: Mutex::new(Instant::now()),
         }
@@ -67,19 +63,13 @@ impl Reserve {
 
     /// Gives up the room that is kept in `directory`. Whether there was any.
     pub(crate) fn give_up_in(directory: &Path) -> bool {
-        Self::of(directory).give_up()
+        remove(&files(directory))
     }
 
     /// Gives up the room. Whether there was any.
     pub(crate) fn give_up(&self) -> bool {
         self.is_low.store(true, Ordering::Relaxed);
-        let mut gave = false;
-        for (path, _) in &self.files {
-            gave |= std::fs::remove_file(path).is_ok();
-            // A journal gives blocks back with the transaction that frees them.
-            let _ = path.parent().map(sync_directory);
-        }
-        gave
+        remove(&self.files)
     }
 
     /// Whether anything may be done: the room is kept, or was made again just now.
@@ -117,6 +107,24 @@ impl Drop for Reserve {
             let _ = self.make();
         }
     }
+}
+
+fn files(directory: &Path) -> [(PathBuf, u64); 2] {
+    [
+        (directory.join(NAME), STORE_BYTES),
+        (directory.join("audit").join(NAME), LOG_BYTES),
+    ]
+}
+
+/// Removes the files. Whether there were any.
+fn remove(files: &[(PathBuf, u64)]) -> bool {
+    let mut gave = false;
+    for (path, _) in files {
+        gave |= std::fs::remove_file(path).is_ok();
+        // A journal gives blocks back with the transaction that frees them.
+        let _ = path.parent().map(sync_directory);
+    }
+    gave
 }
 
 /// Makes a file whose bytes have their place on the disk, unless it is there.

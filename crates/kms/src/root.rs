@@ -6,7 +6,7 @@
 //!                                               backing key ── derives ──▶ a key a blob
 //! ```
 //!
-//! A root key is a [`Keyring`](waxseal_core::Keyring): a file, a passphrase, shares, a key in a device or
+//! A root key is a [`Keyring`]: a file, a passphrase, shares, a key in a device or
 //! in another KMS. A store hangs from one or several, and each of them alone opens it. The document
 //! `root` ([`RootRecord`]) holds the domain key as each of them wrapped it, and how to find them. It
 //! is the one row that is not sealed; what it says of a root is bound to what that root wrapped as
