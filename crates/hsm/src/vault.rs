@@ -320,6 +320,14 @@ impl OpenVault {
     }
 }
 
+impl Drop for OpenVault {
+    /// Sessions end before whoever had the device goes on, to the end of the process for instance: a
+    /// library that is torn down does not bear calls.
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 /// Works until nobody can ask any more.
 fn work(jobs: &Mutex<Receiver<Job>>, desk: &mut Desk) {
     loop {
