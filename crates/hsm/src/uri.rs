@@ -12,6 +12,7 @@
 pub mod token;
 
 use std::path::PathBuf;
+use token::TokenUri;
 
 /// Which key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,48 +44,27 @@ impl std::str::FromStr for KeyUri {
     type Err = UriError;
 
     fn from_str(text: &str) -> Result<Self, UriError> {
-        let Some(rest) = text.strip_prefix("pkcs11:") else {
+        let form = "a key in a device is named pkcs11:token=NAME;object=LABEL?module-path=FILE";
+        let mut given = Attributes::parse(text, form)?;
+        if given.take("pin-value").is_some() {
             return wrong(
-                "a key in a device is named pkcs11:token=NAME;object=LABEL?module-path=FILE",
+                "pin-value would be seen by others: put the PIN in a file, and give pin-source",
             );
-        };
-        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (mut token, mut serial, mut object) = (None, None, None);
-        let (mut module, mut pin_source, mut pin_env) = (None, None, None);
-        let parts = path.split(';').chain(query.split('&'));
-        for part in parts.filter(|part| !part.is_empty()) {
-            let Some((name, value)) = part.split_once('=') else {
-                return wrong(format!("'{part}' has not the form NAME=VALUE"));
-            };
-            let place = match name {
-                "token" => &mut token,
-                "serial" => &mut serial,
-                "object" => &mut object,
-                "module-path" => &mut module,
-                "pin-source" => &mut pin_source,
-                "x-pin-env" => &mut pin_env,
-                "pin-value" => {
-                    return wrong(
-                        "pin-value would be seen by others: put the PIN in a file, and give pin-source",
-                    );
-                }
-                "type" if value == "secret-key" => continue,
-                other => return wrong(format!("the attribute {other} is not known here")),
-            };
-            if place.replace(decoded(value)?).is_some() {
-                return wrong(format!("{name} is there twice"));
-            }
         }
-        if token.is_none() && serial.is_none() {
-            return wrong("token or serial is needed, to say which device");
+        if given.take("type").is_some_and(|kind| kind != "secret-key") {
+            return wrong("the type of a root is secret-key");
         }
+        let (object, pin_source) = (given.take("object"), given.take("pin-source"));
+        let pin_env = given.take("x-pin-env");
+        let TokenUri {
+            token,
+            serial,
+            module,
+        } = given.device()?;
         // What a device wraps is marked with the label, up to a zero byte.
         let object = object.filter(|object| !object.is_empty() && !object.contains('\0'));
         let Some(object) = object else {
             return wrong("object is needed, to say which key");
-        };
-        let Some(module) = module.map(PathBuf::from).filter(|path| path.is_absolute()) else {
-            return wrong("module-path is needed: the absolute path of the device's library");
         };
         if pin_source.is_some() && pin_env.is_some() {
             return wrong("give pin-source or x-pin-env, not both");
@@ -98,6 +78,56 @@ impl std::str::FromStr for KeyUri {
             module,
             pin_source,
             pin_env,
+        })
+    }
+}
+
+/// The attributes of a PKCS #11 URI, of path and query, each there once.
+struct Attributes<'t>(Vec<(&'t str, String)>);
+
+impl<'t> Attributes<'t> {
+    /// `form` says how such a URI looks, to those who write something else.
+    fn parse(text: &'t str, form: &str) -> Result<Self, UriError> {
+        let Some(rest) = text.strip_prefix("pkcs11:") else {
+            return wrong(form);
+        };
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let mut found = Self(Vec::new());
+        let parts = path.split(';').chain(query.split('&'));
+        for part in parts.filter(|part| !part.is_empty()) {
+            let Some((name, value)) = part.split_once('=') else {
+                return wrong(format!("'{part}' has not the form NAME=VALUE"));
+            };
+            if found.0.iter().any(|(other, _)| *other == name) {
+                return wrong(format!("{name} is there twice"));
+            }
+            found.0.push((name, decoded(value)?));
+        }
+        Ok(found)
+    }
+
+    fn take(&mut self, name: &str) -> Option<String> {
+        let place = self.0.iter().position(|(other, _)| *other == name)?;
+        Some(self.0.swap_remove(place).1)
+    }
+
+    /// Which device they name. What is left besides is nothing that is known.
+    fn device(mut self) -> Result<TokenUri, UriError> {
+        let (token, serial) = (self.take("token"), self.take("serial"));
+        let module = self.take("module-path").map(PathBuf::from);
+        if let Some((name, _)) = self.0.first() {
+            return wrong(format!("the attribute {name} is not known here"));
+        }
+        if token.is_none() && serial.is_none() {
+            return wrong("token or serial is needed, to say which device");
+        }
+        let Some(module) = module.filter(|path| path.is_absolute()) else {
+            return wrong("module-path is needed: the absolute path of the device's library");
+        };
+        Ok(TokenUri {
+            token,
+            serial,
+            module,
         })
     }
 }

@@ -4,7 +4,7 @@
 //! pkcs11:token=NAME?module-path=/usr/lib/softhsm/libsofthsm2.so
 //! ```
 
-use super::{UriError, decoded, wrong};
+use super::{Attributes, UriError, wrong};
 use std::path::PathBuf;
 
 /// Which device.
@@ -22,42 +22,16 @@ impl std::str::FromStr for TokenUri {
     type Err = UriError;
 
     fn from_str(text: &str) -> Result<Self, UriError> {
-        let Some(rest) = text.strip_prefix("pkcs11:") else {
-            return wrong("a device is named pkcs11:token=NAME?module-path=FILE");
-        };
-        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (mut token, mut serial, mut module) = (None, None, None);
-        let parts = path.split(';').chain(query.split('&'));
-        for part in parts.filter(|part| !part.is_empty()) {
-            let Some((name, value)) = part.split_once('=') else {
-                return wrong(format!("'{part}' has not the form NAME=VALUE"));
-            };
-            let place = match name {
-                "token" => &mut token,
-                "serial" => &mut serial,
-                "module-path" => &mut module,
-                "pin-value" | "pin-source" => {
-                    return wrong(format!(
-                        "{name} is not said here: the PIN is the KeyStorePassword"
-                    ));
-                }
-                other => return wrong(format!("the attribute {other} is not known here")),
-            };
-            if place.replace(decoded(value)?).is_some() {
-                return wrong(format!("{name} is there twice"));
+        let form = "a device is named pkcs11:token=NAME?module-path=FILE";
+        let mut given = Attributes::parse(text, form)?;
+        for name in ["pin-value", "pin-source"] {
+            if given.take(name).is_some() {
+                return wrong(format!(
+                    "{name} is not said here: the PIN is the KeyStorePassword"
+                ));
             }
         }
-        if token.is_none() && serial.is_none() {
-            return wrong("token or serial is needed, to say which device");
-        }
-        let Some(module) = module.map(PathBuf::from).filter(|path| path.is_absolute()) else {
-            return wrong("module-path is needed: the absolute path of the device's library");
-        };
-        Ok(Self {
-            token,
-            serial,
-            module,
-        })
+        given.device()
     }
 }
 

@@ -520,10 +520,7 @@ pub fn remove_root(
 ) -> Result<(), HomeError> {
     let _lock = lock(directory)?;
     let store = SqliteStore::open(&directory.join(STORE_FILE))?;
-    let record = present(&store)?;
-    if !record.kinds().any(|kind| kind == gone) {
-        return Err(HomeError::NoSuchRoot(gone.to_string()));
-    }
+    let record = hung_from(&store, gone)?;
     let roots = Roots::new(directory, source, entropy);
     let mut others = roots.in_order(&record);
     others.retain(|kind| *kind != gone);
@@ -569,10 +566,7 @@ pub fn exchange_root(
 ) -> Result<(), HomeError> {
     let _lock = lock(directory)?;
     let store = SqliteStore::open(&directory.join(STORE_FILE))?;
-    let record = present(&store)?;
-    if !record.kinds().any(|kind| kind == gone) {
-        return Err(HomeError::NoSuchRoot(gone.to_string()));
-    }
+    let record = hung_from(&store, gone)?;
     let roots = Roots::new(directory, source, entropy);
     let (by, _) = roots.open(&record)?;
     let new = roots.make_another(gone, record.store_id()?)?;
@@ -581,6 +575,15 @@ pub fn exchange_root(
         RootKind::File => roots.rename_next(),
         _ => Ok(()),
     }
+}
+
+/// The roots of a store, of which `kind` is one.
+fn hung_from(store: &SqliteStore, kind: &RootKind) -> Result<RootRecord, HomeError> {
+    let record = present(store)?;
+    let is_one = record.kinds().any(|other| other == kind);
+    is_one
+        .then_some(record)
+        .ok_or_else(|| HomeError::NoSuchRoot(kind.to_string()))
 }
 
 /// Removes the root key file of a home that hung from it and does not any more.
