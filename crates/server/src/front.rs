@@ -4,6 +4,7 @@ use crate::access_key::AccessKey;
 use crate::metrics::{self, Metrics};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 use time::OffsetDateTime;
@@ -66,6 +67,8 @@ pub struct Front {
     clock: Arc<dyn Clock>,
     /// Whether requests come over TLS.
     is_secure: bool,
+    /// Whether somebody says when there is nothing else to do.
+    is_paced: AtomicBool,
     /// Where else checkpoints of the audit log are written.
     checkpoint_file: Option<PathBuf>,
     errand: Option<Errand>,
@@ -142,6 +145,7 @@ impl Front {
             metrics: Arc::default(),
             clock,
             is_secure: false,
+            is_paced: AtomicBool::new(false),
             checkpoint_file: None,
             errand: None,
             keys: SigningKeys::default(),
@@ -214,6 +218,18 @@ impl Front {
         self.engine().is_stalled()
     }
 
+    /// Promises that [`Front::idle`] is called whenever there is nothing else to do: until then, and not
+    /// for long, the records of requests wait for each other.
+    pub fn pace(&self) {
+        self.is_paced.store(true, Ordering::Relaxed);
+        self.engine().pace();
+    }
+
+    /// There is nothing else to do.
+    pub fn idle(&self) {
+        self.engine().idle();
+    }
+
     /// Does what has come due: rotations, the ends of waiting periods, the delivery of the trail,
     /// compression of the audit log. Blocks.
     ///
@@ -246,6 +262,9 @@ impl Front {
         };
         let engine = anew().map_err(|why| KmsError::new(ErrorCode::Internal, why))?;
         let request_id = engine.request_id()?;
+        if self.is_paced.load(Ordering::Relaxed) {
+            engine.pace();
+        }
         *self.engine.write().unwrap_or_else(PoisonError::into_inner) = engine;
         Ok(Answered {
             request_id,

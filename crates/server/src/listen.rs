@@ -109,9 +109,12 @@ pub async fn bind(address: SocketAddr, with_tls: bool) -> io::Result<TcpListener
 /// # Errors
 /// As [`bind`], and when there can be no threads or signal handlers.
 pub fn run(door: Door, front: Arc<Front>, told: impl Fn(Notice)) -> io::Result<()> {
+    front.pace();
+    let idle = front.clone();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime
         .enable_all()
+        .on_thread_park(move || idle.idle())
         .max_blocking_threads(REQUESTS_MAX + LOOKERS_MAX);
     runtime.build()?.block_on(async {
         let listener = bind(door.address, door.tls.is_some()).await?;

@@ -4,6 +4,11 @@
 //! Behind both one thread writes for everybody, so that no one who waits is held up by the disk, and
 //! no one is woken but to go on.
 //!
+//! **Pace.** A server that is busy wins nothing by many small flushes: each costs it time that requests
+//! could have. Once it promises to say when it has nothing else to do ([`AuditLog::pace`],
+//! [`AuditLog::idle`]), records that come with tickets wait for that, for [`PACED_MAX`] of them, or for
+//! [`PACE`], whichever is first.
+//!
 //! **Patience.** Nobody waits longer than [`STALL`] for a record to be durable: then the batch that
 //! they wait for is ended as refused, by whoever waits in [`AuditLog::append`] or, for tickets, by a
 //! thread that watches. While a flush takes longer than that, whoever comes is refused at once. When it
@@ -43,6 +48,8 @@ struct Shared {
     ended: Condvar,
     /// Whether records come with tickets: a server, which writes much and answers in time.
     is_serving: AtomicBool,
+    /// Whether there are records that wait for [`AuditLog::idle`].
+    is_pacing: AtomicBool,
     /// Whether whoever has the writer waits for the lock between processes.
     is_locking: AtomicBool,
 }
@@ -66,6 +73,10 @@ struct Queue {
     stalled: Option<AuditError>,
     /// Why the last write failed, if it did.
     trouble: Option<AuditError>,
+    /// Whether somebody says when there is nothing else to do.
+    is_paced: bool,
+    /// Whether what waits is to be written at once.
+    is_due: bool,
     has_flusher: bool,
     has_watch: bool,
     /// Whether the flusher waits for work.
@@ -94,6 +105,8 @@ impl Queue {
             flight: None,
             stalled: None,
             trouble: None,
+            is_paced: false,
+            is_due: false,
             has_flusher: false,
             has_watch: false,
             is_idle: false,
@@ -113,10 +126,16 @@ impl Queue {
     }
 
     fn take(&mut self) -> (Vec<Encoded>, Arc<Batch>) {
+        self.is_due = false;
         (
             std::mem::take(&mut self.records),
             std::mem::take(&mut self.batch),
         )
+    }
+
+    /// Whether what waits has waited for others for long enough.
+    fn is_overdue(&self) -> bool {
+        self.records.len() >= PACED_MAX || self.since.elapsed() >= PACE
     }
 
     /// Refuses those whose records are not being written yet.
@@ -196,6 +215,7 @@ impl AuditLog {
                 watch: Condvar::new(),
                 ended: Condvar::new(),
                 is_serving: AtomicBool::new(false),
+                is_pacing: AtomicBool::new(false),
                 is_locking: AtomicBool::new(false),
             }),
             threads: Mutex::default(),
@@ -224,7 +244,7 @@ impl AuditLog {
     pub fn append(&self, event: &Event) -> Result<Receipt, AuditError> {
         let record = Encoded::new(event)?;
         let mut queue = lock(&self.shared.queue);
-        let (batch, place) = self.hand_in(&mut queue, record)?;
+        let (batch, place) = self.hand_in(&mut queue, record, When::Now)?;
         loop {
             if let Some(receipt) = batch.receipt(place) {
                 return receipt;
@@ -250,11 +270,30 @@ impl AuditLog {
             self.start("audit watch", Shared::watch_for_all)
                 .inspect_err(|_| queue.has_watch = false)?;
         }
-        let (batch, place) = self.hand_in(&mut queue, record)?;
+        let (batch, place) = self.hand_in(&mut queue, record, When::Idle)?;
         Ok(Ticket { batch, place })
     }
 
-    fn hand_in(&self, queue: &mut Queue, record: Encoded) -> Result<(Arc<Batch>, u64), AuditError> {
+    /// Records that come with tickets wait from now on until somebody says that there is nothing else
+    /// to do.
+    pub fn pace(&self) {
+        lock(&self.shared.queue).is_paced = true;
+    }
+
+    /// There is nothing else to do: what waits is written. Costs next to nothing when nothing does.
+    pub fn idle(&self) {
+        // Whoever hands a record in meanwhile is not idle, and says so when it is.
+        if self.shared.is_pacing.load(Ordering::Relaxed) {
+            self.shared.write_now(&mut lock(&self.shared.queue));
+        }
+    }
+
+    fn hand_in(
+        &self,
+        queue: &mut Queue,
+        record: Encoded,
+        when: When,
+    ) -> Result<(Arc<Batch>, u64), AuditError> {
         if let Some(error) = &queue.stalled {
             return Err(error.clone());
         }
@@ -264,8 +303,10 @@ impl AuditLog {
                 .inspect_err(|_| queue.has_flusher = false)?;
         }
         let place = queue.push(record);
-        if queue.is_idle {
-            self.shared.work.notify_one();
+        if when == When::Now || !queue.is_paced || queue.is_overdue() {
+            self.shared.write_now(queue);
+        } else if !queue.is_due {
+            self.shared.is_pacing.store(true, Ordering::Relaxed);
         }
         if queue.is_unwatched {
             self.shared.watch.notify_one();
@@ -349,7 +390,27 @@ impl Drop for AuditLog {
     }
 }
 
+/// When a record is to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    Now,
+    /// When there is nothing else to do.
+    Idle,
+}
+
 impl Shared {
+    /// Has the flusher write what waits as soon as it can.
+    fn write_now(&self, queue: &mut Queue) {
+        self.is_pacing.store(false, Ordering::Relaxed);
+        if queue.is_due || queue.records.is_empty() {
+            return;
+        }
+        queue.is_due = true;
+        if queue.is_idle {
+            self.work.notify_one();
+        }
+    }
+
     fn lock_wait_max(&self) -> Duration {
         match self.is_serving.load(Ordering::Relaxed) {
             true => LOCK_WAIT_SERVING_MAX,
@@ -438,7 +499,7 @@ impl Shared {
         let _gone = Gone(self);
         loop {
             let mut queue = lock(&self.queue);
-            while queue.records.is_empty() && !queue.is_closed {
+            while !queue.is_due && !queue.is_closed {
                 queue.is_idle = true;
                 queue = self
                     .work
@@ -465,7 +526,14 @@ impl Shared {
                 queue.is_unwatched = false;
                 continue;
             }
-            let left = self.judge(&mut queue);
+            let mut left = self.judge(&mut queue);
+            if queue.is_paced && !queue.records.is_empty() && !queue.is_due {
+                // Whoever should have said that there is nothing else to do may be busy for long.
+                match queue.is_overdue() {
+                    true => self.write_now(&mut queue),
+                    false => left = left.min(PACE_LOOK),
+                }
+            }
             let waited = self.watch.wait_timeout(queue, left);
             (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
@@ -578,6 +646,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How many records wait for more of them, and for how long, in a server that is busy.
+const PACED_MAX: usize = 64;
+const PACE: Duration = Duration::from_millis(2);
+/// How often it is looked whether they have, when nobody else comes.
+const PACE_LOOK: Duration = Duration::from_millis(10);
 /// How often it is looked again whether the lock between processes was given.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a server waits for that lock: less than anybody waits for a record.
@@ -859,6 +932,33 @@ mod tests {
         for (place, ticket) in (1..).zip(tickets) {
             assert_eq!(waited(ticket), Ok(Receipt { sequence: place }));
         }
+    }
+
+    #[test]
+    fn tickets_wait_until_there_is_nothing_else_to_do_and_not_for_long() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = AuditLog::open(&dir.path().join("audit")).unwrap();
+        log.pace();
+        let ticket = log.submit(&event("busy")).unwrap();
+        log.idle();
+        assert_eq!(waited(ticket), Ok(Receipt { sequence: 1 }));
+        // Nobody says so: it is written all the same.
+        let ticket = log.submit(&event("busy for long")).unwrap();
+        assert_eq!(waited(ticket), Ok(Receipt { sequence: 2 }));
+        let tickets: Vec<_> = (0..=PACED_MAX)
+            .map(|number| log.submit(&event(&number.to_string())).unwrap())
+            .collect();
+        for (place, ticket) in (3..).zip(tickets) {
+            assert_eq!(waited(ticket), Ok(Receipt { sequence: place }));
+        }
+        // Whoever blocks takes along what waits.
+        let ticket = log.submit(&event("ticket")).unwrap();
+        assert!(log.append(&event("blocking")).is_ok());
+        assert!(matches!(ticket.batch.receipt(0), Some(Ok(_))));
+        // And what waits when the log is closed is written.
+        let ticket = log.submit(&event("last")).unwrap();
+        drop(log);
+        assert!(matches!(ticket.batch.receipt(0), Some(Ok(_))));
     }
 
     #[test]

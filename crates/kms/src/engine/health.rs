@@ -88,6 +88,17 @@ impl Engine {
         self.parts.audit.is_stalled() || self.parts.store.is_stalled()
     }
 
+    /// Records of requests that were begun wait from now on until there is nothing else to do. Whoever
+    /// asks for this calls [`Engine::idle`] whenever there is not.
+    pub fn pace(&self) {
+        self.parts.audit.pace();
+    }
+
+    /// There is nothing else to do than to write what waits: see [`Engine::pace`].
+    pub fn idle(&self) {
+        self.parts.audit.idle();
+    }
+
     fn trouble(&self) -> Option<&'static str> {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
