@@ -607,7 +607,7 @@ pub(crate) enum Audit {
     /// Verify the chain of hashes that ties each record to the one before it; with --public-key the
     /// trail as well, and that the log has all that was delivered
     Verify {
-        /// The public key of the trail's digests, in PEM (audit public-key)
+        /// The public keys of the trail's digests, in PEM, and that of checkpoints (audit public-key)
         #[arg(long, value_name = "FILE")]
         public_key: Option<PathBuf>,
         /// A copy of the trail, with AWSLogs in it; no data directory is needed then [default: that

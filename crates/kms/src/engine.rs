@@ -364,7 +364,7 @@ impl Engine {
 
     /// Sees to it that nothing is left of material that was deleted: in the memory of this process,
     /// and on the store's medium. What somebody still reads is left for the next time.
-    fn tidy(&self) -> Result<(), KmsError> {
+    pub(crate) fn tidy(&self) -> Result<(), KmsError> {
         self.refresh()?;
         if self.is_littered.load(Ordering::Acquire) && self.parts.store.scrub().map_err(internal)? {
             self.is_littered.store(false, Ordering::Release);
@@ -431,10 +431,11 @@ impl Engine {
                 }
                 None => {
                     batch.delete(change.key.clone(), change.expect);
-                    if model::is_secret(&change.key) {
-                        self.is_littered.store(true, Ordering::Release);
-                    }
                 }
+            }
+            // The medium may have what it said before.
+            if model::is_secret(&change.key) && change.expect != Expect::Absent {
+                self.is_littered.store(true, Ordering::Release);
             }
         }
         self.mark_log(log, &mut batch)?;

@@ -432,9 +432,14 @@ pub(crate) fn material_document(region: &str, id: &KeyId, version: u32) -> Strin
     ["material/", &name, "/", &hex::encode(version.to_be_bytes())].concat()
 }
 
+/// The key that signs digests of the trail.
+pub(crate) const DIGEST_KEY_DOCUMENT: &str = "trail/key";
+
 /// Whether a document is a secret itself.
 pub(crate) fn is_secret(document: &str) -> bool {
-    document.starts_with("material/") || document.starts_with("keystore-password/")
+    document.starts_with("material/")
+        || document.starts_with("keystore-password/")
+        || document == DIGEST_KEY_DOCUMENT
 }
 
 /// What the grants of a key begin with; their ids follow.

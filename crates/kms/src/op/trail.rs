@@ -5,7 +5,7 @@ use crate::audit::{self, AuditError, Go, Needles, Record, SeenResource};
 use crate::authorize::{Access, Resource};
 use crate::engine::{View, internal};
 use crate::request::Done;
-use crate::trail::{BUCKET, TRAIL};
+use crate::trail::{BUCKET, DigestKey, TRAIL};
 use time::OffsetDateTime;
 use waxseal_kms_api::shape::{Blob, Timestamp};
 use waxseal_kms_api::trail::*;
@@ -60,18 +60,36 @@ impl Perform for ListPublicKeysRequest {
     on_trail!("cloudtrail", "ListPublicKeys");
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<ListPublicKeysResponse>, KmsError> {
-        let key = view.engine().digest_key()?;
-        let keys = key.into_iter().map(|key| PublicKey {
-            fingerprint: key.fingerprint(),
-            value: Blob(key.public),
-            start: Timestamp(key.created as f64),
-            // It signs on.
-            end: Timestamp(view.seconds()),
-        });
-        let asked = |key: &PublicKey| self.end_time.is_none_or(|end| key.start.0 <= end.0);
+        let now = view.seconds();
+        let (start, end) = (self.start_time, self.end_time);
+        let start = start.map_or(now, |time| time.0);
+        let end = end.map_or(now, |time| time.0);
+        if start > end {
+            return Err(KmsError::new(
+                ErrorCode::InvalidTimeRange,
+                "The time range ends before it begins.",
+            ));
+        }
+        let keys = view.engine().digest_keys()?.into_iter();
+        let keys = keys.map(|key| public_key(key, now));
+        let signed = |key: &PublicKey| key.start.0 <= end && start <= key.end.0;
         Ok(Done::read(ListPublicKeysResponse {
-            keys: keys.filter(asked).collect(),
+            keys: keys.filter(signed).collect(),
         }))
+    }
+}
+
+fn public_key(key: DigestKey, now: f64) -> PublicKey {
+    let end = match key.is_current {
+        // Where nothing was delivered for long it is overdue, and signs on until something is.
+        true => now.max(key.until as f64),
+        false => key.until as f64,
+    };
+    PublicKey {
+        fingerprint: key.fingerprint(),
+        value: Blob(key.public),
+        start: Timestamp(key.since as f64),
+        end: Timestamp(end),
     }
 }
 

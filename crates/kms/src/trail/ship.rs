@@ -1,6 +1,6 @@
 //! What of the trail was copied elsewhere, and what is next. Who copies brings the network.
 
-use super::{BUCKET, SIGNATURE_ALGORITHM};
+use super::{BUCKET, SIGNATURE_ALGORITHM, STATE_DOCUMENT, State};
 use crate::engine::{Engine, internal};
 use crate::store::Expect;
 use flate2::read::GzDecoder;
@@ -69,11 +69,16 @@ impl Engine {
     pub fn next_shipment(&self, to: &str) -> Result<Option<Shipment>, KmsError> {
         let shipped = self.kept::<Shipped>(DOCUMENT)?.map(|(_, shipped)| shipped);
         let after = shipped.filter(|shipped| shipped.to == to);
+        // One that is not noted yet may be written again.
+        let state = self.kept::<State>(STATE_DOCUMENT)?;
+        let Some(last) = state.and_then(|(_, state)| state.previous) else {
+            return Ok(None);
+        };
         let mut objects = Vec::new();
         self.trail().collect("", &mut objects).map_err(internal)?;
         let digests = objects.into_iter().map(|object| object.key).filter(|key| {
             let is_later = after.as_ref().is_none_or(|after| *key > after.digest);
-            is_later && key.contains("/CloudTrail-Digest/")
+            is_later && *key <= last.object && key.contains("/CloudTrail-Digest/")
         });
         let Some(digest) = digests.min() else {
             return Ok(None);

@@ -11,6 +11,7 @@ mod answers;
 mod cryptography;
 mod deletion;
 mod device;
+mod digest_keys;
 mod engine;
 mod federation;
 mod lifetime;
