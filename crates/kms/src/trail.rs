@@ -21,6 +21,7 @@
 //! Until when is delivered is noted in the store before, and that it was, after: what a crash ended is
 //! delivered again until the same hour, under the same names.
 
+mod buckets;
 mod checkpoint;
 mod keys;
 mod retention;
@@ -50,8 +51,6 @@ use waxseal_core::SecretBytes;
 use waxseal_core::crypto::hash::{Sha256, sha256};
 use waxseal_kms_api::KmsError;
 
-/// The bucket that the files are in, as S3 has it.
-pub const BUCKET: &str = "waxseal-trail";
 /// The trail's name.
 pub const TRAIL: &str = "waxseal";
 
@@ -84,6 +83,8 @@ struct State {
 /// The last digest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Previous {
+    #[serde(default = "buckets::first")]
+    bucket: String,
     object: String,
     hash: String,
     signature: String,
@@ -93,7 +94,7 @@ struct Previous {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct LogFile {
-    s3_bucket: &'static str,
+    s3_bucket: String,
     s3_object: String,
     hash_value: String,
     hash_algorithm: &'static str,
@@ -188,7 +189,7 @@ impl Engine {
         let signer = self.signer(state.end, end)?;
         // Records that are counted here are durable.
         let durable = self.next_record()? - 1;
-        let mut delivery = Delivery::new(self, folder, end);
+        let mut delivery = Delivery::new(self, folder, self.trail_bucket()?, end);
         for record in audit::records_after(self.audit_directory(), state.sequence) {
             let record = record.map_err(internal)?;
             let time = record.glance().map_err(internal)?.event_time.into_owned();
@@ -227,25 +228,37 @@ impl Engine {
         self.commit_row(name, expect, &body.map_err(internal)?)
     }
 
-    /// The objects of the bucket whose keys begin with `prefix`, from after `marker` on; at most
+    /// The objects of a bucket whose keys begin with `prefix`, from after `marker` on; at most
     /// `limit`, and whether there are more.
     pub(crate) fn trail_objects(
         &self,
+        bucket: &str,
         prefix: &str,
         marker: &str,
         limit: usize,
     ) -> Result<(Vec<Object>, bool), KmsError> {
         let mut all = Vec::new();
         self.trail().collect("", &mut all).map_err(internal)?;
-        all.retain(|object| object.key.starts_with(prefix) && object.key.as_str() > marker);
+        let buckets = self.trail_buckets()?;
+        all.retain(|Object { key, .. }| {
+            key.starts_with(prefix) && key.as_str() > marker && buckets.of_object(key) == bucket
+        });
         all.sort_by(|one, other| one.key.cmp(&other.key));
         let is_truncated = all.len() > limit;
         all.truncate(limit);
         Ok((all, is_truncated))
     }
 
-    /// An object of the bucket, if there is one.
-    pub(crate) fn trail_object(&self, key: &str) -> Result<Option<Found>, KmsError> {
+    /// An object of a bucket, if there is one.
+    pub(crate) fn trail_object(&self, bucket: &str, key: &str) -> Result<Option<Found>, KmsError> {
+        match self.trail_buckets()?.of_object(key) == bucket {
+            true => self.delivered_object(key),
+            false => Ok(None),
+        }
+    }
+
+    /// An object, whichever bucket it was delivered to.
+    fn delivered_object(&self, key: &str) -> Result<Option<Found>, KmsError> {
         self.trail().read(key).map_err(internal)
     }
 }
@@ -254,6 +267,7 @@ impl Engine {
 struct Delivery<'e> {
     engine: &'e Engine,
     folder: &'e Folder,
+    bucket: String,
     /// Where the digest ends.
     end: OffsetDateTime,
     file: Option<Writing>,
@@ -279,11 +293,12 @@ impl Writing {
 }
 
 impl<'e> Delivery<'e> {
-    fn new(engine: &'e Engine, folder: &'e Folder, end: i64) -> Self {
+    fn new(engine: &'e Engine, folder: &'e Folder, bucket: String, end: i64) -> Self {
         let end = OffsetDateTime::from_unix_timestamp(end);
         Self {
             engine,
             folder,
+            bucket,
             end: end.unwrap_or(OffsetDateTime::UNIX_EPOCH),
             file: None,
             files: Vec::new(),
@@ -351,7 +366,7 @@ impl<'e> Delivery<'e> {
             .map_err(io::IntoInnerError::into_error)?;
         self.folder.complete(&written, &file.key)?;
         self.files.push(LogFile {
-            s3_bucket: BUCKET,
+            s3_bucket: self.bucket.clone(),
             s3_object: file.key,
             hash_value: hex::encode(file.hash.finish()),
             hash_algorithm: "SHA-256",
@@ -385,13 +400,13 @@ impl<'e> Delivery<'e> {
             "awsAccountId": account,
             "digestStartTime": timestamp(begin),
             "digestEndTime": end_time,
-            "digestS3Bucket": BUCKET,
+            "digestS3Bucket": self.bucket,
             "digestS3Object": object,
             "digestPublicKeyFingerprint": signer.fingerprint,
             "digestSignatureAlgorithm": SIGNATURE_ALGORITHM,
             "newestEventTime": newest,
             "oldestEventTime": oldest,
-            "previousDigestS3Bucket": previous.map(|_| BUCKET),
+            "previousDigestS3Bucket": previous.map(|previous| &previous.bucket),
             "previousDigestS3Object": previous.map(|previous| &previous.object),
             "previousDigestHashValue": previous.map(|previous| &previous.hash),
             "previousDigestHashAlgorithm": previous.map(|_| "SHA-256"),
@@ -403,7 +418,7 @@ impl<'e> Delivery<'e> {
         let digest = digest.to_string();
         let hash = hex::encode(sha256(&[digest.as_bytes()]));
         let before = previous.map_or("null", |previous| previous.signature.as_str());
-        let to_sign = format!("{end_time}\n{BUCKET}/{object}\n{hash}\n{before}");
+        let to_sign = format!("{end_time}\n{}/{object}\n{hash}\n{before}", self.bucket);
         let signature = hex::encode(signer.sign(&to_sign)?);
         let folder = self.folder;
         folder
@@ -419,6 +434,7 @@ impl<'e> Delivery<'e> {
             end: self.end.unix_timestamp(),
             begun: None,
             previous: Some(Previous {
+                bucket: self.bucket,
                 object,
                 hash,
                 signature,

@@ -1,6 +1,6 @@
 //! What of the trail was copied elsewhere, and what is next. Who copies brings the network.
 
-use super::{BUCKET, SIGNATURE_ALGORITHM, STATE_DOCUMENT, State};
+use super::{SIGNATURE_ALGORITHM, STATE_DOCUMENT, State};
 use crate::engine::{Engine, internal};
 use crate::store::Expect;
 use flate2::read::GzDecoder;
@@ -57,11 +57,6 @@ struct File {
 }
 
 impl Engine {
-    /// The bucket that digests name: `aws cloudtrail validate-logs` finds them in one of this name.
-    pub fn trail_bucket(&self) -> &str {
-        BUCKET
-    }
-
     /// The first digest that was not shipped to `to`.
     ///
     /// # Errors
@@ -84,7 +79,7 @@ impl Engine {
             return Ok(None);
         };
         let gone = || internal(format!("{digest} is not in the trail any more"));
-        let found = self.trail_object(&digest)?.ok_or_else(gone)?;
+        let found = self.delivered_object(&digest)?.ok_or_else(gone)?;
         let mut text = Vec::new();
         GzDecoder::new(found.content.as_slice())
             .take(DIGEST_BYTES_MAX)
@@ -108,7 +103,7 @@ impl Engine {
     /// `KMSInternalException` when it cannot be read, or is not there.
     pub fn parcel(&self, key: &str) -> Result<Parcel, KmsError> {
         let gone = || internal(format!("{key} is not in the trail any more"));
-        let found = self.trail_object(key)?.ok_or_else(gone)?;
+        let found = self.delivered_object(key)?.ok_or_else(gone)?;
         let metadata = found.signature.map(|signature| {
             [
                 ("signature".to_owned(), signature),

@@ -1,7 +1,7 @@
 //! Proving that a trail is whole, with nothing but the public keys of its digests.
 
 use super::keys::fingerprint;
-use super::{BUCKET, Folder, SIGNATURE_ALGORITHM};
+use super::{Folder, SIGNATURE_ALGORITHM};
 use crate::audit::Link;
 use flate2::bufread::GzDecoder;
 use serde::Deserialize;
@@ -73,6 +73,7 @@ struct Digest {
     digest_s3_object: String,
     digest_public_key_fingerprint: String,
     digest_signature_algorithm: String,
+    previous_digest_s3_bucket: Option<String>,
     previous_digest_s3_object: Option<String>,
     previous_digest_hash_value: Option<String>,
     previous_digest_signature: Option<String>,
@@ -121,6 +122,7 @@ struct Chain {
 
 /// The digest before.
 struct Before {
+    bucket: String,
     object: String,
     hash: String,
     signature: String,
@@ -190,7 +192,8 @@ impl Chain {
             .as_deref()
             .unwrap_or("null");
         let end = &digest.digest_end_time;
-        let signed = format!("{end}\n{BUCKET}/{object}\n{hash}\n{before}");
+        let bucket = &digest.digest_s3_bucket;
+        let signed = format!("{end}\n{bucket}/{object}\n{hash}\n{before}");
         let is_signed = hex::decode(&signature).is_ok_and(|bytes| {
             // There is one way to write it.
             hex::encode(&bytes) == signature && key.verify(signed.as_bytes(), &bytes).is_ok()
@@ -202,18 +205,19 @@ impl Chain {
             return broken(object, "a key signed it that had been replaced before");
         }
         if digest.digest_s3_object != object
-            || digest.digest_s3_bucket != BUCKET
             || digest.digest_signature_algorithm != SIGNATURE_ALGORITHM
         {
             return broken(object, "it was moved, or signed in another way");
         }
         let named = (
+            digest.previous_digest_s3_bucket.as_deref(),
             digest.previous_digest_s3_object.as_deref(),
             digest.previous_digest_hash_value.as_deref(),
             digest.previous_digest_signature.as_deref(),
         );
         let own = self.previous.as_ref();
         let own = (
+            own.map(|own| own.bucket.as_str()),
             own.map(|own| own.object.as_str()),
             own.map(|own| own.hash.as_str()),
             own.map(|own| own.signature.as_str()),
@@ -234,6 +238,7 @@ impl Chain {
             return broken(object, "it speaks of other records than its files hold");
         }
         self.previous = Some(Before {
+            bucket: digest.digest_s3_bucket,
             object: object.to_owned(),
             hash,
             signature,
