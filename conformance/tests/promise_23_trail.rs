@@ -255,7 +255,8 @@ fn retention_leaves_a_log_that_holds() {
     let mut shipped = Vec::new();
     for _ in 0..HOURS / 2 {
         let shipment = engine.next_shipment("s3://one").unwrap().unwrap();
-        for key in shipment.files.iter().chain([&shipment.digest]) {
+        let signed = [&shipment.signature, &shipment.digest];
+        for key in shipment.files.iter().chain(signed) {
             let parcel = engine.parcel(key).unwrap();
             assert_eq!(parcel.content, fs::read(day.trail().join(key)).unwrap());
             assert_eq!(

@@ -7,7 +7,8 @@
 //!   ACCOUNT_CloudTrail_REGION_YYYYMMDDTHHMMZ_SEQUENCE.json.gz            {"Records":[event,…]}
 //! AWSLogs/ACCOUNT/CloudTrail-Digest/REGION/YYYY/MM/DD/
 //!   ACCOUNT_CloudTrail-Digest_REGION_TRAIL_REGION_YYYYMMDDTHHMMSSZ.json.gz   the digest
-//!   ….json.gz.signature                                                  its signature, hexadecimal
+//!   ….json.gz.signature                                                  its signature, hexadecimal,
+//!                                                                        as in the digest's metadata
 //!
 //! signed: RSASSA-PKCS1-v1_5 with SHA-256 of
 //!   digestEndTime LF bucket "/" object LF hex(SHA-256(digest)) LF previousDigestSignature or "null"
@@ -563,25 +564,29 @@ pub(crate) fn hold(audit: &Path) -> io::Result<File> {
     Folder(audit.join(FOLDER)).wait()
 }
 
-/// The files of the trail and the signatures beside them, as paths in the folder of the audit log.
+/// The files of the trail, as paths in the folder of the audit log.
 pub(crate) fn delivered(audit: &Path) -> io::Result<Vec<String>> {
     let folder = Folder(audit.join(FOLDER));
     let mut objects = Vec::new();
     folder.collect("", &mut objects)?;
-    let mut paths = Vec::new();
-    for object in objects {
-        let path = format!("{FOLDER}/{}", object.key);
-        let signature = format!("{path}{SIGNATURE_SUFFIX}");
-        if audit.join(&signature).exists() {
-            paths.push(signature);
-        }
-        paths.push(path);
-    }
+    let paths = objects.into_iter();
+    let mut paths: Vec<_> = paths
+        .map(|object| format!("{FOLDER}/{}", object.key))
+        .collect();
     paths.sort();
     Ok(paths)
 }
 
-/// Whether a file is one of the bucket, and not one beside it.
+/// Whether a file is one of the bucket, and not one beside it. Signatures are objects of their own as
+/// well: a copy as files has no metadata.
 fn is_object(key: &str) -> bool {
+    is_packed(key.strip_suffix(SIGNATURE_SUFFIX).unwrap_or(key))
+}
+
+fn is_digest(key: &str) -> bool {
+    is_packed(key) && key.contains("/CloudTrail-Digest/")
+}
+
+fn is_packed(key: &str) -> bool {
     key.ends_with(".json.gz")
 }

@@ -73,7 +73,11 @@ impl Destination {
     pub(super) fn ship(&self, engine: &Engine, bucket: &Bucket) -> Result<Told, Failure> {
         let mut told = Told::default();
         while let Some(shipment) = engine.next_shipment(&self.url)? {
-            for key in shipment.files.iter().chain([&shipment.digest]) {
+            for key in shipment
+                .files
+                .iter()
+                .chain([&shipment.signature, &shipment.digest])
+            {
                 let parcel = engine.parcel(key)?;
                 let place = format!("{}{key}", self.prefix);
                 let put = bucket.put(&place, parcel.content, parcel.metadata);

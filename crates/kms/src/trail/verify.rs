@@ -1,7 +1,7 @@
 //! Proving that a trail is whole, with nothing but the public keys of its digests.
 
 use super::keys::fingerprint;
-use super::{Folder, SIGNATURE_ALGORITHM};
+use super::{Folder, SIGNATURE_ALGORITHM, SIGNATURE_SUFFIX, is_digest};
 use crate::audit::Link;
 use flate2::bufread::GzDecoder;
 use serde::Deserialize;
@@ -141,13 +141,17 @@ pub fn verify(folder: &Path, keys: &[RsaVerifyingKey]) -> Result<VerifiedTrail, 
     let mut objects = Vec::new();
     folder.collect("", &mut objects)?;
     let keys = objects.into_iter().map(|object| object.key);
-    let (mut digests, mut files): (Vec<_>, Vec<_>) =
-        keys.partition(|key| key.contains("/CloudTrail-Digest/"));
+    let (mut digests, mut files): (Vec<_>, Vec<_>) = keys.partition(|key| is_digest(key));
     digests.sort();
     let mut chain = Chain::default();
     for object in &digests {
         chain.digest(&folder, object, &signers, &mut files)?;
     }
+    let is_signature = |file: &String| {
+        let signed = file.strip_suffix(SIGNATURE_SUFFIX);
+        signed.is_some_and(|signed| digests.binary_search_by(|one| (**one).cmp(signed)).is_ok())
+    };
+    files.retain(|file| !is_signature(file));
     if let Some(file) = files.first() {
         return broken(file, "no digest speaks of it");
     }
@@ -173,7 +177,13 @@ impl Chain {
             return broken(object, "it is not there");
         };
         let Some(signature) = found.signature else {
-            return broken(object, "its signature is not there");
+            return broken(
+                object,
+                format!(
+                    "its signature is not there: a file of that name and {SIGNATURE_SUFFIX}, with what \
+                     S3 has in the metadata of the digest as x-amz-meta-signature"
+                ),
+            );
         };
         let text = unpacked(object, &found.content)?;
         let Ok(digest) = serde_json::from_slice::<Digest>(&text) else {

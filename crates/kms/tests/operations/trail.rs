@@ -22,9 +22,22 @@ impl World {
             keys.extend(page.objects.into_iter().map(|object| object.key));
             match page.is_truncated {
                 true => marker = keys.last().unwrap().clone(),
-                false => return keys,
+                false => break,
             }
         }
+        // Each digest has its signature beside it, in its metadata and in no other object's.
+        let (signatures, mut objects): (Vec<_>, Vec<_>) =
+            keys.into_iter().partition(|key| key.ends_with(SIGNATURE));
+        for signature in &signatures {
+            let signed = signature.strip_suffix(SIGNATURE).unwrap();
+            let text = self.object(signature).unwrap().body.0;
+            let metadata = self.object(signed).unwrap().signature.unwrap();
+            assert_eq!(text, metadata.as_bytes());
+        }
+        let digests = objects.iter().filter(|key| key.contains("Digest"));
+        assert_eq!(digests.count(), signatures.len());
+        objects.sort();
+        objects
     }
 
     fn page(
@@ -59,6 +72,7 @@ impl World {
     }
 }
 
+const SIGNATURE: &str = ".signature";
 const DIGESTS: &str = "AWSLogs/000000000000/CloudTrail-Digest/local";
 const HOUR: time::Duration = time::Duration::HOUR;
 
@@ -167,7 +181,7 @@ fn nothing_beside_the_trail_is_an_object() {
         path(&beside),
         "lock".to_owned(),
         "./lock".to_owned(),
-        format!("{}.signature", world.objects(DIGESTS)[0]),
+        format!("{}.new", world.objects(DIGESTS)[0]),
         "absent.json.gz".to_owned(),
     ] {
         assert_eq!(refused(world.object(&key)).0, ErrorCode::NotFound, "{key}");
