@@ -631,11 +631,25 @@ impl Engine {
         expect: Expect,
         body: &SecretBytes,
     ) -> Result<(), KmsError> {
+        self.commit_rows(|batch| {
+            batch.put(name, expect, self.sealed(name, expect, body.expose())?);
+            Ok(())
+        })
+    }
+
+    /// The same of several, which `fill` seals and adds to the batch.
+    pub(crate) fn commit_rows(
+        &self,
+        fill: impl FnOnce(&mut Batch) -> Result<(), KmsError>,
+    ) -> Result<(), KmsError> {
         let _log = self.parts.audit.exclusive().map_err(internal)?;
         self.refresh()?;
         let mut batch = Batch::new();
-        batch.put(name, expect, self.sealed(name, expect, body.expose())?);
-        self.commit_batch(&batch)
+        fill(&mut batch)?;
+        match batch.is_empty() {
+            true => Ok(()),
+            false => self.commit_batch(&batch),
+        }
     }
 
     fn commit_batch(&self, batch: &Batch) -> Result<(), KmsError> {
@@ -1110,12 +1124,19 @@ impl View<'_> {
         documents.iter().map(entry).collect()
     }
 
-    /// The last use of the key with this ARN.
-    pub(crate) fn last_use(&self, arn: &str) -> Result<Option<KeyLastUsageData>, KmsError> {
-        let uses = self.engine.uses.lock();
-        let mut uses = uses.unwrap_or_else(PoisonError::into_inner);
-        uses.of(self.engine.parts.audit.dir(), arn)
-            .map_err(internal)
+    /// The last use of a key.
+    pub(crate) fn last_use(&self, key: &KeyArn) -> Result<Option<KeyLastUsageData>, KmsError> {
+        let used = {
+            let uses = self.engine.uses.lock();
+            let mut uses = uses.unwrap_or_else(PoisonError::into_inner);
+            uses.of(self.engine.parts.audit.dir(), &key.to_string())
+                .map_err(internal)?
+        };
+        match used {
+            // What was removed from the log meanwhile was kept before.
+            None => self.engine.kept_use(key),
+            used => Ok(used),
+        }
     }
 
     /// A fresh id for a grant: 64 hexadecimal digits.

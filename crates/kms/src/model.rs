@@ -432,6 +432,11 @@ pub(crate) fn material_document(region: &str, id: &KeyId, version: u32) -> Strin
     ["material/", &name, "/", &hex::encode(version.to_be_bytes())].concat()
 }
 
+/// The last use of a key, once the record of it was removed from the log.
+pub(crate) fn last_use_document(region: &str, id: &KeyId) -> String {
+    format!("last-use/{}", key_name(region, id))
+}
+
 /// The key that signs digests of the trail.
 pub(crate) const DIGEST_KEY_DOCUMENT: &str = "trail/key";
 

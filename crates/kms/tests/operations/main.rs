@@ -19,6 +19,7 @@ mod material;
 mod matrix;
 mod principals;
 mod regions;
+mod retention;
 mod stores;
 mod support;
 mod trail;
