@@ -1,10 +1,14 @@
 //! What retention removes of the log is not forgotten where somebody asks for it.
 
 use crate::support::{World, secret};
+use serde_json::json;
 use time::Duration;
+use waxseal_core::SecretBytes;
+use waxseal_core::crypto::random::SystemEntropy;
 use waxseal_kms::Engine;
 use waxseal_kms::op::Perform;
-use waxseal_kms::store::Store as _;
+use waxseal_kms::seal::RowSealer;
+use waxseal_kms::store::{Batch, Expect, Store as _};
 use waxseal_kms_api::op::*;
 
 const TO: &str = "s3://elsewhere/";
@@ -92,4 +96,30 @@ fn the_last_use_of_a_key_outlives_its_record() {
     world.later(8);
     engine.tend().unwrap();
     assert!(kept(&gone).is_none() && kept(&once).is_some());
+}
+
+/// Earlier versions shipped no signatures as objects.
+#[test]
+fn where_signatures_are_missing_everything_is_shipped_once_more() {
+    let world = World::new();
+    world.engine.deliver().unwrap();
+    for _ in 0..2 {
+        *world.clock.0.lock().unwrap() += Duration::HOUR;
+        assert!(world.engine.deliver().unwrap());
+    }
+    let next = || world.engine.next_shipment(TO).unwrap();
+    let first = next().unwrap();
+    let shipped = json!({ "to": TO, "digest": first.digest, "records": 0 });
+    let rows = RowSealer::new(SecretBytes::new(vec![7; 32]), [1; 16]);
+    let name = "trail/shipped";
+    let body = rows.seal(name, 1, shipped.to_string().as_bytes(), &SystemEntropy);
+    let mut batch = Batch::new();
+    batch.put(name, Expect::Absent, body.unwrap());
+    world.store.commit(&batch).unwrap();
+    assert_eq!(next().as_ref(), Some(&first));
+    world.engine.note_shipped(TO, &first).unwrap();
+    let second = next().unwrap();
+    assert!(second.digest > first.digest);
+    world.engine.note_shipped(TO, &second).unwrap();
+    assert_eq!(next(), None);
 }
