@@ -1,6 +1,7 @@
 //! What the server is run with: flags, then a file, then what nobody said. And `waxseal config show`.
 
 use super::Session;
+use super::ship::Destination;
 use crate::args::{Config, Serve};
 use crate::failure::Failure;
 use crate::shelter;
@@ -145,6 +146,9 @@ impl Settings {
                 "a lease of that length",
                 "give 1 to 86400 seconds, or leave --root-lease out",
             ));
+        }
+        if let Some(to) = &self.ship_to.value {
+            Destination::parse(to)?;
         }
         if self.retain.value.is_some() && self.ship_to.value.is_none() {
             return Err(Failure::usage(
