@@ -33,7 +33,9 @@ named_bucket() {
         sleep 0.05
     done
     # faketime waits for it.
-    kill "$(pgrep -P "$server")" && wait "$server" || die "serve --trail-bucket does not serve: $(<"$T/named.log")"
+    if ! { kill "$(pgrep -P "$server")" && wait "$server"; }; then
+        die "serve --trail-bucket does not serve: $(<"$T/named.log")"
+    fi
 }
 
 # Two hours of a year ago; one encryption and one delivery an hour from a day ago until now.
