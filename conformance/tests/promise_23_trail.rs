@@ -20,7 +20,6 @@ use time::{Duration, OffsetDateTime};
 use waxseal_conformance::{Dice, campaign, promise};
 use waxseal_core::SecretBytes;
 use waxseal_core::arn::Home;
-use waxseal_core::crypto::pem::spki_pem;
 use waxseal_core::crypto::random::SystemEntropy;
 use waxseal_core::crypto::rsa::RsaVerifyingKey;
 use waxseal_kms::audit::{self, AuditLog, Checkpoint, SignedCheckpoint, VerifyError};
@@ -51,7 +50,7 @@ struct Day {
     folder: tempfile::TempDir,
     engine: Engine,
     clock: Arc<Hands>,
-    key: RsaVerifyingKey,
+    keys: Vec<RsaVerifyingKey>,
     checkpoint: Checkpoint,
 }
 
@@ -97,7 +96,7 @@ impl Day {
             assert!(engine.deliver().unwrap());
             engine.pack_log().unwrap();
         }
-        let key = engine.digest_public_key().unwrap().unwrap();
+        let keys = engine.digest_public_keys().unwrap();
         let note = engine.checkpoint(None).unwrap();
         let checkpoint_key = engine.checkpoint_public_key().unwrap().unwrap();
         let checkpoint = SignedCheckpoint::parse(&note).unwrap();
@@ -105,7 +104,10 @@ impl Day {
             folder,
             engine,
             clock,
-            key: RsaVerifyingKey::from_pem(spki_pem(&key).as_bytes()).unwrap(),
+            keys: keys
+                .iter()
+                .map(|key| RsaVerifyingKey::from_der(key).unwrap())
+                .collect(),
             checkpoint: checkpoint.verified(&checkpoint_key).unwrap(),
         }
     }
@@ -132,7 +134,7 @@ impl Day {
     }
 
     fn trail_is_wrong(&self) -> bool {
-        match trail::verify(&self.trail(), &self.key) {
+        match trail::verify(&self.trail(), &self.keys) {
             Ok(verified) => {
                 (verified.records, verified.head) != (self.checkpoint.records, self.checkpoint.head)
             }
@@ -220,7 +222,7 @@ fn every_mutation_is_found() {
     let day = Day::new();
     let verified = audit::verify(&day.log()).unwrap();
     assert_eq!(day.log_is_wrong(), None);
-    let sound = trail::verify(&day.trail(), &day.key).unwrap();
+    let sound = trail::verify(&day.trail(), &day.keys).unwrap();
     assert_eq!(sound.digests, u64::from(HOURS));
     assert_eq!(sound.records, verified.records);
     assert!(!day.trail_is_wrong());
@@ -253,7 +255,8 @@ fn retention_leaves_a_log_that_holds() {
     let mut shipped = Vec::new();
     for _ in 0..HOURS / 2 {
         let shipment = engine.next_shipment("s3://one").unwrap().unwrap();
-        for key in shipment.files.iter().chain([&shipment.digest]) {
+        let signed = [&shipment.signature, &shipment.digest];
+        for key in shipment.files.iter().chain(signed) {
             let parcel = engine.parcel(key).unwrap();
             assert_eq!(parcel.content, fs::read(day.trail().join(key)).unwrap());
             assert_eq!(
@@ -279,7 +282,7 @@ fn retention_leaves_a_log_that_holds() {
     assert_eq!(kept.segments, whole.segments - removed as u64);
     assert!(kept.removed > 0);
     let digest = shipped.last().unwrap();
-    let delivered = trail::verify(&day.trail(), &day.key).unwrap().records;
+    let delivered = trail::verify(&day.trail(), &day.keys).unwrap().records;
     assert!(kept.removed < delivered, "{digest:?}");
     assert_eq!(
         audit::records(&log).next().unwrap().unwrap().sequence,

@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use waxseal_core::bucket::BucketName;
 
 /// How often a request is tried when the service fails, is throttling or cannot be reached.
 const ATTEMPTS: u32 = 4;
@@ -35,7 +36,7 @@ const METADATA: &str = "x-amz-meta-";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BucketError {
-    /// The name is none of a bucket, or the configuration names no Region or credentials.
+    /// The configuration names no Region or credentials.
     #[error("{0}")]
     Configuration(String),
     /// Nobody answered, or nobody who is well.
@@ -87,11 +88,8 @@ impl Bucket {
     ///
     /// # Errors
     /// [`BucketError::Configuration`]. Nothing is asked of S3 yet.
-    pub async fn open(name: &str, options: AwsOptions) -> Result<Self, BucketError> {
+    pub async fn open(name: &BucketName, options: AwsOptions) -> Result<Self, BucketError> {
         let wrong = |what: String| BucketError::Configuration(what);
-        if !is_bucket(name) {
-            return Err(wrong(format!("'{name}' is no name of a bucket")));
-        }
         let worker = Worker::start().map_err(|error| wrong(error.to_string()))?;
         let loaded = worker.run(async move { crate::connection::load(&options, None).await });
         let (config, region) = loaded
@@ -112,7 +110,9 @@ impl Bucket {
         let endpoint = given("AWS_ENDPOINT_URL_S3").or_else(|| given("AWS_ENDPOINT_URL"));
         let base = match endpoint.as_deref() {
             Some(url) => format!("{}/{name}", url.trim_end_matches('/')),
-            None if name.contains('.') => format!("https://s3.{region}.amazonaws.com/{name}"),
+            None if name.as_str().contains('.') => {
+                format!("https://s3.{region}.amazonaws.com/{name}")
+            }
             None => format!("https://{name}.s3.{region}.amazonaws.com"),
         };
         Ok(Self {
@@ -294,41 +294,9 @@ fn said(body: &[u8]) -> String {
     code.chars().filter(|letter| !letter.is_control()).collect()
 }
 
-/// A name as S3 has them ("Bucket naming rules"), which needs no encoding anywhere.
-fn is_bucket(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let bytes = name.as_bytes();
-    (3..=63).contains(&bytes.len())
-        && bytes
-            .iter()
-            .all(|byte| is_plain(*byte) || matches!(byte, b'-' | b'.'))
-        && [bytes[0], bytes[bytes.len() - 1]].into_iter().all(is_plain)
-        && !name.contains("..")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_of_buckets() {
-        for name in ["abc", "waxseal-trail", "a.b-c", &"a".repeat(63)] {
-            assert!(is_bucket(name), "{name}");
-        }
-        for name in [
-            "",
-            "ab",
-            "Abc",
-            "a_b",
-            "-ab",
-            "ab-",
-            "a..b",
-            "a/b",
-            &"a".repeat(64),
-        ] {
-            assert!(!is_bucket(name), "{name}");
-        }
-    }
 
     #[test]
     fn errors_say_their_code() {

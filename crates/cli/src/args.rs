@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use waxseal::message::{CommitmentPolicy, Suite};
+use waxseal_core::bucket::BucketName;
 use waxseal_kms::audit::{self, Filter};
 
 /// Encrypts data with keys that never leave their KMS.
@@ -607,7 +608,7 @@ pub(crate) enum Audit {
     /// Verify the chain of hashes that ties each record to the one before it; with --public-key the
     /// trail as well, and that the log has all that was delivered
     Verify {
-        /// The public key of the trail's digests, in PEM (audit public-key)
+        /// The public keys of the trail's digests, in PEM, and that of checkpoints (audit public-key)
         #[arg(long, value_name = "FILE")]
         public_key: Option<PathBuf>,
         /// A copy of the trail, with AWSLogs in it; no data directory is needed then [default: that
@@ -739,6 +740,10 @@ pub(crate) struct Serve {
     /// Start though memory cannot be locked and this machine swaps: keys may come to lie on its disk
     #[arg(long)]
     pub(crate) allow_swap: bool,
+    /// The bucket that the trail's digests name from the next one on, which aws cloudtrail validate-logs
+    /// looks for them in; it is kept in the store [default: what it was, at first waxseal-trail]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) trail_bucket: Option<BucketName>,
     /// Copy the trail into an S3 bucket, each hour: s3://BUCKET or s3://BUCKET/PREFIX
     #[arg(long, value_name = "URL")]
     pub(crate) ship_to: Option<String>,

@@ -548,7 +548,7 @@ fn a_configuration_file_says_what_flags_do_not() {
         "listen = \"127.0.0.1:0\"  # file\n# data is not set\n# tls-cert is not set\n# tls-key is not \
          set\n# attestation-root is not set\n# root-lease is not set\n# hsm-cluster is not set\n\
          # hsm-trust-anchor is not set\n# checkpoint-file is not set\nallow-swap = false  # default\n\
-         # ship-to is not set\n# retain is not set\ndev = true  # file\n# seed is not set\n\
+         # trail-bucket is not set\n# ship-to is not set\n# retain is not set\ndev = true  # file\n# seed is not set\n\
          region = \"eu-west-1\"  # file\naccount = \
          \"111122223333\"  # flag\n"
     );
@@ -575,6 +575,10 @@ fn a_configuration_file_says_what_flags_do_not() {
         ("listen = 5\n", "server.toml"),
         ("listen = \n", "line 1"),
         ("dev = \"yes\"\n", "boolean"),
+        (
+            "dev = true\ntrail-bucket = \"Trail\"\n",
+            "line 2: 'Trail' is no name of a bucket",
+        ),
     ] {
         place.write("server.toml", file);
         for command in [&["serve"][..], &["config", "show"]] {
@@ -592,6 +596,11 @@ fn a_configuration_file_says_what_flags_do_not() {
     place
         .run(&["serve", "--tls-cert", "a.pem"], b"")
         .refused(2, "certificate");
+    let told = place.run(&["serve", "--trail-bucket", "192.168.5.4"], b"");
+    assert!(told.exits(2).stderr().contains("no name of a bucket"));
+    place
+        .run(&["serve", "--dev", "--ship-to", "s3://Trail"], b"")
+        .refused(2, "no name of a bucket");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! * [`secret`]: bytes that zero themselves and cannot be printed.
 //! * [`context`]: the encryption context, its canonical bytes and its limits.
-//! * [`arn`]: key ids, key ARNs and alias names, parsed once.
+//! * [`arn`]: key ids, key ARNs and alias names, parsed once; [`bucket`]: names of buckets.
 //! * [`keyring`]: the [`Keyring`] trait, encrypted data keys, the multi-keyring, and the local
 //!   keyrings: raw AES, RSA and ECDH keys, and branch keys of a store that is handed in.
 //! * [`crypto`]: every primitive the project uses. No other crate names a cryptographic library.
@@ -21,6 +21,7 @@
 //! ```
 
 pub mod arn;
+pub mod bucket;
 pub mod context;
 pub mod crypto;
 pub mod keyring;

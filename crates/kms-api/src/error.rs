@@ -107,6 +107,8 @@ error_codes! {
     MalformedPolicyDocument => "MalformedPolicyDocumentException", 400;
     /// The request is not signed.
     MissingAuthenticationToken => "MissingAuthenticationTokenException", 400;
+    /// A time range that ends before it begins (CloudTrail).
+    InvalidTimeRange => "InvalidTimeRangeException", 400;
     /// No such bucket (S3).
     NoSuchBucket => "NoSuchBucket", 404;
     /// The name is one that AWS keeps for itself. The service model does not have it.

@@ -50,10 +50,10 @@ shapes! {
 
     /// Tells the public keys that digests are verified with.
     ListPublicKeysRequest {
-        /// Keys that signed after this time.
+        /// Keys that signed at this time or later; now when not given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         start_time: Option<Timestamp> => "StartTime", Rule::time();
-        /// Keys that signed before this time.
+        /// Keys that signed at this time or before; now when not given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         end_time: Option<Timestamp> => "EndTime", Rule::time();
     }

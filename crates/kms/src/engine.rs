@@ -363,7 +363,7 @@ impl Engine {
 
     /// Sees to it that nothing is left of material that was deleted: in the memory of this process,
     /// and on the store's medium. What somebody still reads is left for the next time.
-    fn tidy(&self) -> Result<(), KmsError> {
+    pub(crate) fn tidy(&self) -> Result<(), KmsError> {
         self.refresh()?;
         if self.is_littered.load(Ordering::Acquire) && self.parts.store.scrub().map_err(internal)? {
             self.is_littered.store(false, Ordering::Release);
@@ -430,10 +430,11 @@ impl Engine {
                 }
                 None => {
                     batch.delete(change.key.clone(), change.expect);
-                    if model::is_secret(&change.key) {
-                        self.is_littered.store(true, Ordering::Release);
-                    }
                 }
+            }
+            // The medium may have what it said before.
+            if model::is_secret(&change.key) && change.expect != Expect::Absent {
+                self.is_littered.store(true, Ordering::Release);
             }
         }
         self.mark_log(log, &mut batch)?;
@@ -618,11 +619,25 @@ impl Engine {
         expect: Expect,
         body: &SecretBytes,
     ) -> Result<(), KmsError> {
+        self.commit_rows(|batch| {
+            batch.put(name, expect, self.sealed(name, expect, body.expose())?);
+            Ok(())
+        })
+    }
+
+    /// The same of several, which `fill` seals and adds to the batch.
+    pub(crate) fn commit_rows(
+        &self,
+        fill: impl FnOnce(&mut Batch) -> Result<(), KmsError>,
+    ) -> Result<(), KmsError> {
         let _log = self.parts.audit.exclusive().map_err(internal)?;
         self.refresh()?;
         let mut batch = Batch::new();
-        batch.put(name, expect, self.sealed(name, expect, body.expose())?);
-        self.commit_batch(&batch)
+        fill(&mut batch)?;
+        match batch.is_empty() {
+            true => Ok(()),
+            false => self.commit_batch(&batch),
+        }
     }
 
     fn commit_batch(&self, batch: &Batch) -> Result<(), KmsError> {

@@ -432,9 +432,19 @@ pub(crate) fn material_document(region: &str, id: &KeyId, version: u32) -> Strin
     ["material/", &name, "/", &hex::encode(version.to_be_bytes())].concat()
 }
 
+/// The last use of a key, once the record of it was removed from the log.
+pub(crate) fn last_use_document(region: &str, id: &KeyId) -> String {
+    format!("last-use/{}", key_name(region, id))
+}
+
+/// The key that signs digests of the trail.
+pub(crate) const DIGEST_KEY_DOCUMENT: &str = "trail/key";
+
 /// Whether a document is a secret itself.
 pub(crate) fn is_secret(document: &str) -> bool {
-    document.starts_with("material/") || document.starts_with("keystore-password/")
+    document.starts_with("material/")
+        || document.starts_with("keystore-password/")
+        || document == DIGEST_KEY_DOCUMENT
 }
 
 /// What the grants of a key begin with; their ids follow.

@@ -2,7 +2,7 @@
 
 use crate::audit::{Event, Resource};
 use crate::engine::{Engine, KeyEntry, View};
-use crate::model::{DAY, KeyRecord, KeyState, MaterialKind, key_document};
+use crate::model::{DAY, KeyRecord, KeyState, MaterialKind, key_document, last_use_document};
 use crate::op;
 use crate::request::Change;
 use crate::store::Expect;
@@ -107,6 +107,9 @@ impl Due {
             if material.is_here() && !self.record.is_hosted() {
                 changes.push(op::unkept(&self.arn, version));
             }
+        }
+        if let Some(used) = view.engine().document(&last_use_document(region, id))? {
+            changes.push(remove(used.key, used.revision));
         }
         for grant in view.grants(&self.arn)? {
             changes.push(remove(grant.document, grant.revision));

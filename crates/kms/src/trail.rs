@@ -7,7 +7,8 @@
 //!   ACCOUNT_CloudTrail_REGION_YYYYMMDDTHHMMZ_SEQUENCE.json.gz            {"Records":[event,…]}
 //! AWSLogs/ACCOUNT/CloudTrail-Digest/REGION/YYYY/MM/DD/
 //!   ACCOUNT_CloudTrail-Digest_REGION_TRAIL_REGION_YYYYMMDDTHHMMSSZ.json.gz   the digest
-//!   ….json.gz.signature                                                  its signature, hexadecimal
+//!   ….json.gz.signature                                                  its signature, hexadecimal,
+//!                                                                        as in the digest's metadata
 //!
 //! signed: RSASSA-PKCS1-v1_5 with SHA-256 of
 //!   digestEndTime LF bucket "/" object LF hex(SHA-256(digest)) LF previousDigestSignature or "null"
@@ -18,13 +19,17 @@
 //! `waxsealLastRecordHash`), so that a log that lost its end is found to be shorter than its trail.
 //!
 //! Files are complete and durable before they have their names, and the digest is the last of them.
-//! What was delivered is noted in the store; a crash before that delivers the same hour again.
+//! Until when is delivered is noted in the store before, and that it was, after: what a crash ended is
+//! delivered again until the same hour, under the same names.
 
+mod buckets;
 mod checkpoint;
+mod keys;
 mod retention;
 mod ship;
 mod verify;
 
+pub(crate) use keys::DigestKey;
 pub use ship::{Parcel, Shipment};
 pub use verify::{TrailError, VerifiedTrail, verify};
 
@@ -34,6 +39,7 @@ use crate::files::{make_directory, sync_directory};
 use crate::store::Expect;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use keys::Signer;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::fs::{File, OpenOptions};
@@ -44,17 +50,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use waxseal_core::SecretBytes;
 use waxseal_core::crypto::hash::{Sha256, sha256};
-use waxseal_core::crypto::key_pair::{KeyPair, PairSpec, SignatureAlgorithm, Signed};
 use waxseal_kms_api::KmsError;
-use waxseal_kms_api::shape::SecretBlob;
 
-/// The bucket that the files are in, as S3 has it.
-pub const BUCKET: &str = "waxseal-trail";
 /// The trail's name.
 pub const TRAIL: &str = "waxseal";
 
 const STATE_DOCUMENT: &str = "trail/state";
-const KEY_DOCUMENT: &str = "trail/key";
 /// The folder of the trail in that of the audit log.
 pub const FOLDER: &str = "trail";
 const HOUR: i64 = 3_600;
@@ -74,45 +75,27 @@ struct State {
     sequence: u64,
     /// Where the last digest ends, in seconds since 1970: a full hour.
     end: i64,
+    /// Where the digest ends that was begun and is not known to be there.
+    #[serde(default)]
+    begun: Option<i64>,
     previous: Option<Previous>,
 }
 
 /// The last digest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Previous {
+    #[serde(default = "buckets::first")]
+    bucket: String,
     object: String,
     hash: String,
     signature: String,
-}
-
-/// The key that signs digests; it signs nothing else, and nobody can name it.
-#[derive(Serialize, Deserialize)]
-struct KeyRecord {
-    created: i64,
-    private: SecretBlob,
-}
-
-/// The public key of digests.
-#[derive(Debug, Clone)]
-pub(crate) struct DigestKey {
-    /// PKCS #1, in DER.
-    pub(crate) public: Vec<u8>,
-    /// Since when it signs, in seconds since 1970.
-    pub(crate) created: i64,
-}
-
-impl DigestKey {
-    /// Hexadecimal digits that name it.
-    pub(crate) fn fingerprint(&self) -> String {
-        hex::encode(&sha256(&[&self.public])[..16])
-    }
 }
 
 /// A file of events that was delivered.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct LogFile {
-    s3_bucket: &'static str,
+    s3_bucket: String,
     s3_object: String,
     hash_value: String,
     hash_algorithm: &'static str,
@@ -136,18 +119,6 @@ pub(crate) struct Found {
 }
 
 impl Engine {
-    /// The public key that digests are verified with, as SubjectPublicKeyInfo in DER; there is none
-    /// before the first digest.
-    ///
-    /// # Errors
-    /// `KMSInternalException` when the store cannot be read.
-    pub fn digest_public_key(&self) -> Result<Option<Vec<u8>>, KmsError> {
-        let Some((_, record)) = self.kept::<KeyRecord>(KEY_DOCUMENT)? else {
-            return Ok(None);
-        };
-        pair(&record)?.spki().map(Some).map_err(internal)
-    }
-
     /// The trail's ARN.
     pub(crate) fn trail_arn(&self) -> String {
         let home = self.home();
@@ -161,18 +132,6 @@ impl Engine {
         Folder(self.audit_directory().join(FOLDER))
     }
 
-    /// The key that signs digests; there is none before the first.
-    pub(crate) fn digest_key(&self) -> Result<Option<DigestKey>, KmsError> {
-        let Some((_, record)) = self.kept::<KeyRecord>(KEY_DOCUMENT)? else {
-            return Ok(None);
-        };
-        let public = pair(&record)?.pkcs1_public_key().map_err(internal)?;
-        Ok(Some(DigestKey {
-            public,
-            created: record.created,
-        }))
-    }
-
     /// Delivers what was recorded until the last full hour, and its digest; nothing before an hour
     /// is over since the last one. Whether something was delivered.
     ///
@@ -182,17 +141,15 @@ impl Engine {
     pub fn deliver(&self) -> Result<bool, KmsError> {
         let now = self.now().unix_timestamp();
         let hour = now - now.rem_euclid(HOUR);
-        let (revision, state) = match self.kept::<State>(STATE_DOCUMENT)? {
-            Some(kept) => kept,
-            None => {
-                let state = State {
-                    sequence: 0,
-                    end: hour,
-                    previous: None,
-                };
-                self.keep(STATE_DOCUMENT, Expect::Absent, &state)?;
-                (1, state)
-            }
+        let Some((_, state)) = self.kept::<State>(STATE_DOCUMENT)? else {
+            let state = State {
+                sequence: 0,
+                end: hour,
+                begun: None,
+                previous: None,
+            };
+            self.keep(STATE_DOCUMENT, Expect::Absent, &state)?;
+            return Ok(false);
         };
         if hour <= state.end {
             return Ok(false);
@@ -202,9 +159,38 @@ impl Engine {
             // Another process is at it.
             return Ok(false);
         };
+        let mut is_delivered = false;
+        // Until the lock was ours, somebody else may have done it.
+        while let Some((revision, state)) = self.kept::<State>(STATE_DOCUMENT)?
+            && hour > state.end
+        {
+            self.deliver_until(&folder, hour, state, revision)?;
+            is_delivered = true;
+        }
+        Ok(is_delivered)
+    }
+
+    /// Delivers until `hour`, or until the hour that was begun with. Under the lock of the folder.
+    fn deliver_until(
+        &self,
+        folder: &Folder,
+        hour: i64,
+        mut state: State,
+        mut revision: u64,
+    ) -> Result<(), KmsError> {
+        let end = match state.begun {
+            Some(begun) => begun,
+            None => {
+                state.begun = Some(hour);
+                self.keep(STATE_DOCUMENT, Expect::Revision(revision), &state)?;
+                revision += 1;
+                hour
+            }
+        };
+        let signer = self.signer(state.end, end)?;
         // Records that are counted here are durable.
         let durable = self.next_record()? - 1;
-        let mut delivery = Delivery::new(self, &folder, hour);
+        let mut delivery = Delivery::new(self, folder, self.trail_bucket()?, end);
         for record in audit::records_after(self.audit_directory(), state.sequence) {
             let record = record.map_err(internal)?;
             let time = record.glance().map_err(internal)?.event_time.into_owned();
@@ -213,9 +199,8 @@ impl Engine {
             }
             delivery.add(record, time).map_err(internal)?;
         }
-        let next = delivery.finish(&state)?;
-        self.keep(STATE_DOCUMENT, Expect::Revision(revision), &next)?;
-        Ok(true)
+        let next = delivery.finish(&state, &signer)?;
+        self.keep(STATE_DOCUMENT, Expect::Revision(revision), &next)
     }
 
     /// Compresses segments of the log that are full, and delivered in digests. How many there were.
@@ -233,25 +218,6 @@ impl Engine {
         }
     }
 
-    fn signing_pair(&self) -> Result<(KeyPair, DigestKey), KmsError> {
-        let record = match self.kept::<KeyRecord>(KEY_DOCUMENT)? {
-            Some((_, record)) => record,
-            None => {
-                let pair = KeyPair::generate(PairSpec::Rsa2048).map_err(internal)?;
-                let record = KeyRecord {
-                    created: self.now().unix_timestamp(),
-                    private: SecretBlob(pair.pkcs8().map_err(internal)?),
-                };
-                self.keep(KEY_DOCUMENT, Expect::Absent, &record)?;
-                record
-            }
-        };
-        let pair = pair(&record)?;
-        let public = pair.pkcs1_public_key().map_err(internal)?;
-        let created = record.created;
-        Ok((pair, DigestKey { public, created }))
-    }
-
     fn kept<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<Option<(u64, T)>, KmsError> {
         let document = self.document(name)?;
         let read = document.map(|document| Ok((document.revision, self.open_json(&document)?)));
@@ -263,38 +229,46 @@ impl Engine {
         self.commit_row(name, expect, &body.map_err(internal)?)
     }
 
-    /// The objects of the bucket whose keys begin with `prefix`, from after `marker` on; at most
+    /// The objects of a bucket whose keys begin with `prefix`, from after `marker` on; at most
     /// `limit`, and whether there are more.
     pub(crate) fn trail_objects(
         &self,
+        bucket: &str,
         prefix: &str,
         marker: &str,
         limit: usize,
     ) -> Result<(Vec<Object>, bool), KmsError> {
         let mut all = Vec::new();
         self.trail().collect("", &mut all).map_err(internal)?;
-        all.retain(|object| object.key.starts_with(prefix) && object.key.as_str() > marker);
+        let buckets = self.trail_buckets()?;
+        all.retain(|Object { key, .. }| {
+            key.starts_with(prefix) && key.as_str() > marker && buckets.of_object(key) == bucket
+        });
         all.sort_by(|one, other| one.key.cmp(&other.key));
         let is_truncated = all.len() > limit;
         all.truncate(limit);
         Ok((all, is_truncated))
     }
 
-    /// An object of the bucket, if there is one.
-    pub(crate) fn trail_object(&self, key: &str) -> Result<Option<Found>, KmsError> {
+    /// An object of a bucket, if there is one.
+    pub(crate) fn trail_object(&self, bucket: &str, key: &str) -> Result<Option<Found>, KmsError> {
+        match self.trail_buckets()?.of_object(key) == bucket {
+            true => self.delivered_object(key),
+            false => Ok(None),
+        }
+    }
+
+    /// An object, whichever bucket it was delivered to.
+    fn delivered_object(&self, key: &str) -> Result<Option<Found>, KmsError> {
         self.trail().read(key).map_err(internal)
     }
-}
-
-fn pair(record: &KeyRecord) -> Result<KeyPair, KmsError> {
-    let private = record.private.0.expose();
-    KeyPair::from_pkcs8(PairSpec::Rsa2048, private).map_err(internal)
 }
 
 /// The files of one hour, on their way.
 struct Delivery<'e> {
     engine: &'e Engine,
     folder: &'e Folder,
+    bucket: String,
     /// Where the digest ends.
     end: OffsetDateTime,
     file: Option<Writing>,
@@ -320,11 +294,12 @@ impl Writing {
 }
 
 impl<'e> Delivery<'e> {
-    fn new(engine: &'e Engine, folder: &'e Folder, end: i64) -> Self {
+    fn new(engine: &'e Engine, folder: &'e Folder, bucket: String, end: i64) -> Self {
         let end = OffsetDateTime::from_unix_timestamp(end);
         Self {
             engine,
             folder,
+            bucket,
             end: end.unwrap_or(OffsetDateTime::UNIX_EPOCH),
             file: None,
             files: Vec::new(),
@@ -392,7 +367,7 @@ impl<'e> Delivery<'e> {
             .map_err(io::IntoInnerError::into_error)?;
         self.folder.complete(&written, &file.key)?;
         self.files.push(LogFile {
-            s3_bucket: BUCKET,
+            s3_bucket: self.bucket.clone(),
             s3_object: file.key,
             hash_value: hex::encode(file.hash.finish()),
             hash_algorithm: "SHA-256",
@@ -403,11 +378,10 @@ impl<'e> Delivery<'e> {
     }
 
     /// Writes the digest; gives what is delivered then.
-    fn finish(mut self, state: &State) -> Result<State, KmsError> {
+    fn finish(mut self, state: &State, signer: &Signer) -> Result<State, KmsError> {
         if let Some(file) = self.file.take() {
             self.end_file(file).map_err(internal)?;
         }
-        let (pair, key) = self.engine.signing_pair()?;
         let home = self.engine.home();
         let (account, region) = (&home.account, &home.region);
         let object = format!(
@@ -427,13 +401,13 @@ impl<'e> Delivery<'e> {
             "awsAccountId": account,
             "digestStartTime": timestamp(begin),
             "digestEndTime": end_time,
-            "digestS3Bucket": BUCKET,
+            "digestS3Bucket": self.bucket,
             "digestS3Object": object,
-            "digestPublicKeyFingerprint": key.fingerprint(),
+            "digestPublicKeyFingerprint": signer.fingerprint,
             "digestSignatureAlgorithm": SIGNATURE_ALGORITHM,
             "newestEventTime": newest,
             "oldestEventTime": oldest,
-            "previousDigestS3Bucket": previous.map(|_| BUCKET),
+            "previousDigestS3Bucket": previous.map(|previous| &previous.bucket),
             "previousDigestS3Object": previous.map(|previous| &previous.object),
             "previousDigestHashValue": previous.map(|previous| &previous.hash),
             "previousDigestHashAlgorithm": previous.map(|_| "SHA-256"),
@@ -445,12 +419,8 @@ impl<'e> Delivery<'e> {
         let digest = digest.to_string();
         let hash = hex::encode(sha256(&[digest.as_bytes()]));
         let before = previous.map_or("null", |previous| previous.signature.as_str());
-        let to_sign = format!("{end_time}\n{BUCKET}/{object}\n{hash}\n{before}");
-        let signature = pair.sign(
-            SignatureAlgorithm::Pkcs1Sha256,
-            Signed::Message(to_sign.as_bytes()),
-        );
-        let signature = hex::encode(signature.map_err(internal)?);
+        let to_sign = format!("{end_time}\n{}/{object}\n{hash}\n{before}", self.bucket);
+        let signature = hex::encode(signer.sign(&to_sign)?);
         let folder = self.folder;
         folder
             .put(&format!("{object}{SIGNATURE_SUFFIX}"), signature.as_bytes())
@@ -463,7 +433,9 @@ impl<'e> Delivery<'e> {
         Ok(State {
             sequence,
             end: self.end.unix_timestamp(),
+            begun: None,
             previous: Some(Previous {
+                bucket: self.bucket,
                 object,
                 hash,
                 signature,
@@ -592,25 +564,29 @@ pub(crate) fn hold(audit: &Path) -> io::Result<File> {
     Folder(audit.join(FOLDER)).wait()
 }
 
-/// The files of the trail and the signatures beside them, as paths in the folder of the audit log.
+/// The files of the trail, as paths in the folder of the audit log.
 pub(crate) fn delivered(audit: &Path) -> io::Result<Vec<String>> {
     let folder = Folder(audit.join(FOLDER));
     let mut objects = Vec::new();
     folder.collect("", &mut objects)?;
-    let mut paths = Vec::new();
-    for object in objects {
-        let path = format!("{FOLDER}/{}", object.key);
-        let signature = format!("{path}{SIGNATURE_SUFFIX}");
-        if audit.join(&signature).exists() {
-            paths.push(signature);
-        }
-        paths.push(path);
-    }
+    let paths = objects.into_iter();
+    let mut paths: Vec<_> = paths
+        .map(|object| format!("{FOLDER}/{}", object.key))
+        .collect();
     paths.sort();
     Ok(paths)
 }
 
-/// Whether a file is one of the bucket, and not one beside it.
+/// Whether a file is one of the bucket, and not one beside it. Signatures are objects of their own as
+/// well: a copy as files has no metadata.
 fn is_object(key: &str) -> bool {
+    is_packed(key.strip_suffix(SIGNATURE_SUFFIX).unwrap_or(key))
+}
+
+fn is_digest(key: &str) -> bool {
+    is_packed(key) && key.contains("/CloudTrail-Digest/")
+}
+
+fn is_packed(key: &str) -> bool {
     key.ends_with(".json.gz")
 }

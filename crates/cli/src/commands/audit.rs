@@ -333,7 +333,9 @@ fn checkpoint_key(path: &Path) -> Result<Option<CheckpointKey>, Failure> {
 fn public_key(session: &Session) -> Result<(), Failure> {
     let home = embedded::open(&session.world)?;
     let engine = home.engine();
-    let digests = engine.digest_public_key()?.map(|der| spki_pem(&der));
+    let digests = engine.digest_public_keys()?;
+    let digests: String = digests.iter().map(|der| spki_pem(der)).collect();
+    let digests = (!digests.is_empty()).then_some(digests);
     let checkpoints = engine.checkpoint_public_key()?;
     let checkpoints = checkpoints.map(|key| key.to_string());
     if digests.is_none() && checkpoints.is_none() {
@@ -357,14 +359,20 @@ fn public_key(session: &Session) -> Result<(), Failure> {
 fn verified_trail(folder: &Path, key: &Path) -> Result<VerifiedTrail, Failure> {
     let name = key.display().to_string();
     let text = read_file(key, PEM_BYTES_MAX)?;
-    let key = RsaVerifyingKey::from_pem(&text).map_err(|error| {
+    let keys = RsaVerifyingKey::all_from_pem(&text).map_err(|error| {
         Failure::configuration(
             format!("{name}: {error}"),
-            "give the public key of the trail's digests: waxseal audit public-key",
+            "give the public keys of the trail's digests: waxseal audit public-key",
         )
     })?;
-    trail::verify(folder, &key).map_err(|error| match error {
+    trail::verify(folder, &keys).map_err(|error| match error {
         TrailError::Io(error) => Failure::io("read", &folder.display().to_string(), &error),
+        unknown @ TrailError::UnknownKey { .. } => Failure::new(
+            Exit::Unauthentic,
+            unknown.to_string(),
+            "give all public keys of the KMS: waxseal audit public-key. If it is none of them, somebody \
+             else signed",
+        ),
         broken => Failure::new(
             Exit::Unauthentic,
             broken.to_string(),

@@ -1,15 +1,20 @@
 //! What the server is run with: flags, then a file, then what nobody said. And `waxseal config show`.
 
 use super::Session;
+use super::ship::Destination;
 use crate::args::{Config, Serve};
 use crate::failure::Failure;
 use crate::shelter;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use std::fmt::Display;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
+use waxseal_core::bucket::BucketName;
 
 /// Where the server listens when nobody says where.
 const LISTEN: &str = "127.0.0.1:8470";
@@ -36,6 +41,8 @@ struct File {
     hsm_trust_anchor: Option<Vec<String>>,
     checkpoint_file: Option<PathBuf>,
     allow_swap: Option<bool>,
+    #[serde(default, deserialize_with = "parsed")]
+    trail_bucket: Option<BucketName>,
     ship_to: Option<String>,
     retain: Option<u32>,
     dev: Option<bool>,
@@ -64,6 +71,7 @@ pub(super) struct Settings {
     hsm_trust_anchor: Said<Vec<String>>,
     checkpoint_file: Said<Option<PathBuf>>,
     allow_swap: Said<bool>,
+    trail_bucket: Said<Option<BucketName>>,
     ship_to: Said<Option<String>>,
     retain: Said<Option<u32>>,
     dev: Said<bool>,
@@ -106,6 +114,11 @@ impl Settings {
             hsm_trust_anchor: all(&args.hsm_trust_anchor, file.hsm_trust_anchor),
             checkpoint_file: path(&args.checkpoint_file, file.checkpoint_file),
             allow_swap: said(args.allow_swap.then_some(true), file.allow_swap, false),
+            trail_bucket: said(
+                args.trail_bucket.clone().map(Some),
+                file.trail_bucket.map(Some),
+                None,
+            ),
             ship_to: said(args.ship_to.clone().map(Some), file.ship_to.map(Some), None),
             retain: said(args.retain.map(Some), file.retain.map(Some), None),
             dev: said(args.dev.then_some(true), file.dev, false),
@@ -133,6 +146,9 @@ impl Settings {
                 "a lease of that length",
                 "give 1 to 86400 seconds, or leave --root-lease out",
             ));
+        }
+        if let Some(to) = &self.ship_to.value {
+            Destination::parse(to)?;
         }
         if self.retain.value.is_some() && self.ship_to.value.is_none() {
             return Err(Failure::usage(
@@ -190,6 +206,11 @@ impl Settings {
     /// Clusters and files with their certificates, as they were written.
     pub(super) fn hsm_trust_anchors(&self) -> &[String] {
         &self.hsm_trust_anchor.value
+    }
+
+    /// What digests are to name, where somebody said so.
+    pub(super) fn trail_bucket(&self) -> Option<&BucketName> {
+        self.trail_bucket.value.as_ref()
     }
 
     /// Where the trail is shipped to, and after how many days the log is removed.
@@ -273,6 +294,14 @@ impl Settings {
                 self.allow_swap.by,
             ),
             (
+                "trail-bucket",
+                self.trail_bucket
+                    .value
+                    .as_ref()
+                    .map(|bucket| quoted(bucket.as_str())),
+                self.trail_bucket.by,
+            ),
+            (
                 "ship-to",
                 self.ship_to.value.as_deref().map(quoted),
                 self.ship_to.by,
@@ -300,6 +329,16 @@ impl Settings {
         };
         shown.map(line).collect()
     }
+}
+
+/// A text that means something else.
+fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display>,
+{
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(D::Error::custom)
 }
 
 fn default_address() -> Result<SocketAddr, Failure> {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use waxseal_core::arn::{Home, is_account};
+use waxseal_core::bucket::BucketName;
 use waxseal_core::crypto::certificate::{ROOTS_BYTES_MAX, TrustRoots};
 use waxseal_kms::Engine;
 use waxseal_kms::clock::SystemClock;
@@ -64,15 +65,16 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
         seeds: seeds.unwrap_or_default(),
         enclaves: args.attestation_root().map(enclaves).transpose()?,
         clusters: clusters::configured(args.hsm_clusters(), args.hsm_trust_anchors())?,
+        trail_bucket: args.trail_bucket().cloned(),
     });
     let home = embedded::open_at(&session.world, data.path(), &beginning.place)?;
     beginning.prepare(home.engine())?;
     let _keeper = keeper(args, &home, session)?;
     let (callers, credentials) = callers(args, &data, &beginning, session)?;
     let shipping = args.shipping();
-    let errand = shipping.map(|(to, days)| ship::errand(to, days));
-    let errand = errand.transpose()?;
     let engine = home.engine();
+    let errand = shipping.map(|(to, days)| ship::errand(to, days, engine, session));
+    let errand = errand.transpose()?;
     let place = engine.home().clone();
     let clock = Arc::new(SystemClock);
     let front = Front::new(
@@ -245,6 +247,7 @@ struct Beginning {
     seeds: Seeds,
     enclaves: Option<TrustRoots>,
     clusters: Clusters,
+    trail_bucket: Option<BucketName>,
 }
 
 impl Beginning {
@@ -257,6 +260,9 @@ impl Beginning {
         }
         if self.is_dev {
             engine.let_tags_choose();
+        }
+        if let Some(bucket) = &self.trail_bucket {
+            engine.set_trail_bucket(bucket)?;
         }
         self.seeds.plant(engine)
     }

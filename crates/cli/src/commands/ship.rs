@@ -5,6 +5,7 @@ use crate::embedded;
 use crate::failure::{Exit, Failure};
 use serde_json::json;
 use waxseal_aws::{AwsOptions, Bucket, BucketError};
+use waxseal_core::bucket::{BucketName, BucketNameError};
 use waxseal_kms::Engine;
 use waxseal_kms_api::{ErrorCode, KmsError};
 use waxseal_server::front::Errand;
@@ -20,34 +21,33 @@ pub(super) struct Told {
 #[derive(Debug, Clone)]
 pub(super) struct Destination {
     url: String,
-    bucket: String,
+    bucket: BucketName,
     prefix: String,
 }
 
 impl Destination {
     pub(super) fn parse(url: &str) -> Result<Self, Failure> {
         let rest = url.strip_prefix("s3://").filter(|rest| !rest.is_empty());
-        let wrong = || {
-            Failure::usage(
-                format!("'{url}' is no bucket"),
-                "write s3://BUCKET or s3://BUCKET/PREFIX",
-            )
-        };
+        let advice = "write s3://BUCKET or s3://BUCKET/PREFIX";
+        let wrong = || Failure::usage(format!("'{url}' is no bucket"), advice);
         let (bucket, prefix) = match rest.ok_or_else(wrong)?.split_once('/') {
             Some((bucket, prefix)) => (bucket, prefix.trim_end_matches('/')),
             None => (rest.unwrap_or_default(), ""),
         };
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
-        if bucket.is_empty() || !prefix.bytes().all(is_plain) {
+        if !prefix.bytes().all(is_plain) {
             return Err(wrong());
         }
+        let bucket: BucketName = bucket
+            .parse()
+            .map_err(|error: BucketNameError| Failure::usage(error.to_string(), advice))?;
         let prefix = match prefix {
             "" => String::new(),
             prefix => format!("{prefix}/"),
         };
         Ok(Self {
             url: format!("s3://{bucket}/{prefix}"),
-            bucket: bucket.to_owned(),
+            bucket,
             prefix,
         })
     }
@@ -56,12 +56,28 @@ impl Destination {
         pollster::block_on(Bucket::open(&self.bucket, AwsOptions::default()))
     }
 
+    /// Why CloudTrail's verifier does not find digests there, where it does not.
+    pub(super) fn remark(&self, engine: &Engine) -> Result<Option<String>, Failure> {
+        let named = engine.trail_bucket()?;
+        if self.bucket.as_str() == named && self.prefix.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(format!(
+            "digests name the bucket {named}: aws cloudtrail validate-logs finds them only in one of that \
+             name, without a prefix (serve --trail-bucket); waxseal audit verify --trail verifies any copy"
+        )))
+    }
+
     /// Copies what is not there yet: files, then the digest that speaks of them, each read back. What
     /// was begun and not noted is copied again.
     pub(super) fn ship(&self, engine: &Engine, bucket: &Bucket) -> Result<Told, Failure> {
         let mut told = Told::default();
         while let Some(shipment) = engine.next_shipment(&self.url)? {
-            for key in shipment.files.iter().chain([&shipment.digest]) {
+            for key in shipment
+                .files
+                .iter()
+                .chain([&shipment.signature, &shipment.digest])
+            {
                 let parcel = engine.parcel(key)?;
                 let place = format!("{}{key}", self.prefix);
                 let put = bucket.put(&place, parcel.content, parcel.metadata);
@@ -76,8 +92,16 @@ impl Destination {
 }
 
 /// What a server does besides, now and then: ships the trail, and removes what is old of the log.
-pub(super) fn errand(to: &str, days: Option<u32>) -> Result<Errand, Failure> {
+pub(super) fn errand(
+    to: &str,
+    days: Option<u32>,
+    engine: &Engine,
+    session: &Session,
+) -> Result<Errand, Failure> {
     let to = Destination::parse(to)?;
+    if let Some(remark) = to.remark(engine)? {
+        session.report.note(&remark);
+    }
     let bucket = to.open().map_err(|error| failure(&error))?;
     Ok(Errand(Box::new(move |engine| {
         let shipped = to.ship(engine, &bucket);
@@ -91,12 +115,8 @@ pub(super) fn run(to: &str, days: Option<u32>, session: &Session) -> Result<(), 
     let to = Destination::parse(to)?;
     let home = embedded::open(&session.world)?;
     let engine = home.engine();
-    if to.bucket != engine.trail_bucket() || !to.prefix.is_empty() {
-        session.report.note(&format!(
-            "digests name the bucket {}: aws cloudtrail validate-logs finds them only in one of that \
-             name; waxseal audit verify --trail verifies any copy",
-            engine.trail_bucket()
-        ));
+    if let Some(remark) = to.remark(engine)? {
+        session.report.note(&remark);
     }
     let bucket = to.open().map_err(|error| failure(&error))?;
     let Told { digests, files } = to.ship(engine, &bucket)?;

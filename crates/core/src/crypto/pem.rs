@@ -93,6 +93,19 @@ pub(crate) fn keys(text: &[u8]) -> Result<(Option<Section>, Option<Section>), Ke
     }
 }
 
+/// The public keys in `text`, in their order; one at least. Private ones are passed over.
+///
+/// # Errors
+/// [`KeyError`].
+pub(crate) fn public_keys(text: &[u8]) -> Result<Vec<Section>, KeyError> {
+    let mut found = sections(text)?;
+    found.retain(|section| !section.label.is_private());
+    match found.is_empty() {
+        true => Err(KeyError::Missing("public key")),
+        false => Ok(found),
+    }
+}
+
 fn sections(text: &[u8]) -> Result<Vec<Section>, KeyError> {
     if text.len() > PEM_BYTES_MAX {
         return Err(KeyError::TooLong);

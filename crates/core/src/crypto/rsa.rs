@@ -90,19 +90,47 @@ impl FromStr for RsaPadding {
 
 /// A key that verifies RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017, section 8.2).
 #[derive(Debug)]
-pub struct RsaVerifyingKey(ParsedPublicKey);
+pub struct RsaVerifyingKey {
+    key: ParsedPublicKey,
+    public: PublicKey,
+}
 
 impl RsaVerifyingKey {
-    /// Reads the one public key in a PEM text (`PUBLIC KEY` or `RSA PUBLIC KEY`), 2,048 to 8,192 bits.
+    /// Reads all public keys in a PEM text (`PUBLIC KEY` or `RSA PUBLIC KEY`), in their order; one at
+    /// least.
     ///
     /// # Errors
-    /// [`KeyError`].
-    pub fn from_pem(text: &[u8]) -> Result<Self, KeyError> {
-        let missing = KeyError::Missing("public key");
-        let (_, public) = pem::keys(text)?;
-        let section = public.ok_or(missing)?;
-        let key = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, section.der.expose());
-        Ok(Self(key.map_err(|error| refused("RSA public key", error))?))
+    /// [`KeyError`]; one that is no RSA key is refused, too.
+    pub fn all_from_pem(text: &[u8]) -> Result<Vec<Self>, KeyError> {
+        let public = pem::public_keys(text)?;
+        let keys = public.iter().map(|key| Self::from_der(key.der.expose()));
+        keys.collect()
+    }
+
+    /// Reads a `SubjectPublicKeyInfo` or an `RSAPublicKey` in DER, 2,048 to 8,192 bits.
+    ///
+    /// # Errors
+    /// [`KeyError::Refused`].
+    pub fn from_der(der: &[u8]) -> Result<Self, KeyError> {
+        let refused = |error| refused("RSA public key", error);
+        Ok(Self {
+            key: ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der).map_err(refused)?,
+            public: PublicKey::from_der(der).map_err(refused)?,
+        })
+    }
+
+    /// As an `RSAPublicKey` (PKCS #1) in DER.
+    pub fn pkcs1(&self) -> &[u8] {
+        self.public.as_ref()
+    }
+
+    /// As a `SubjectPublicKeyInfo` in DER.
+    ///
+    /// # Errors
+    /// [`Unauthentic`] when the library refuses, for want of memory for instance.
+    pub fn spki(&self) -> Result<Vec<u8>, Unauthentic> {
+        let der = self.public.as_der().map_err(|_| Unauthentic)?;
+        Ok(der.as_ref().to_vec())
     }
 
     /// Verifies.
@@ -110,7 +138,7 @@ impl RsaVerifyingKey {
     /// # Errors
     /// [`Unauthentic`] for a wrong signature.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), Unauthentic> {
-        let verified = self.0.verify_sig(message, signature);
+        let verified = self.key.verify_sig(message, signature);
         verified.map_err(|_| Unauthentic)
     }
 }

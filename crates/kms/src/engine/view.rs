@@ -324,12 +324,19 @@ impl View<'_> {
         documents.iter().map(entry).collect()
     }
 
-    /// The last use of the key with this ARN.
-    pub(crate) fn last_use(&self, arn: &str) -> Result<Option<KeyLastUsageData>, KmsError> {
-        let uses = self.engine.uses.lock();
-        let mut uses = uses.unwrap_or_else(PoisonError::into_inner);
-        uses.of(self.engine.parts.audit.dir(), arn)
-            .map_err(internal)
+    /// The last use of a key.
+    pub(crate) fn last_use(&self, key: &KeyArn) -> Result<Option<KeyLastUsageData>, KmsError> {
+        let used = {
+            let uses = self.engine.uses.lock();
+            let mut uses = uses.unwrap_or_else(PoisonError::into_inner);
+            uses.of(self.engine.parts.audit.dir(), &key.to_string())
+                .map_err(internal)?
+        };
+        match used {
+            // What was removed from the log meanwhile was kept before.
+            None => self.engine.kept_use(key),
+            used => Ok(used),
+        }
     }
 
     /// A fresh id for a grant: 64 hexadecimal digits.

@@ -5,7 +5,7 @@ use crate::audit::{self, AuditError, Go, Needles, Record, SeenResource};
 use crate::authorize::{Access, Resource};
 use crate::engine::{View, internal};
 use crate::request::Done;
-use crate::trail::{BUCKET, TRAIL};
+use crate::trail::{DigestKey, TRAIL};
 use time::OffsetDateTime;
 use waxseal_kms_api::shape::{Blob, Timestamp};
 use waxseal_kms_api::trail::*;
@@ -44,7 +44,7 @@ impl Perform for DescribeTrailsRequest {
         Ok(Done::read(DescribeTrailsResponse {
             trails: vec![Trail {
                 name: TRAIL.to_owned(),
-                bucket: BUCKET.to_owned(),
+                bucket: view.engine().trail_bucket()?,
                 arn: view.engine().trail_arn(),
                 home_region: view.own_home().region.clone(),
                 is_multi_region: true,
@@ -60,18 +60,36 @@ impl Perform for ListPublicKeysRequest {
     on_trail!("cloudtrail", "ListPublicKeys");
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<ListPublicKeysResponse>, KmsError> {
-        let key = view.engine().digest_key()?;
-        let keys = key.into_iter().map(|key| PublicKey {
-            fingerprint: key.fingerprint(),
-            value: Blob(key.public),
-            start: Timestamp(key.created as f64),
-            // It signs on.
-            end: Timestamp(view.seconds()),
-        });
-        let asked = |key: &PublicKey| self.end_time.is_none_or(|end| key.start.0 <= end.0);
+        let now = view.seconds();
+        let (start, end) = (self.start_time, self.end_time);
+        let start = start.map_or(now, |time| time.0);
+        let end = end.map_or(now, |time| time.0);
+        if start > end {
+            return Err(KmsError::new(
+                ErrorCode::InvalidTimeRange,
+                "The time range ends before it begins.",
+            ));
+        }
+        let keys = view.engine().digest_keys()?.into_iter();
+        let keys = keys.map(|key| public_key(key, now));
+        let signed = |key: &PublicKey| key.start.0 <= end && start <= key.end.0;
         Ok(Done::read(ListPublicKeysResponse {
-            keys: keys.filter(asked).collect(),
+            keys: keys.filter(signed).collect(),
         }))
+    }
+}
+
+fn public_key(key: DigestKey, now: f64) -> PublicKey {
+    let end = match key.is_current {
+        // Where nothing was delivered for long it is overdue, and signs on until something is.
+        true => now.max(key.until as f64),
+        false => key.until as f64,
+    };
+    PublicKey {
+        fingerprint: key.fingerprint(),
+        value: Blob(key.public),
+        start: Timestamp(key.since as f64),
+        end: Timestamp(end),
     }
 }
 
@@ -174,8 +192,8 @@ fn event(record: &Record) -> Result<FoundEvent, AuditError> {
     })
 }
 
-fn is_bucket(name: &str) -> Result<(), KmsError> {
-    match name == BUCKET {
+fn is_bucket(view: &View<'_>, name: &str) -> Result<(), KmsError> {
+    match view.engine().trail_buckets()?.has(name) {
         true => Ok(()),
         false => Err(KmsError::new(
             ErrorCode::NoSuchBucket,
@@ -188,7 +206,7 @@ impl Perform for GetBucketLocationRequest {
     on_trail!("s3", "GetBucketLocation");
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<GetBucketLocationResponse>, KmsError> {
-        is_bucket(&self.bucket)?;
+        is_bucket(view, &self.bucket)?;
         let location = view.own_home().region.clone();
         Ok(Done::read(GetBucketLocationResponse { location }))
     }
@@ -198,11 +216,12 @@ impl Perform for ListObjectsRequest {
     on_trail!("s3", "ListBucket");
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<ListObjectsResponse>, KmsError> {
-        is_bucket(&self.bucket)?;
+        is_bucket(view, &self.bucket)?;
         let most = self.max_keys.and_then(|most| usize::try_from(most).ok());
         let most = most.map_or(KEYS_MAX, |most| most.min(KEYS_MAX));
         let engine = view.engine();
-        let (objects, is_truncated) = engine.trail_objects(&self.prefix, &self.marker, most)?;
+        let (objects, is_truncated) =
+            engine.trail_objects(&self.bucket, &self.prefix, &self.marker, most)?;
         let objects = objects.into_iter().map(|object| ObjectEntry {
             key: object.key,
             bytes: i64::try_from(object.bytes).unwrap_or(i64::MAX),
@@ -221,8 +240,9 @@ impl Perform for GetObjectRequest {
     on_trail!("s3", "GetObject");
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<GetObjectResponse>, KmsError> {
-        is_bucket(&self.bucket)?;
-        let found = view.engine().trail_object(&self.key)?.ok_or_else(|| {
+        is_bucket(view, &self.bucket)?;
+        let found = view.engine().trail_object(&self.bucket, &self.key)?;
+        let found = found.ok_or_else(|| {
             KmsError::new(ErrorCode::NotFound, "The specified key does not exist.")
         })?;
         Ok(Done::read(GetObjectResponse {

@@ -2,13 +2,19 @@
 //!
 //! The audit log has every use of every key. It is read from its end back to the last use of the key
 //! that is asked for, and the next time only as far as it has grown: uses themselves pay nothing for it.
+//! What retention is about to remove of the log is read once more before it goes, and the last use of each
+//! key is kept in the store (`last-use/…`).
 
 use super::{Perform, one_key};
 use crate::audit::{self, AuditError, Glance, Go, Needles};
-use crate::engine::{KeyEntry, View};
+use crate::engine::{Engine, KeyEntry, View, internal};
+use crate::model::{key_document, last_use_document};
 use crate::request::Done;
+use crate::store::{Batch, Expect};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
+use waxseal_core::KeyArn;
 use waxseal_kms_api::KmsError;
 use waxseal_kms_api::model::values::KEY_LAST_USAGE_TRACKING_OPERATION;
 use waxseal_kms_api::op::*;
@@ -24,7 +30,7 @@ impl Perform for GetKeyLastUsageRequest {
     ) -> Result<Done<GetKeyLastUsageResponse>, KmsError> {
         let arn = key.arn.to_string();
         Ok(Done::read(GetKeyLastUsageResponse {
-            key_last_usage: view.last_use(&arn)?.unwrap_or_default(),
+            key_last_usage: view.last_use(&key.arn)?.unwrap_or_default(),
             key_id: arn,
             tracking_start_date: Timestamp(key.record.created),
             key_creation_date: Timestamp(key.record.created),
@@ -65,6 +71,78 @@ impl Uses {
             seen.used = used;
         }
         Ok(seen.used.clone())
+    }
+}
+
+/// The last use of a key in what retention removed of the log.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    /// The number of its record.
+    sequence: u64,
+    used: KeyLastUsageData,
+}
+
+/// Keys whose last uses are kept in one commit.
+const KEPT_AT_ONCE: usize = 256;
+
+impl Engine {
+    /// The last use of a key in what retention removed of the log.
+    pub(crate) fn kept_use(&self, key: &KeyArn) -> Result<Option<KeyLastUsageData>, KmsError> {
+        let document = self.document(&last_use_document(&key.home.region, &key.id))?;
+        let kept = document.map(|document| self.open_json::<Kept>(&document));
+        Ok(kept.transpose()?.map(|kept| kept.used))
+    }
+
+    /// Keeps the last use of each key in the records after `after`, up to `until`. Done again, it changes
+    /// nothing.
+    pub(crate) fn keep_uses(&self, after: u64, until: u64) -> Result<(), KmsError> {
+        let mut uses = HashMap::new();
+        for record in audit::records_after(self.audit_directory(), after) {
+            let record = record.map_err(internal)?;
+            if record.sequence > until {
+                break;
+            }
+            let event = record.glance().map_err(internal)?;
+            for resource in &event.resources {
+                if let Some(used) = last_use(&event, &resource.arn) {
+                    let sequence = record.sequence;
+                    uses.insert(resource.arn.clone(), Kept { sequence, used });
+                }
+            }
+        }
+        let uses: Vec<(String, Kept)> = uses.into_iter().collect();
+        for some in uses.chunks(KEPT_AT_ONCE) {
+            self.commit_rows(|batch| {
+                some.iter()
+                    .try_for_each(|(arn, kept)| self.keep_use(arn, kept, batch))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Unless the key is gone, or a later use is kept.
+    fn keep_use(&self, arn: &str, kept: &Kept, batch: &mut Batch) -> Result<(), KmsError> {
+        let Ok(arn) = arn.parse::<KeyArn>() else {
+            return Ok(());
+        };
+        let (region, id) = (&arn.home.region, &arn.id);
+        if self.document(&key_document(region, id))?.is_none() {
+            return Ok(());
+        }
+        let name = last_use_document(region, id);
+        let expect = match self.document(&name)? {
+            None => Expect::Absent,
+            Some(document) => {
+                if self.open_json::<Kept>(&document)?.sequence >= kept.sequence {
+                    return Ok(());
+                }
+                Expect::Revision(document.revision)
+            }
+        };
+        let body = serde_json::to_vec(kept).map_err(internal)?;
+        let body = self.sealed(&name, expect, &body)?;
+        batch.put(name, expect, body);
+        Ok(())
     }
 }
 

@@ -2,7 +2,8 @@
 //! shipped.
 //!
 //! Where the kept log begins is said by a signed note like a checkpoint, in the file `begin` beside the
-//! log: number and hash of the last record that was removed. It is durable before anything is removed.
+//! log: number and hash of the last record that was removed. It is durable before anything is removed, and
+//! so is the last use of each key there, which the store keeps.
 
 use super::{STATE_DOCUMENT, State};
 use crate::audit::{self, timestamp};
@@ -28,6 +29,8 @@ impl Engine {
         let until = state.sequence.min(self.shipped_records()?);
         let before = timestamp(self.now() - Duration::days(i64::from(days)));
         if let Some((records, head)) = audit::removable(dir, until, &before).map_err(internal)? {
+            let gone = audit::begin(dir).map_err(internal)?;
+            self.keep_uses(gone.map_or(0, |gone| gone.records), records)?;
             self.write_begin(records, head)?;
         }
         audit::remove_before_begin(dir).map_err(internal)

@@ -1,6 +1,6 @@
 //! What of the trail was copied elsewhere, and what is next. Who copies brings the network.
 
-use super::{BUCKET, SIGNATURE_ALGORITHM};
+use super::{SIGNATURE_ALGORITHM, SIGNATURE_SUFFIX, STATE_DOCUMENT, State, is_digest};
 use crate::engine::{Engine, internal};
 use crate::store::Expect;
 use flate2::read::GzDecoder;
@@ -22,6 +22,10 @@ pub(super) struct Shipped {
     digest: String,
     /// The last record that it speaks of.
     pub(super) records: u64,
+    /// Whether signatures were shipped as objects, too. Where earlier versions shipped to they are not,
+    /// and everything is shipped once more.
+    #[serde(default)]
+    has_signatures: bool,
 }
 
 /// A digest that was not shipped yet, and the files that it speaks of.
@@ -29,6 +33,8 @@ pub(super) struct Shipped {
 pub struct Shipment {
     /// Keys of the files, in order: they go first.
     pub files: Vec<String>,
+    /// Key of the digest's signature, for copies without metadata: it goes then.
+    pub signature: String,
     /// Key of the digest: once it is there, all of them are.
     pub digest: String,
     records: u64,
@@ -57,29 +63,29 @@ struct File {
 }
 
 impl Engine {
-    /// The bucket that digests name: `aws cloudtrail validate-logs` finds them in one of this name.
-    pub fn trail_bucket(&self) -> &str {
-        BUCKET
-    }
-
     /// The first digest that was not shipped to `to`.
     ///
     /// # Errors
     /// `KMSInternalException` when store or trail cannot be read.
     pub fn next_shipment(&self, to: &str) -> Result<Option<Shipment>, KmsError> {
         let shipped = self.kept::<Shipped>(DOCUMENT)?.map(|(_, shipped)| shipped);
-        let after = shipped.filter(|shipped| shipped.to == to);
+        let after = shipped.filter(|shipped| shipped.to == to && shipped.has_signatures);
+        // One that is not noted yet may be written again.
+        let state = self.kept::<State>(STATE_DOCUMENT)?;
+        let Some(last) = state.and_then(|(_, state)| state.previous) else {
+            return Ok(None);
+        };
         let mut objects = Vec::new();
         self.trail().collect("", &mut objects).map_err(internal)?;
         let digests = objects.into_iter().map(|object| object.key).filter(|key| {
             let is_later = after.as_ref().is_none_or(|after| *key > after.digest);
-            is_later && key.contains("/CloudTrail-Digest/")
+            is_later && *key <= last.object && is_digest(key)
         });
         let Some(digest) = digests.min() else {
             return Ok(None);
         };
         let gone = || internal(format!("{digest} is not in the trail any more"));
-        let found = self.trail_object(&digest)?.ok_or_else(gone)?;
+        let found = self.delivered_object(&digest)?.ok_or_else(gone)?;
         let mut text = Vec::new();
         GzDecoder::new(found.content.as_slice())
             .take(DIGEST_BYTES_MAX)
@@ -92,6 +98,7 @@ impl Engine {
                 .into_iter()
                 .map(|file| file.s3_object)
                 .collect(),
+            signature: format!("{digest}{SIGNATURE_SUFFIX}"),
             digest,
             records: read.waxseal_last_sequence,
         }))
@@ -103,7 +110,7 @@ impl Engine {
     /// `KMSInternalException` when it cannot be read, or is not there.
     pub fn parcel(&self, key: &str) -> Result<Parcel, KmsError> {
         let gone = || internal(format!("{key} is not in the trail any more"));
-        let found = self.trail_object(key)?.ok_or_else(gone)?;
+        let found = self.delivered_object(key)?.ok_or_else(gone)?;
         let metadata = found.signature.map(|signature| {
             [
                 ("signature".to_owned(), signature),
@@ -132,6 +139,7 @@ impl Engine {
             to: to.to_owned(),
             digest: shipment.digest.clone(),
             records: shipment.records,
+            has_signatures: true,
         };
         self.keep(DOCUMENT, expect, &shipped)
     }

@@ -1,6 +1,7 @@
-//! Proving that a trail is whole, with nothing but the public key of its digests.
+//! Proving that a trail is whole, with nothing but the public keys of its digests.
 
-use super::{BUCKET, Folder, SIGNATURE_ALGORITHM};
+use super::keys::fingerprint;
+use super::{Folder, SIGNATURE_ALGORITHM, SIGNATURE_SUFFIX, is_digest};
 use crate::audit::Link;
 use flate2::bufread::GzDecoder;
 use serde::Deserialize;
@@ -40,6 +41,14 @@ pub enum TrailError {
         /// What is wrong.
         what: String,
     },
+    /// A digest is signed by a key that was not given, or says so. All before it hold.
+    #[error("{object} is signed by the key {fingerprint}, which is not among the public keys")]
+    UnknownKey {
+        /// Its key in the bucket.
+        object: String,
+        /// What digests call the key.
+        fingerprint: String,
+    },
     /// There is no digest.
     #[error("there is no digest in the trail")]
     Empty,
@@ -62,7 +71,9 @@ struct Digest {
     digest_end_time: String,
     digest_s3_bucket: String,
     digest_s3_object: String,
+    digest_public_key_fingerprint: String,
     digest_signature_algorithm: String,
+    previous_digest_s3_bucket: Option<String>,
     previous_digest_s3_object: Option<String>,
     previous_digest_hash_value: Option<String>,
     previous_digest_signature: Option<String>,
@@ -83,10 +94,27 @@ struct Events<'a> {
     records: Vec<&'a RawValue>,
 }
 
+/// The public keys, under the names that digests have for them.
+struct Keys<'k>(Vec<(String, &'k RsaVerifyingKey)>);
+
+impl<'k> Keys<'k> {
+    fn new(keys: &'k [RsaVerifyingKey]) -> Self {
+        let named = keys.iter().map(|key| (fingerprint(key.pkcs1()), key));
+        Self(named.collect())
+    }
+
+    fn named(&self, fingerprint: &str) -> Option<&'k RsaVerifyingKey> {
+        let (_, key) = self.0.iter().find(|(name, _)| name == fingerprint)?;
+        Some(key)
+    }
+}
+
 /// What holds so far.
 #[derive(Default)]
 struct Chain {
     previous: Option<Before>,
+    /// The keys that signed, by their fingerprints, the one that signed last at the end.
+    signed_by: Vec<String>,
     records: u64,
     head: [u8; 32],
     files: u64,
@@ -94,6 +122,7 @@ struct Chain {
 
 /// The digest before.
 struct Before {
+    bucket: String,
     object: String,
     hash: String,
     signature: String,
@@ -101,22 +130,28 @@ struct Before {
 }
 
 /// Verifies the trail in a folder, which holds `AWSLogs/…` as it was delivered: the digests of one account
-/// and Region, from the first on.
+/// and Region, from the first on. `keys` are all those that signed; once one of them was replaced, it
+/// signs no more.
 ///
 /// # Errors
 /// [`TrailError::Broken`] names the first object that does not hold.
-pub fn verify(folder: &Path, key: &RsaVerifyingKey) -> Result<VerifiedTrail, TrailError> {
+pub fn verify(folder: &Path, keys: &[RsaVerifyingKey]) -> Result<VerifiedTrail, TrailError> {
+    let signers = Keys::new(keys);
     let folder = Folder(folder.to_owned());
     let mut objects = Vec::new();
     folder.collect("", &mut objects)?;
     let keys = objects.into_iter().map(|object| object.key);
-    let (mut digests, mut files): (Vec<_>, Vec<_>) =
-        keys.partition(|key| key.contains("/CloudTrail-Digest/"));
+    let (mut digests, mut files): (Vec<_>, Vec<_>) = keys.partition(|key| is_digest(key));
     digests.sort();
     let mut chain = Chain::default();
     for object in &digests {
-        chain.digest(&folder, object, key, &mut files)?;
+        chain.digest(&folder, object, &signers, &mut files)?;
     }
+    let is_signature = |file: &String| {
+        let signed = file.strip_suffix(SIGNATURE_SUFFIX);
+        signed.is_some_and(|signed| digests.binary_search_by(|one| (**one).cmp(signed)).is_ok())
+    };
+    files.retain(|file| !is_signature(file));
     if let Some(file) = files.first() {
         return broken(file, "no digest speaks of it");
     }
@@ -135,18 +170,31 @@ impl Chain {
         &mut self,
         folder: &Folder,
         object: &str,
-        key: &RsaVerifyingKey,
+        signers: &Keys<'_>,
         files: &mut Vec<String>,
     ) -> Result<(), TrailError> {
         let Some(found) = folder.read(object)? else {
             return broken(object, "it is not there");
         };
         let Some(signature) = found.signature else {
-            return broken(object, "its signature is not there");
+            return broken(
+                object,
+                format!(
+                    "its signature is not there: a file of that name and {SIGNATURE_SUFFIX}, with what \
+                     S3 has in the metadata of the digest as x-amz-meta-signature"
+                ),
+            );
         };
         let text = unpacked(object, &found.content)?;
         let Ok(digest) = serde_json::from_slice::<Digest>(&text) else {
             return broken(object, "it is no digest");
+        };
+        let name = digest.digest_public_key_fingerprint.as_str();
+        let Some(key) = signers.named(name) else {
+            return Err(TrailError::UnknownKey {
+                object: object.to_owned(),
+                fingerprint: name.to_owned(),
+            });
         };
         let hash = hex::encode(sha256(&[&text]));
         let before = digest
@@ -154,7 +202,8 @@ impl Chain {
             .as_deref()
             .unwrap_or("null");
         let end = &digest.digest_end_time;
-        let signed = format!("{end}\n{BUCKET}/{object}\n{hash}\n{before}");
+        let bucket = &digest.digest_s3_bucket;
+        let signed = format!("{end}\n{bucket}/{object}\n{hash}\n{before}");
         let is_signed = hex::decode(&signature).is_ok_and(|bytes| {
             // There is one way to write it.
             hex::encode(&bytes) == signature && key.verify(signed.as_bytes(), &bytes).is_ok()
@@ -162,19 +211,23 @@ impl Chain {
         if !is_signed {
             return broken(object, "its signature is not by this key");
         }
+        if !self.may_sign(name) {
+            return broken(object, "a key signed it that had been replaced before");
+        }
         if digest.digest_s3_object != object
-            || digest.digest_s3_bucket != BUCKET
             || digest.digest_signature_algorithm != SIGNATURE_ALGORITHM
         {
             return broken(object, "it was moved, or signed in another way");
         }
         let named = (
+            digest.previous_digest_s3_bucket.as_deref(),
             digest.previous_digest_s3_object.as_deref(),
             digest.previous_digest_hash_value.as_deref(),
             digest.previous_digest_signature.as_deref(),
         );
         let own = self.previous.as_ref();
         let own = (
+            own.map(|own| own.bucket.as_str()),
             own.map(|own| own.object.as_str()),
             own.map(|own| own.hash.as_str()),
             own.map(|own| own.signature.as_str()),
@@ -195,12 +248,27 @@ impl Chain {
             return broken(object, "it speaks of other records than its files hold");
         }
         self.previous = Some(Before {
+            bucket: digest.digest_s3_bucket,
             object: object.to_owned(),
             hash,
             signature,
             end: digest.digest_end_time,
         });
         Ok(())
+    }
+
+    /// Notes which key signed. Whether it may: it signed the digest before, or none so far.
+    fn may_sign(&mut self, fingerprint: &str) -> bool {
+        if self
+            .signed_by
+            .last()
+            .is_some_and(|last| last == fingerprint)
+        {
+            return true;
+        }
+        let is_new = self.signed_by.iter().all(|former| former != fingerprint);
+        self.signed_by.push(fingerprint.to_owned());
+        is_new
     }
 
     fn file(&mut self, folder: &Folder, file: &Delivered) -> Result<(), TrailError> {
@@ -244,5 +312,18 @@ fn unpacked(object: &str, content: &[u8]) -> Result<Vec<u8>, TrailError> {
     match read {
         Ok(_) if decoder.into_inner().is_empty() => Ok(text),
         _ => broken(object, "it is no gzip file, or something follows it"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_was_replaced_signs_no_more() {
+        let mut chain = Chain::default();
+        let signs = ["one", "one", "two", "two", "one", "three", "two"];
+        let may = signs.map(|name| chain.may_sign(name));
+        assert_eq!(may, [true, true, true, true, false, true, false]);
     }
 }

@@ -75,6 +75,13 @@ impl World {
         open(store, self.directory.path(), self.clock.clone()).unwrap()
     }
 
+    /// The same, which ends segments of the log after a few records.
+    pub(crate) fn engine_of_short_segments(&self) -> Engine {
+        let log = AuditLog::open(self.directory.path()).unwrap();
+        let store = Shared(self.store.clone());
+        open_on(store, log.with_segment_bytes_max(3_000), self.clock.clone()).unwrap()
+    }
+
     pub(crate) fn call<O: Perform>(&self, input: O) -> Result<O::Output, KmsError> {
         let request = self.engine.by_owner("test", input).unwrap();
         self.engine.call(request)
@@ -154,9 +161,18 @@ pub(crate) fn open(
     log: &std::path::Path,
     clock: Arc<Hands>,
 ) -> Result<Engine, KmsError> {
+    open_on(store, AuditLog::open(log).unwrap(), clock)
+}
+
+/// The same, on a log that is open.
+pub(crate) fn open_on(
+    store: impl Store + 'static,
+    audit: AuditLog,
+    clock: Arc<Hands>,
+) -> Result<Engine, KmsError> {
     Engine::new(Parts {
         store: Box::new(store),
-        audit: AuditLog::open(log).unwrap(),
+        audit,
         rows: RowSealer::new(SecretBytes::new(vec![7; 32]), [1; 16]),
         home: home("local", "000000000000"),
         clock,

@@ -5,8 +5,12 @@ use flate2::read::GzDecoder;
 use serde_json::Value;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use waxseal_core::bucket::BucketName;
 use waxseal_core::crypto::hash::sha256;
+use waxseal_core::crypto::rsa::RsaVerifyingKey;
+use waxseal_kms::Engine;
 use waxseal_kms::audit::{self, CheckpointError, SignedCheckpoint};
+use waxseal_kms::trail;
 use waxseal_kms_api::trail::*;
 use waxseal_kms_api::{ErrorCode, KmsError};
 
@@ -22,9 +26,22 @@ impl World {
             keys.extend(page.objects.into_iter().map(|object| object.key));
             match page.is_truncated {
                 true => marker = keys.last().unwrap().clone(),
-                false => return keys,
+                false => break,
             }
         }
+        // Each digest has its signature beside it, in its metadata and in no other object's.
+        let (signatures, mut objects): (Vec<_>, Vec<_>) =
+            keys.into_iter().partition(|key| key.ends_with(SIGNATURE));
+        for signature in &signatures {
+            let signed = signature.strip_suffix(SIGNATURE).unwrap();
+            let text = self.object(signature).unwrap().body.0;
+            let metadata = self.object(signed).unwrap().signature.unwrap();
+            assert_eq!(text, metadata.as_bytes());
+        }
+        let digests = objects.iter().filter(|key| key.contains("Digest"));
+        assert_eq!(digests.count(), signatures.len());
+        objects.sort();
+        objects
     }
 
     fn page(
@@ -59,6 +76,7 @@ impl World {
     }
 }
 
+const SIGNATURE: &str = ".signature";
 const DIGESTS: &str = "AWSLogs/000000000000/CloudTrail-Digest/local";
 const HOUR: time::Duration = time::Duration::HOUR;
 
@@ -167,7 +185,7 @@ fn nothing_beside_the_trail_is_an_object() {
         path(&beside),
         "lock".to_owned(),
         "./lock".to_owned(),
-        format!("{}.signature", world.objects(DIGESTS)[0]),
+        format!("{}.new", world.objects(DIGESTS)[0]),
         "absent.json.gz".to_owned(),
     ] {
         assert_eq!(refused(world.object(&key)).0, ErrorCode::NotFound, "{key}");
@@ -182,6 +200,83 @@ fn nothing_beside_the_trail_is_an_object() {
         key: "a b".to_owned(),
     };
     assert_eq!(refused(world.call(request)).0, ErrorCode::Validation);
+}
+
+#[test]
+fn a_bucket_keeps_what_was_delivered_to_it() {
+    let world = World::new();
+    let bucket = |engine: &Engine| engine.trail_bucket().unwrap();
+    let named = |name: &str| name.parse::<BucketName>().unwrap();
+    let listed = |bucket: &str| {
+        let request = ListObjectsRequest {
+            bucket: bucket.to_owned(),
+            ..ListObjectsRequest::default()
+        };
+        let answer = world.call(request)?;
+        let keys = answer.objects.into_iter().map(|object| object.key);
+        Ok::<Vec<String>, KmsError>(keys.collect())
+    };
+    let read = |bucket: &str, key: &str| {
+        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+        world.call(GetObjectRequest { bucket, key })
+    };
+    let deliver = || {
+        world.symmetric();
+        world.pass(HOUR);
+        assert!(world.engine.deliver().unwrap());
+    };
+    world.engine.deliver().unwrap();
+    assert_eq!(bucket(&world.engine), "waxseal-trail");
+    deliver();
+    deliver();
+    world.engine.set_trail_bucket(&named("one")).unwrap();
+    world.engine.set_trail_bucket(&named("two")).unwrap();
+    world.engine.set_trail_bucket(&named("two")).unwrap();
+    assert_eq!(bucket(&world.engine()), "two", "the store says so");
+    deliver();
+    let described = world.call(DescribeTrailsRequest::default()).unwrap();
+    assert_eq!(described.trails[0].bucket, "two");
+    assert_eq!(refused(listed("one")).0, ErrorCode::NoSuchBucket);
+
+    let (old, new) = (listed("waxseal-trail").unwrap(), listed("two").unwrap());
+    // Of each digest the log, itself and its signature.
+    assert_eq!((old.len(), new.len()), (6, 3));
+    let digest_of = |bucket: &str, key: &str| -> Value {
+        let body = read(bucket, key).unwrap().body.0;
+        serde_json::from_reader(GzDecoder::new(body.as_slice())).unwrap()
+    };
+    let is_digest = |key: &&String| key.contains("Digest") && key.ends_with(".gz");
+    let last_old = old.iter().rfind(is_digest).unwrap();
+    let first_new = new.iter().find(is_digest).unwrap();
+    assert_eq!(
+        digest_of("waxseal-trail", last_old)["digestS3Bucket"],
+        "waxseal-trail"
+    );
+    let digest = digest_of("two", first_new);
+    assert_eq!(digest["digestS3Bucket"], "two");
+    assert_eq!(digest["logFiles"][0]["s3Bucket"], "two");
+    assert_eq!(digest["previousDigestS3Bucket"], "waxseal-trail");
+    assert_eq!(&digest["previousDigestS3Object"], last_old.as_str());
+    assert_eq!(refused(read("two", last_old)).0, ErrorCode::NotFound);
+    assert_eq!(
+        refused(read("waxseal-trail", first_new)).0,
+        ErrorCode::NotFound
+    );
+
+    // And back.
+    world
+        .engine
+        .set_trail_bucket(&named("waxseal-trail"))
+        .unwrap();
+    deliver();
+    assert_eq!(listed("waxseal-trail").unwrap().len(), 9);
+    assert_eq!(listed("two").unwrap(), new);
+    let keys = world.engine.digest_public_keys().unwrap();
+    let keys = [RsaVerifyingKey::from_der(&keys[0]).unwrap()];
+    let trail = world.directory.path().join(trail::FOLDER);
+    assert_eq!(trail::verify(&trail, &keys).unwrap().digests, 4);
+    let updates = world.log().matches("\"eventName\":\"UpdateTrail\"").count();
+    assert_eq!(updates, 3);
 }
 
 #[test]
