@@ -5,9 +5,7 @@ import base64
 import json
 import os
 import pathlib
-import re
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -16,10 +14,8 @@ import time
 import urllib.error
 import urllib.request
 
-import boto3
-import botocore.auth
 import botocore.awsrequest
-import botocore.credentials
+from servers import Server, free_port, load, resident, wait_for, waxseal
 
 parser = argparse.ArgumentParser()
 for name in ("waxseal", "bare", "load", "moto", "openbao"):
@@ -34,64 +30,6 @@ CONNECTIONS = (1, 32, 256)
 # Of the peers: moto has one thread, and many waiting connections only make it fail.
 PEER_CONNECTIONS = (1, 32)
 OPERATIONS = ("GenerateDataKey", "Encrypt", "Decrypt")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(port):
-    for _ in range(600):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise SystemExit("a server does not answer")
-
-
-class Server:
-    """A server, how to reach it, and the signed requests for it."""
-
-    def __init__(self, name, command, endpoint, region, access, secret, environment=None):
-        self.name, self.endpoint, self.region = name, endpoint, region
-        self.process = subprocess.Popen(
-            command,
-            env={**os.environ, **(environment or {})},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        wait_for(int(endpoint.rsplit(":", 1)[1]))
-        self.access, self.secret = access, secret
-
-    def end(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait()
-
-    def sign(self, operation, body):
-        access, secret = self.access(), self.secret()
-        request = botocore.awsrequest.AWSRequest(
-            "POST",
-            self.endpoint + "/",
-            data=json.dumps(body),
-            headers={
-                "Content-Type": "application/x-amz-json-1.1",
-                "X-Amz-Target": f"TrentService.{operation}",
-            },
-        )
-        credentials = botocore.credentials.Credentials(access, secret)
-        botocore.auth.SigV4Auth(credentials, "kms", self.region).add_auth(request)
-        return request
-
-    def client(self):
-        return boto3.client(
-            "kms",
-            endpoint_url=self.endpoint,
-            region_name=self.region,
-            aws_access_key_id=self.access(),
-            aws_secret_access_key=self.secret(),
-        )
 
 
 class Transit:
@@ -171,55 +109,9 @@ def load_signed(server, operation, body, connections, seconds):
     return tuple(float(number) for number in out.split())
 
 
-def load(server, request, connections, seconds):
-    """Requests a second, and the median and 99th percentile of the time in milliseconds."""
-    body = request.body if isinstance(request.body, str) else request.body.decode()
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write('wrk.method = "POST"\n')
-        script.write(f"wrk.body = [==[{body}]==]\n")
-        for name, value in request.headers.items():
-            script.write(f"wrk.headers[ [==[{name}]==] ] = [==[{value}]==]\n")
-        script.flush()
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s"]
-        out = subprocess.run(
-            [*command, script.name, request.url],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-    wrong = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
-    assert not wrong, f"{server.name}: {wrong.group(0)}"
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1))
-    scale = {"us": 1e-3, "ms": 1, "s": 1e3}
-    times = []
-    for percent in ("50", "99"):
-        number, unit = re.search(rf"\s{percent}%\s+([\d.]+)(us|ms|s)", out).groups()
-        times.append(float(number) * scale[unit])
-    return rate, *times
-
-
-def resident(process):
-    text = pathlib.Path(f"/proc/{process.pid}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+)", text).group(1)) / 1024
-
-
 with tempfile.TemporaryDirectory() as place:
-    port = free_port()
     began = time.monotonic()
-    key_file = pathlib.Path(place) / "home" / "access-key"
-
-    def of_file(name):
-        return lambda: re.search(rf"{name} = (\S+)", key_file.read_text()).group(1)
-
-    ours = Server(
-        "waxseal",
-        [options.waxseal, "serve", "--listen", f"127.0.0.1:{port}"],
-        f"http://127.0.0.1:{port}",
-        "local",
-        of_file("aws_access_key_id"),
-        of_file("aws_secret_access_key"),
-        {"WAXSEAL_HOME": f"{place}/home"},
-    )
+    ours = waxseal(options.waxseal, f"{place}/home")
     ready = time.monotonic() - began
     print(f"waxseal: {1000 * ready:.0f} ms to the first connection (looked every 50 ms), ", end="")
     print(f"{resident(ours.process):.1f} MiB resident at rest")

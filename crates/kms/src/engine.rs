@@ -25,7 +25,7 @@ use crate::model::{
 use crate::op::{Perform, Uses};
 use crate::policy::{Policy, PolicyKind};
 use crate::principals::{AccessKeyRecord, PrincipalEntry};
-use crate::request::{Asking, Authenticated, Caller, Change, Outcome};
+use crate::request::{Asking, Authenticated, Caller, Change, Origin, Outcome};
 use crate::reserve::Reserve;
 use crate::seal::RowSealer;
 use crate::store::{Batch, Document, Expect, Store, StoreError};
@@ -41,7 +41,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use time::OffsetDateTime;
 use waxseal_core::arn::Home;
 use waxseal_core::crypto::certificate::TrustRoots;
-use waxseal_core::crypto::random::{self, Entropy};
+use waxseal_core::crypto::random::{self, Drawn, Entropy};
 use waxseal_core::{KeyArn, SecretBytes};
 use waxseal_kms_api::{ErrorCode, KmsError};
 
@@ -207,7 +207,14 @@ impl Engine {
             region: region.to_owned(),
             account: caller.account().to_owned(),
         };
-        Ok(Authenticated::new(caller, place, self.uuid()?, input))
+        let drawn = self.draw();
+        let request_id = uuid(&drawn)?;
+        let origin = Origin {
+            caller,
+            place,
+            drawn,
+        };
+        Ok(Authenticated::new(origin, request_id, input))
     }
 
     /// An id for a request that comes to nothing.
@@ -308,9 +315,14 @@ impl Engine {
         self.admit(Room::Common)?;
         self.refresh()?;
         let (origin, asking) = request.apart();
-        let mut view = self.view(&origin.place, Some(&origin.caller));
+        let Origin {
+            caller,
+            place,
+            drawn,
+        } = origin;
+        let mut view = self.view(&place, Some(&caller)).drawing(drawn);
         let outcome = perform(asking, &mut view);
-        let event = outcome.event(&origin.caller, &view, uuid(view.entropy())?);
+        let event = outcome.event(&caller, &view, uuid(view.entropy())?);
         Ok((outcome, event))
     }
 
@@ -326,19 +338,24 @@ impl Engine {
         self.settle(&mut log, room)?;
         self.refresh()?;
         let (origin, asking) = request.apart();
-        let mut view = self.view(&origin.place, Some(&origin.caller));
+        let Origin {
+            caller,
+            place,
+            drawn,
+        } = origin;
+        let mut view = self.view(&place, Some(&caller)).drawing(drawn);
         let mut outcome = perform(asking, &mut view);
         let changes = outcome.take_changes();
         let event_id = uuid(view.entropy())?;
         if changes.is_empty() {
-            let event = outcome.event(&origin.caller, &view, event_id);
+            let event = outcome.event(&caller, &view, event_id);
             self.appended(&mut log, &event, room)?;
             return outcome.recorded().answer();
         }
-        let event = outcome.event(&origin.caller, &view, event_id);
+        let event = outcome.event(&caller, &view, event_id);
         if let Err(refused) = self.commit_recorded(&mut log, &changes, &event, room)? {
             outcome.fail(refused);
-            let event = outcome.event(&origin.caller, &view, uuid(view.entropy())?);
+            let event = outcome.event(&caller, &view, uuid(view.entropy())?);
             self.appended(&mut log, &event, room)?;
         }
         outcome.recorded().answer()
@@ -519,6 +536,11 @@ impl Engine {
 
     fn entropy(&self) -> &dyn Entropy {
         self.parts.entropy.as_ref()
+    }
+
+    /// Randomness for one request.
+    fn draw(&self) -> Drawn {
+        Drawn::new(self.parts.entropy.clone())
     }
 
     fn uuid(&self) -> Result<String, KmsError> {

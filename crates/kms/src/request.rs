@@ -20,6 +20,7 @@ use crate::op::Perform;
 use crate::store::Expect;
 use serde_json::{Map, Value};
 use waxseal_core::arn::Home;
+use waxseal_core::crypto::random::Drawn;
 use waxseal_core::{KeyArn, SecretBytes};
 use waxseal_kms_api::{ErrorCode, KmsError};
 
@@ -29,6 +30,8 @@ pub(crate) struct Origin {
     pub(crate) caller: Caller,
     /// The Region of the request, and the account of its caller.
     pub(crate) place: Home,
+    /// Randomness for its ids and keys.
+    pub(crate) drawn: Drawn,
 }
 
 /// A request whose caller is known.
@@ -46,19 +49,18 @@ pub(crate) struct Asking<O> {
 }
 
 impl<O: Perform> Authenticated<O> {
-    /// A request of `caller`, who proved to be that: by a signature, or by opening the root key
-    /// of an embedded KMS. `place` is the Region of the request and the account of the caller;
-    /// `request_id` is a fresh UUID.
-    pub(crate) fn new(caller: Caller, place: Home, request_id: String, input: O) -> Self {
+    /// A request of somebody who proved to be the caller in `origin`: by a signature, or by opening the
+    /// root key of an embedded KMS. `request_id` is a fresh UUID.
+    pub(crate) fn new(origin: Origin, request_id: String, input: O) -> Self {
         Self {
-            origin: Origin { caller, place },
+            origin,
             asking: Asking { request_id, input },
         }
     }
 
     /// Whether it waits for a device.
     pub(crate) fn waits(&self, engine: &Engine) -> bool {
-        let Origin { caller, place } = &self.origin;
+        let Origin { caller, place, .. } = &self.origin;
         engine.has_devices() && self.asking.input.waits(&engine.view(place, Some(caller)))
     }
 

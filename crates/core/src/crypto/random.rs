@@ -1,6 +1,6 @@
 //! Randomness, handed in wherever it is needed so that tests can choose it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroize as _;
 
 /// The operating system refused to give random bytes.
@@ -41,12 +41,12 @@ impl Entropy for SystemEntropy {
 /// What one piece of work draws: a source is asked once for several small needs. What was given
 /// out is wiped here, and so is what is left in the end. It is not to outlive the work: a copy of
 /// the process that is made meanwhile goes on with the same bytes.
-pub struct Drawn<'a> {
-    source: &'a dyn Entropy,
+pub struct Drawn {
+    source: Arc<dyn Entropy>,
     rest: Mutex<Rest>,
 }
 
-/// Enough for a data key, its salt and an id.
+/// Enough for a data key, its salt and two ids.
 const DRAWN_BYTES: usize = 96;
 
 struct Rest {
@@ -55,9 +55,9 @@ struct Rest {
     left: usize,
 }
 
-impl<'a> Drawn<'a> {
+impl Drawn {
     /// Nothing is drawn before it is needed.
-    pub fn new(source: &'a dyn Entropy) -> Self {
+    pub fn new(source: Arc<dyn Entropy>) -> Self {
         let rest = Rest {
             bytes: [0; DRAWN_BYTES],
             left: 0,
@@ -69,7 +69,7 @@ impl<'a> Drawn<'a> {
     }
 }
 
-impl Entropy for Drawn<'_> {
+impl Entropy for Drawn {
     fn fill(&self, out: &mut [u8]) -> Result<(), EntropyError> {
         if out.len() > DRAWN_BYTES / 2 {
             return self.source.fill(out);
@@ -95,7 +95,7 @@ impl Drop for Rest {
     }
 }
 
-impl std::fmt::Debug for Drawn<'_> {
+impl std::fmt::Debug for Drawn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Drawn(..)")
     }
@@ -133,8 +133,8 @@ mod tests {
 
     #[test]
     fn no_byte_is_given_twice() {
-        let source = Counting::default();
-        let drawn = Drawn::new(&source);
+        let source = Arc::new(Counting::default());
+        let drawn = Drawn::new(source.clone());
         assert_eq!(source.asked.load(Ordering::Relaxed), 0);
         let mut seen = std::collections::BTreeSet::new();
         for bytes in [16, 32, 24, 16, 48, 1, 0, 47] {
@@ -152,7 +152,7 @@ mod tests {
     fn what_was_given_out_is_wiped() {
         let source = Counting::default();
         source.next.store(1, Ordering::Relaxed);
-        let drawn = Drawn::new(&source);
+        let drawn = Drawn::new(Arc::new(source));
         array::<32>(&drawn).unwrap();
         let rest = drawn.rest.lock().unwrap();
         assert_eq!(rest.bytes[..32], [0; 32]);
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_source_that_fails_gives_nothing() {
-        let drawn = Drawn::new(&Failing);
+        let drawn = Drawn::new(Arc::new(Failing));
         assert_eq!(array::<16>(&drawn), Err(EntropyError));
         assert_eq!(array::<16>(&drawn), Err(EntropyError));
     }

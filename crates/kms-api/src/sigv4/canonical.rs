@@ -46,13 +46,14 @@ pub(super) fn request(request: SignedRequest<'_>, names: &[&str], paths: Paths) 
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
 /// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8], text: &mut String) {
+pub(super) fn hex(bytes: &[u8; 32], text: &mut String) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from(DIGITS[usize::from(digit)]));
-        }
+    let mut digits = [0; 64];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
     }
+    text.push_str(std::str::from_utf8(&digits).unwrap_or_default());
 }
 
 fn path(path: &str, paths: Paths, text: &mut String) {

@@ -54,7 +54,7 @@ pub struct View<'e> {
     /// Who asks, where somebody does.
     caller: Option<&'e Caller>,
     pub(crate) now: OffsetDateTime,
-    drawn: Drawn<'e>,
+    drawn: Drawn,
     /// Whom the answer is encrypted for, where a request says so.
     enclave: Option<Enclave>,
 }
@@ -66,13 +66,18 @@ impl Engine {
             place,
             caller,
             now: self.now(),
-            drawn: Drawn::new(self.entropy()),
+            drawn: self.draw(),
             enclave: None,
         }
     }
 }
 
-impl View<'_> {
+impl<'e> View<'e> {
+    /// The same, with randomness that was drawn for the request before.
+    pub(crate) fn drawing(mut self, drawn: Drawn) -> Self {
+        self.drawn = drawn;
+        self
+    }
     /// Verifies whom the answer is to be encrypted for.
     pub(crate) fn attest(&mut self, recipient: Option<&RecipientInfo>) -> Result<(), KmsError> {
         let roots = self.engine.enclaves.get();
@@ -380,7 +385,7 @@ impl View<'_> {
                     place: &place,
                     caller: self.caller,
                     now: self.now,
-                    drawn: Drawn::new(self.engine.entropy()),
+                    drawn: self.engine.draw(),
                     enclave: None,
                 };
                 let entry = there.alias(&alias)?.ok_or_else(|| there.no_alias(&alias))?;
