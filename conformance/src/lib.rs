@@ -18,6 +18,7 @@
 pub mod dice;
 pub mod disk;
 pub mod engines;
+pub mod inputs;
 pub mod manifest;
 pub mod opening;
 pub mod policies;

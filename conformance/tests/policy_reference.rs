@@ -283,9 +283,10 @@ fn two_evaluators_agree() {
         let session: Vec<_> = (0..dice.below(5) / 4)
             .map(|_| POLICIES.identity(&mut dice))
             .collect();
+        let action = *dice.pick(&ACTIONS);
         let case = Case {
             who: dice.pick(&WHO),
-            action: *dice.pick(&ACTIONS),
+            action,
             has: POLICIES.request(&mut dice),
         };
         let grant = dice.below(6) == 0;
