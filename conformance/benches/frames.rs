@@ -253,11 +253,9 @@ mod secretbox_payload {
 mod generate_data_key {
     use super::*;
     use std::path::Path;
-    use waxseal_core::arn::Home;
+    use waxseal_conformance::engines::parts;
+    use waxseal_kms::Engine;
     use waxseal_kms::audit::AuditLog;
-    use waxseal_kms::clock::SystemClock;
-    use waxseal_kms::engine::{Engine, Parts};
-    use waxseal_kms::seal::RowSealer;
     use waxseal_kms::store::MemoryStore;
     use waxseal_kms_api::op::{CreateKeyRequest, GenerateDataKeyRequest};
 
@@ -295,18 +293,7 @@ mod generate_data_key {
     }
 
     fn engine(folder: &Path) -> Engine {
-        Engine::new(Parts {
-            store: Box::new(MemoryStore::new()),
-            audit: AuditLog::open(&folder.join("audit")).unwrap(),
-            rows: RowSealer::new(SecretBytes::new(vec![7; 32]), [1; 16]),
-            home: Home {
-                partition: "aws".into(),
-                region: "local".into(),
-                account: "000000000000".into(),
-            },
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SystemEntropy),
-        })
-        .unwrap()
+        let log = AuditLog::open(&folder.join("audit")).unwrap();
+        Engine::new(parts(MemoryStore::new(), log)).unwrap()
     }
 }

@@ -28,6 +28,14 @@ impl Dice {
         self.roll() % end.max(1)
     }
 
+    /// One of some.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len() as u64) as usize]
+    }
+
     /// A time up to `most`, to the microsecond.
     pub fn moment(&mut self, most: Duration) -> Duration {
         let micros = u64::try_from(most.as_micros()).expect("tests are short");

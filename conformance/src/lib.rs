@@ -17,8 +17,11 @@
 
 pub mod dice;
 pub mod disk;
+pub mod engines;
+pub mod inputs;
 pub mod manifest;
 pub mod opening;
+pub mod policies;
 pub mod program;
 pub mod refusal;
 pub mod rights;

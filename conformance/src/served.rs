@@ -2,9 +2,13 @@
 
 use crate::world::World;
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longer than any answer may take, whatever the machine is doing besides.
+const ANSWER_SECONDS_MAX: u64 = 60;
 
 /// A server that is running. Its stdout and stderr are the files `served.out` and `served.err` of the
 /// world.
@@ -20,8 +24,10 @@ pub struct Served {
 pub struct Answer {
     /// Status line and headers.
     pub head: String,
-    /// The body.
+    /// The body, as long as the head says.
     pub body: Vec<u8>,
+    /// From the last byte that was sent to the last one that was read.
+    pub took: Duration,
 }
 
 impl Answer {
@@ -29,6 +35,13 @@ impl Answer {
     pub fn status(&self) -> u16 {
         let status = self.head.split(' ').nth(1);
         status.and_then(|status| status.parse().ok()).unwrap_or(0)
+    }
+
+    /// A header, by its name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.head.lines().filter_map(|line| line.split_once(": "));
+        let found = headers.find(|(other, _)| *other == name);
+        found.map(|(_, value)| value)
     }
 
     /// The body as JSON; null where it is none.
@@ -133,19 +146,65 @@ impl Served {
     /// Head and body over a connection that ends with the answer.
     ///
     /// # Panics
-    /// When nobody listens.
+    /// When nobody listens, or answers.
     pub fn raw(&self, head: &[u8], body: &[u8]) -> Answer {
+        self.exchange(&[head, body].concat(), None)
+    }
+
+    /// Any bytes, over a connection that ends with the answer. Where there is none for as long as
+    /// `patience`, no more is sent, and the server knows that what it has is all.
+    ///
+    /// # Panics
+    /// When nobody listens, or answers.
+    pub fn exchange(&self, bytes: &[u8], patience: Option<Duration>) -> Answer {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        let most = Duration::from_secs(ANSWER_SECONDS_MAX);
+        let wait = |stream: &TcpStream, time| stream.set_read_timeout(Some(time)).expect("a time");
+        wait(&stream, patience.unwrap_or(most));
         // Who refuses early does not read all of it.
-        let _ = stream.write_all(&[head, body].concat());
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
+        let _ = stream.write_all(bytes);
+        let (mut answer, mut begin, mut is_ended) = (Vec::new(), Instant::now(), false);
+        loop {
+            let read = stream.read_to_end(&mut answer);
+            let is_late = read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+            match (is_late, is_ended || patience.is_none()) {
+                (false, _) => break,
+                (true, true) => panic!("no answer to {}", String::from_utf8_lossy(bytes)),
+                (true, false) => {
+                    is_ended = true;
+                    begin = Instant::now();
+                    // It may have ended by itself.
+                    let _ = stream.shutdown(Shutdown::Write);
+                    wait(&stream, most);
+                }
+            }
+        }
+        let took = begin.elapsed();
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
         let end = end.unwrap_or(answer.len());
-        Answer {
+        let mut answer = Answer {
             head: String::from_utf8_lossy(&answer[..end]).into_owned(),
             body: answer.get(end + 4..).unwrap_or_default().to_vec(),
+            took,
+        };
+        let length = answer.header("content-length").map(str::parse);
+        if let Some(Ok(length)) = length {
+            answer.body.truncate(length);
         }
+        answer
+    }
+
+    /// Resident memory in KiB: `VmRSS` for now, `VmHWM` for the most there ever was.
+    ///
+    /// # Panics
+    /// When the process has ended.
+    pub fn resident_kib(&self, what: &str) -> u64 {
+        let status = format!("/proc/{}/status", self.id());
+        let status = std::fs::read_to_string(status).expect("it runs");
+        let mut words = status.split_whitespace();
+        let found = words.find(|word| word.strip_suffix(':') == Some(what));
+        let kib = found.and_then(|_| words.next());
+        kib.and_then(|kib| kib.parse().ok()).expect("a number")
     }
 
     /// Sends a signal by its name until the process has ended: the first SIGSEGV that comes from outside
@@ -159,7 +218,7 @@ impl Served {
                 .args([&format!("-{signal}"), &self.child.id().to_string()])
                 .status();
             assert!(killed.is_ok_and(|status| status.success()));
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(100));
             if let Some(ended) = self.child.try_wait().expect("a child can be waited for") {
                 return ended;
             }

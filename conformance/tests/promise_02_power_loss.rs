@@ -12,17 +12,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use waxseal_conformance::engines::{self, parts};
 use waxseal_conformance::world::quick_place;
 use waxseal_conformance::{Dice, promise, tier};
 use waxseal_core::SecretBytes;
-use waxseal_core::arn::Home;
-use waxseal_core::crypto::random::SystemEntropy;
 use waxseal_kms::Engine;
 use waxseal_kms::audit::{self, AuditLog};
-use waxseal_kms::clock::SystemClock;
-use waxseal_kms::engine::{Parts, Rollback};
+use waxseal_kms::engine::Rollback;
 use waxseal_kms::op::Perform;
-use waxseal_kms::seal::RowSealer;
 use waxseal_kms::store::{Batch, Changes, Document, SqliteStore, Store, StoreError};
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::shape::SecretBlob;
@@ -53,7 +50,7 @@ fn whatever_the_disk_has_of_the_last_write_nothing_acknowledged_is_lost() {
         store,
         watch: watch.clone(),
     };
-    let engine = engine(Box::new(store), &home);
+    let engine = engine(store, &home);
     let mut dice = Dice::new(seed.wrapping_add(1)).0;
     let mut keys = Vec::new();
     while watch.failures() < failures {
@@ -200,7 +197,7 @@ impl Looks {
         let verified = audit::verify(&log).unwrap();
         assert!(verified.records >= self.state.records, "records were lost");
         let store = SqliteStore::open(&self.beside.join("store.db")).unwrap();
-        let engine = engine(Box::new(store), &self.beside);
+        let engine = engine(store, &self.beside);
         let listed = call(&engine, ListKeysRequest::default()).keys;
         for key in self.state.keys.keys() {
             assert!(
@@ -323,24 +320,11 @@ impl Store for Watched {
     }
 }
 
-fn engine(store: Box<dyn Store>, home: &Path) -> Engine {
-    let parts = Parts {
-        store,
-        audit: AuditLog::open(&home.join("audit")).unwrap(),
-        rows: RowSealer::new(SecretBytes::new(vec![7; 32]), [1; 16]),
-        home: Home {
-            partition: "aws".into(),
-            region: "local".into(),
-            account: "000000000000".into(),
-        },
-        clock: Arc::new(SystemClock),
-        entropy: Arc::new(SystemEntropy),
-    };
-    Engine::open(parts, home, Rollback::Refused).unwrap()
+fn engine(store: impl Store + 'static, home: &Path) -> Engine {
+    let log = AuditLog::open(&home.join("audit")).unwrap();
+    Engine::open(parts(store, log), home, Rollback::Refused).unwrap()
 }
 
 fn call<O: Perform>(engine: &Engine, input: O) -> O::Output {
-    engine
-        .call(engine.by_owner("promise", input).unwrap())
-        .unwrap()
+    engines::call(engine, input).unwrap()
 }

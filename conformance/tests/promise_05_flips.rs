@@ -4,18 +4,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use waxseal_conformance::engines::{self, parts};
 use waxseal_conformance::world::quick_place;
 use waxseal_conformance::{Dice, promise, tier};
 use waxseal_core::SecretBytes;
-use waxseal_core::arn::Home;
-use waxseal_core::crypto::random::SystemEntropy;
 use waxseal_kms::Engine;
 use waxseal_kms::audit::{self, AuditLog};
-use waxseal_kms::clock::SystemClock;
-use waxseal_kms::engine::Parts;
 use waxseal_kms::op::Perform;
-use waxseal_kms::seal::RowSealer;
 use waxseal_kms::store::SqliteStore;
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::shape::{Blob, SecretBlob};
@@ -196,21 +191,10 @@ fn decrypted(engine: &Engine, blob: &Blob) -> Option<Vec<u8>> {
 
 fn engine(place: &Path) -> Result<Engine, String> {
     let store = SqliteStore::open(&place.join("store.db")).map_err(|error| error.to_string())?;
-    let parts = Parts {
-        store: Box::new(store),
-        audit: AuditLog::open(&place.join("audit")).unwrap(),
-        rows: RowSealer::new(SecretBytes::new(vec![7; 32]), [1; 16]),
-        home: Home {
-            partition: "aws".into(),
-            region: "local".into(),
-            account: "000000000000".into(),
-        },
-        clock: Arc::new(SystemClock),
-        entropy: Arc::new(SystemEntropy),
-    };
-    Engine::new(parts).map_err(|error| format!("{error:?}"))
+    let log = AuditLog::open(&place.join("audit")).unwrap();
+    Engine::new(parts(store, log)).map_err(|error| format!("{error:?}"))
 }
 
 fn call<O: Perform>(engine: &Engine, input: O) -> Option<O::Output> {
-    engine.call(engine.by_owner("promise", input).unwrap()).ok()
+    engines::call(engine, input).ok()
 }

@@ -4,20 +4,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
+use waxseal_conformance::engines::{Hands, call, parts};
 use waxseal_conformance::world::quick_place;
 use waxseal_conformance::{Dice, promise, tier};
-use waxseal_core::SecretBytes;
-use waxseal_core::arn::Home;
-use waxseal_core::crypto::random::SystemEntropy;
 use waxseal_core::crypto::rsa::{RsaPadding, RsaPublicKey};
 use waxseal_kms::Engine;
 use waxseal_kms::audit::{self, AuditLog};
-use waxseal_kms::clock::{Clock, timestamp};
+use waxseal_kms::clock::{Clock as _, timestamp};
 use waxseal_kms::engine::Parts;
-use waxseal_kms::op::Perform;
-use waxseal_kms::seal::RowSealer;
 use waxseal_kms::store::MemoryStore;
 use waxseal_kms_api::KmsError;
 use waxseal_kms_api::op::*;
@@ -34,9 +30,9 @@ fn nothing_ends_early() {
     let (mut jumps, mut ended) = (0, 0);
     for scenario in 0..scenarios {
         let place = quick_place();
-        let clock = Arc::new(Clocks::default());
+        let clock = Arc::new(Hands::default());
         let engine = engine(place.path(), clock.clone());
-        let begin = clock.really();
+        let begin = clock.elapsed();
         let deleted = created(&engine, CreateKeyRequest::default());
         let days = 7 + dice.below(3) as i64;
         call(
@@ -51,14 +47,14 @@ fn nothing_ends_early() {
         let imported = imported(&engine, clock.now() + lasting);
         let (mut was_deleted, mut was_expired) = (false, false);
         let whole = Duration::days(days) + Duration::hours(4);
-        while clock.really() - begin < whole {
+        while clock.elapsed() - begin < whole {
             clock.pass(STEP);
             if dice.below(30) == 0 {
                 jumps += 1;
-                clock.jump(&mut dice);
+                jump(&clock, &mut dice);
             }
             engine.tend().unwrap();
-            let passed = clock.really() - begin;
+            let passed = clock.elapsed() - begin;
             let slack = GAIN * (passed.whole_hours() as i32 + 1);
             let is_deleted = describe(&engine, &deleted).is_err();
             let expired = describe(&engine, &imported).unwrap() == "PendingImport";
@@ -134,67 +130,25 @@ fn imported(engine: &Engine, end: OffsetDateTime) -> String {
     key_id
 }
 
-fn call<O: Perform>(engine: &Engine, input: O) -> Result<O::Output, KmsError> {
-    engine.call(engine.by_owner("promise", input).unwrap())
+/// Somebody sets the clock, or it stands still.
+fn jump(clock: &Hands, dice: &mut Dice) {
+    clock.jump(*dice.pick(&[
+        Duration::minutes(5),
+        Duration::minutes(-5),
+        Duration::days(1),
+        Duration::days(-1),
+        Duration::days(10),
+        Duration::days(-10),
+        // It stood still for a while.
+        -STEP,
+    ]));
 }
 
-/// A clock that is set by anybody, and the time that really passes.
-struct Clocks(Mutex<(OffsetDateTime, Duration)>);
-
-impl Default for Clocks {
-    fn default() -> Self {
-        let begin = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
-        Self(Mutex::new((begin, Duration::ZERO)))
-    }
-}
-
-impl Clock for Clocks {
-    fn now(&self) -> OffsetDateTime {
-        self.0.lock().unwrap().0
-    }
-    fn elapsed(&self) -> Duration {
-        self.0.lock().unwrap().1
-    }
-}
-
-impl Clocks {
-    fn really(&self) -> Duration {
-        self.elapsed()
-    }
-
-    fn pass(&self, time: Duration) {
-        let mut clocks = self.0.lock().unwrap();
-        clocks.0 += time;
-        clocks.1 += time;
-    }
-
-    fn jump(&self, dice: &mut Dice) {
-        let by = [
-            Duration::minutes(5),
-            Duration::minutes(-5),
-            Duration::days(1),
-            Duration::days(-1),
-            Duration::days(10),
-            Duration::days(-10),
-            // It stood still for a while.
-            -STEP,
-        ][dice.below(7) as usize];
-        self.0.lock().unwrap().0 += by;
-    }
-}
-
-fn engine(directory: &Path, clock: Arc<Clocks>) -> Engine {
-    let parts = Parts {
-        store: Box::new(MemoryStore::new()),
-        audit: AuditLog::open(&directory.join("audit")).unwrap(),
-        rows: RowSealer::new(SecretBytes::new(vec![7; 32]), [1; 16]),
-        home: Home {
-            partition: "aws".into(),
-            region: "local".into(),
-            account: "000000000000".into(),
-        },
+fn engine(directory: &Path, clock: Arc<Hands>) -> Engine {
+    let log = AuditLog::open(&directory.join("audit")).unwrap();
+    Engine::new(Parts {
         clock,
-        entropy: Arc::new(SystemEntropy),
-    };
-    Engine::new(parts).unwrap()
+        ..parts(MemoryStore::new(), log)
+    })
+    .unwrap()
 }

@@ -5,19 +5,16 @@
 //! 3,000 revocations; ten times as many with `WAXSEAL_LONG=1`.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers outside #[test] may fail too
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use waxseal_conformance::engines::{call, home, parts};
+use waxseal_conformance::world::quick_place;
 use waxseal_conformance::{campaign, promise};
 use waxseal_core::SecretBytes;
-use waxseal_core::arn::Home;
-use waxseal_core::crypto::random::SystemEntropy;
 use waxseal_kms::Engine;
 use waxseal_kms::audit::AuditLog;
-use waxseal_kms::clock::SystemClock;
 use waxseal_kms::engine::Parts;
 use waxseal_kms::op::Perform;
-use waxseal_kms::seal::RowSealer;
 use waxseal_kms::seed::SeedUser;
 use waxseal_kms::store::SqliteStore;
 use waxseal_kms_api::iam::{DisableUserRequest, EnableUserRequest};
@@ -30,33 +27,17 @@ const ACCESS_KEY: &str = "AKIAANNANNANNANNANNA";
 const ANN: &str = "arn:aws:iam::000000000000:user/ann";
 
 fn engine(directory: &Path) -> Engine {
+    let store = SqliteStore::open(&directory.join("store.db")).unwrap();
+    let log = AuditLog::open(&directory.join("audit")).unwrap();
     Engine::new(Parts {
-        store: Box::new(SqliteStore::open(&directory.join("store.db")).unwrap()),
-        audit: AuditLog::open(&directory.join("audit")).unwrap(),
-        rows: RowSealer::new(SecretBytes::new(vec![7; 32]), [1; 16]),
-        home: Home {
-            partition: "aws".into(),
-            region: REGION.into(),
-            account: ACCOUNT.into(),
-        },
-        clock: Arc::new(SystemClock),
-        entropy: Arc::new(SystemEntropy),
+        home: home(REGION, ACCOUNT),
+        ..parts(store, log)
     })
     .unwrap()
 }
 
-/// Memory, where there is some: the disk's sync is no part of the promise, and takes all the time.
-fn place() -> tempfile::TempDir {
-    let memory = PathBuf::from("/dev/shm");
-    match tempfile::tempdir_in(&memory) {
-        Ok(place) => place,
-        Err(_) => tempfile::tempdir().unwrap(),
-    }
-}
-
 fn owner<O: Perform>(engine: &Engine, input: O) -> O::Output {
-    let request = engine.by_owner("test", input).unwrap();
-    engine.call(request).unwrap()
+    call(engine, input).unwrap()
 }
 
 /// Ways to take away what ann may do, and to give it back.
@@ -271,7 +252,8 @@ fn raced(engines: &[Engine], way: Way, times: usize) -> (u64, u64) {
 
 #[test]
 fn no_use_that_begins_after_a_revocation_was_answered_is_let_through() {
-    let place = place();
+    // The disk's sync is no part of the promise, and takes all the time.
+    let place = quick_place();
     let engines: Vec<Engine> = (0..3).map(|_| engine(place.path())).collect();
     let ann = SeedUser {
         name: "ann".to_owned(),

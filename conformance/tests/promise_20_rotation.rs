@@ -4,20 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use time::{Duration, OffsetDateTime};
+use time::Duration;
+use waxseal_conformance::engines::{self, Hands, parts};
 use waxseal_conformance::world::quick_place;
 use waxseal_conformance::{promise, tier};
 use waxseal_core::SecretBytes;
-use waxseal_core::arn::Home;
-use waxseal_core::crypto::random::SystemEntropy;
 use waxseal_kms::Engine;
 use waxseal_kms::audit::AuditLog;
-use waxseal_kms::clock::Clock;
 use waxseal_kms::engine::Parts;
 use waxseal_kms::op::Perform;
-use waxseal_kms::seal::RowSealer;
 use waxseal_kms::store::MemoryStore;
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::shape::{Blob, SecretBlob};
@@ -72,7 +69,7 @@ fn every_ciphertext_opens_whatever_was_rotated_meanwhile() {
             }
             if rotation % KEYS == 0 {
                 // All of them are due.
-                clock.later(Duration::days(91));
+                clock.pass(Duration::days(91));
                 assert_eq!(engine.tend().unwrap(), KEYS);
                 (0..KEYS).for_each(|key| *done.entry(key).or_default() += 1);
                 rotation += KEYS;
@@ -113,8 +110,7 @@ fn every_ciphertext_opens_whatever_was_rotated_meanwhile() {
 
 /// Opens one, and says which.
 fn outcome_all(engine: &Engine, request: DecryptRequest, number: usize) -> DecryptResponse {
-    let request = engine.by_owner("promise", request).unwrap();
-    let opened = engine.call(request);
+    let opened = engines::call(engine, request);
     opened.unwrap_or_else(|error| panic!("ciphertext {number}: {error:?}"))
 }
 
@@ -141,45 +137,14 @@ fn rotated_yearly(engine: &Engine) -> String {
 }
 
 fn call<O: Perform>(engine: &Engine, input: O) -> O::Output {
-    engine
-        .call(engine.by_owner("promise", input).unwrap())
-        .unwrap()
-}
-
-struct Hands(Mutex<OffsetDateTime>);
-
-impl Default for Hands {
-    fn default() -> Self {
-        Self(Mutex::new(
-            OffsetDateTime::UNIX_EPOCH + Duration::days(20_000),
-        ))
-    }
-}
-
-impl Hands {
-    fn later(&self, time: Duration) {
-        *self.0.lock().unwrap() += time;
-    }
-}
-
-impl Clock for Hands {
-    fn now(&self) -> OffsetDateTime {
-        *self.0.lock().unwrap()
-    }
+    engines::call(engine, input).unwrap()
 }
 
 fn engine(directory: &Path, clock: Arc<Hands>) -> Engine {
+    let log = AuditLog::open(&directory.join("audit")).unwrap();
     Engine::new(Parts {
-        store: Box::new(MemoryStore::new()),
-        audit: AuditLog::open(&directory.join("audit")).unwrap(),
-        rows: RowSealer::new(SecretBytes::new(vec![7; 32]), [1; 16]),
-        home: Home {
-            partition: "aws".into(),
-            region: "local".into(),
-            account: "000000000000".into(),
-        },
         clock,
-        entropy: Arc::new(SystemEntropy),
+        ..parts(MemoryStore::new(), log)
     })
     .unwrap()
 }

@@ -15,18 +15,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use time::{Duration, OffsetDateTime};
+use std::sync::Arc;
+use time::Duration;
+use waxseal_conformance::engines::{Hands, home, parts};
 use waxseal_conformance::{Dice, campaign, promise};
-use waxseal_core::SecretBytes;
-use waxseal_core::arn::Home;
-use waxseal_core::crypto::random::SystemEntropy;
 use waxseal_core::crypto::rsa::RsaVerifyingKey;
 use waxseal_kms::audit::{self, AuditLog, Checkpoint, SignedCheckpoint, VerifyError};
-use waxseal_kms::clock::Clock;
 use waxseal_kms::engine::{Engine, Parts};
 use waxseal_kms::request::Caller;
-use waxseal_kms::seal::RowSealer;
 use waxseal_kms::store::MemoryStore;
 use waxseal_kms::trail;
 use waxseal_kms_api::op::{CreateKeyRequest, ListKeysRequest};
@@ -37,14 +33,6 @@ const SEGMENT_BYTES: u64 = 6_000;
 const MUTATIONS_OF_THE_LOG: usize = 7_000;
 const MUTATIONS_OF_THE_TRAIL: usize = 3_000;
 
-struct Hands(Mutex<OffsetDateTime>);
-
-impl Clock for Hands {
-    fn now(&self) -> OffsetDateTime {
-        *self.0.lock().unwrap()
-    }
-}
-
 /// A day of a KMS with several accounts and Regions.
 struct Day {
     folder: tempfile::TempDir,
@@ -54,27 +42,17 @@ struct Day {
     checkpoint: Checkpoint,
 }
 
-fn home(region: &str, account: &str) -> Home {
-    Home {
-        partition: "aws".into(),
-        region: region.into(),
-        account: account.into(),
-    }
-}
-
 impl Day {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let begin = OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap();
-        let clock = Arc::new(Hands(Mutex::new(begin)));
+        let clock = Arc::new(Hands::default());
+        // Over midnight.
+        clock.pass(Duration::hours(8));
         let log = AuditLog::open(&folder.path().join("audit")).unwrap();
+        let log = log.with_segment_bytes_max(SEGMENT_BYTES);
         let engine = Engine::new(Parts {
-            store: Box::new(MemoryStore::new()),
-            audit: log.with_segment_bytes_max(SEGMENT_BYTES),
-            rows: RowSealer::new(SecretBytes::new(vec![7; 32]), [1; 16]),
-            home: home("local", "000000000000"),
             clock: clock.clone(),
-            entropy: Arc::new(SystemEntropy),
+            ..parts(MemoryStore::new(), log)
         })
         .unwrap();
         engine.deliver().unwrap();
@@ -92,7 +70,7 @@ impl Day {
                     }
                 }
             }
-            *clock.0.lock().unwrap() += Duration::HOUR;
+            clock.pass(Duration::HOUR);
             assert!(engine.deliver().unwrap());
             engine.pack_log().unwrap();
         }
@@ -249,7 +227,7 @@ fn retention_leaves_a_log_that_holds() {
     let day = Day::new();
     let (log, engine) = (day.log(), &day.engine);
     let whole = audit::verify(&log).unwrap();
-    *day.clock.0.lock().unwrap() += Duration::days(10);
+    day.clock.pass(Duration::days(10));
     assert_eq!(engine.retain_log(5).unwrap(), 0, "nothing was shipped");
 
     let mut shipped = Vec::new();

@@ -10,9 +10,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
+use waxseal_conformance::inputs::members;
 use waxseal_conformance::{Dice, Served, World, promise};
 use waxseal_kms_api::model::{Kind, Member};
-use waxseal_kms_api::op::{OPERATIONS, shapes};
+use waxseal_kms_api::op::OPERATIONS;
 
 /// Bytes of a secret that are looked for at once.
 const PART: usize = 12;
@@ -115,13 +116,6 @@ impl Hunt {
             self.through(&format!("the refusal of {what}"), &answer.body);
         }
     }
-}
-
-/// The members of the input of an operation.
-fn members(operation: &str) -> &'static [Member] {
-    let name = format!("{operation}Request");
-    let found = shapes().find(|(shape, _)| **shape == *name);
-    found.unwrap_or_else(|| panic!("{name}")).1
 }
 
 /// What is meant to be seen by whoever gets it, and by nobody else: all bytes, and what the model says.

@@ -589,7 +589,7 @@ fn a_configuration_file_says_what_flags_do_not() {
     place.write("server.toml", "region = \"eu-west-1\"\n");
     place
         .run(&["serve", "--config", "server.toml"], b"")
-        .refused(2, "--region without --dev");
+        .refused(78, "server.toml: --region without --dev");
     place
         .run(&["serve", "--config", "absent.toml"], b"")
         .refused(74, "absent.toml");

@@ -295,22 +295,38 @@ impl std::fmt::Display for Path<'_> {
     }
 }
 
+/// How many things that are wrong with a request are told; the others are counted. A body of 64 KiB can have
+/// ten thousand, and each of them would be a hundred bytes of an answer and of a record.
+const TOLD_MAX: usize = 100;
+
 /// What is wrong with a request, in the order of its members.
 #[derive(Debug, Default)]
-pub struct Violations(Vec<String>);
+pub struct Violations {
+    told: Vec<String>,
+    count: usize,
+}
 
 impl Violations {
     fn add(&mut self, value: Option<&str>, path: &Path<'_>, constraint: &str) {
-        let value = value.map(|value| format!(" '{value}'")).unwrap_or_default();
-        self.0.push(format!(
-            "Value{value} at '{path}' failed to satisfy constraint: Member must {constraint}"
-        ));
+        self.tell(|| {
+            let value = value.map(|value| format!(" '{value}'")).unwrap_or_default();
+            format!(
+                "Value{value} at '{path}' failed to satisfy constraint: Member must {constraint}"
+            )
+        });
     }
 
     fn missing(&mut self, path: &Path<'_>) {
-        self.0.push(format!(
-            "Value null at '{path}' failed to satisfy constraint: Member must not be null"
-        ));
+        self.tell(|| {
+            format!("Value null at '{path}' failed to satisfy constraint: Member must not be null")
+        });
+    }
+
+    fn tell(&mut self, sentence: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.told.len() < TOLD_MAX {
+            self.told.push(sentence());
+        }
     }
 
     /// The error, if there is anything wrong.
@@ -318,15 +334,16 @@ impl Violations {
     /// # Errors
     /// `ValidationException`.
     pub fn into_result(self) -> Result<(), KmsError> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        let (count, plural) = (self.0.len(), if self.0.len() == 1 { "" } else { "s" });
+        let (count, plural) = match self.count {
+            0 => return Ok(()),
+            1 => (1, ""),
+            count => (count, "s"),
+        };
         Err(KmsError::new(
             ErrorCode::Validation,
             format!(
                 "{count} validation error{plural} detected: {}",
-                self.0.join("; ")
+                self.told.join("; ")
             ),
         ))
     }

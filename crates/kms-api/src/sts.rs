@@ -20,6 +20,10 @@ pub const SERVICE: &str = "sts";
 /// The media type of answers.
 pub const CONTENT_TYPE: &str = "text/xml";
 
+/// The most parameters: more than a session with fifty tags and all policies has. Each is held against those before it, and
+/// nobody has proved who they are yet.
+const PARAMETERS_MAX: usize = 256;
+
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
 shapes! {
@@ -194,6 +198,11 @@ impl Parameters {
             .split(|byte| *byte == b'&')
             .filter(|pair| !pair.is_empty())
         {
+            if parameters.len() == PARAMETERS_MAX {
+                return Err(invalid(format!(
+                    "There are more than {PARAMETERS_MAX} parameters."
+                )));
+            }
             let at = pair.iter().position(|byte| *byte == b'=');
             let (name, value) = pair.split_at(at.unwrap_or(pair.len()));
             let (name, value) = (decoded(name)?, decoded(value.get(1..).unwrap_or_default())?);
@@ -391,6 +400,15 @@ mod tests {
 
     #[test]
     fn forms_are_read_strictly() {
+        let many = |count: usize| (0..count).map(|n| format!("{n}=x&")).collect::<String>();
+        let told = |count| {
+            Call::parse(many(count).as_bytes())
+                .err()
+                .and_then(|error| error.message)
+        };
+        assert_eq!(told(PARAMETERS_MAX), None, "no action");
+        let over = "There are more than 256 parameters.";
+        assert_eq!(told(PARAMETERS_MAX + 1).as_deref(), Some(over));
         let text = b"Action=AssumeRole&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fr&RoleSessionName=a+b&DurationSeconds=900";
         let Ok(Call::AssumeRole(call)) = Call::parse(text) else {
             unreachable!("it is one");

@@ -201,6 +201,12 @@ mod tests {
                  satisfy constraint: Member must not be null"
             )
         );
+        let many = format!(r#"{{"KeyId":"k","Tags":[{}{{}}]}}"#, "{},".repeat(9_999));
+        let message = refused::<TagResourceRequest>(&many)
+            .message
+            .unwrap_or_default();
+        assert!(message.starts_with("20000 validation errors detected: "));
+        assert!(message.len() < 20_000, "{} bytes", message.len());
         let input = input::<ListKeysRequest>(br#"{"Limit":null,"ResourceOwners":null}"#);
         assert!(input.is_ok_and(|input| input.limit.is_none()));
     }

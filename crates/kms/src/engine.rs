@@ -598,8 +598,11 @@ impl Engine {
             }
             cache.head
         };
-        let Some(document) = self.parts.store.get(key).map_err(internal)? else {
-            return Ok(None);
+        let document = match self.parts.store.get(key) {
+            Ok(Some(document)) => document,
+            // What no document can be called, though somebody asks for it, is none.
+            Ok(None) | Err(StoreError::InvalidKey { .. }) => return Ok(None),
+            Err(error) => return Err(internal(error)),
         };
         let entry = read(self, &document)?;
         let mut cache = serving

@@ -14,7 +14,9 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+use waxseal_core::arn::is_account;
 use waxseal_core::bucket::BucketName;
+use waxseal_server::front::is_region;
 
 /// Where the server listens when nobody says where.
 const LISTEN: &str = "127.0.0.1:8470";
@@ -61,6 +63,8 @@ struct Said<T> {
 /// What the server is run with.
 #[derive(Debug)]
 pub(super) struct Settings {
+    /// The name of the file, where there is one.
+    file: Option<String>,
     listen: Said<SocketAddr>,
     data: Said<Option<PathBuf>>,
     tls_cert: Said<Option<PathBuf>>,
@@ -104,6 +108,7 @@ impl Settings {
             said(flags, file, Vec::new())
         };
         let settings = Self {
+            file: args.config.as_ref().map(|path| path.display().to_string()),
             listen: said(args.listen, file.listen, default_address()?),
             data: path(&args.data, file.data),
             tls_cert: path(&args.tls_cert, file.tls_cert),
@@ -132,9 +137,10 @@ impl Settings {
 
     fn check(&self) -> Result<(), Failure> {
         if self.tls_cert.value.is_some() != self.tls_key.value.is_some() {
-            return Err(Failure::usage(
-                "a certificate without its key, or the reverse",
-                "give both --tls-cert and --tls-key, or neither",
+            return Err(self.wrong(
+                &[self.tls_cert.by, self.tls_key.by],
+                "--tls-cert without --tls-key, or the reverse",
+                "give both the certificate and its key, or neither",
             ));
         }
         if self
@@ -142,22 +148,38 @@ impl Settings {
             .value
             .is_some_and(|seconds| !LEASE_SECONDS.contains(&seconds))
         {
-            return Err(Failure::usage(
-                "a lease of that length",
-                "give 1 to 86400 seconds, or leave --root-lease out",
+            return Err(self.wrong(
+                &[self.root_lease.by],
+                "--root-lease of that length",
+                "give 1 to 86400 seconds, or leave it out",
             ));
         }
-        if let Some(to) = &self.ship_to.value {
-            Destination::parse(to)?;
-        }
         if self.retain.value.is_some() && self.ship_to.value.is_none() {
-            return Err(Failure::usage(
+            return Err(self.wrong(
+                &[self.retain.by],
                 "--retain without --ship-to",
                 "the log is removed only where it was shipped: say where to",
             ));
         }
+        if let Some(url) = &self.ship_to.value
+            && let Err(failure) = Destination::parse(url)
+        {
+            let what = format!("--ship-to: {}", failure.what);
+            return Err(self.wrong(&[self.ship_to.by], what, &failure.hint));
+        }
+        if self.tls_cert.value.is_none() && !self.listen.value.ip().is_loopback() {
+            return Err(self.wrong(
+                &[self.listen.by],
+                format!(
+                    "--listen: {} is no loopback address, and there is no TLS",
+                    self.listen.value
+                ),
+                "listen on 127.0.0.1 or [::1], or give --tls-cert and --tls-key: what crosses a \
+                 network in the clear could be read",
+            ));
+        }
         if self.dev.value {
-            return Ok(());
+            return self.check_dev();
         }
         let only_dev = [
             ("--seed", self.seed.by),
@@ -166,10 +188,47 @@ impl Settings {
         ];
         match only_dev.iter().find(|(_, by)| *by != "default") {
             None => Ok(()),
-            Some((name, _)) => Err(Failure::usage(
+            Some((name, by)) => Err(self.wrong(
+                &[by],
                 format!("{name} without --dev"),
                 "it is for servers for development: add --dev, or leave it out",
             )),
+        }
+    }
+
+    fn check_dev(&self) -> Result<(), Failure> {
+        if self.tls_cert.value.is_some() {
+            return Err(self.wrong(
+                &[self.tls_cert.by, self.dev.by],
+                "--dev with a certificate",
+                "leave one of them out: --dev lets everyone in who reaches the server",
+            ));
+        }
+        if !is_region(&self.region.value) {
+            return Err(self.wrong(
+                &[self.region.by],
+                format!("--region: '{}' is no Region", self.region.value),
+                "give one such as us-east-1",
+            ));
+        }
+        if !is_account(&self.account.value) {
+            return Err(self.wrong(
+                &[self.account.by],
+                format!("--account: '{}' is no account", self.account.value),
+                "give 12 digits",
+            ));
+        }
+        Ok(())
+    }
+
+    /// What somebody said cannot be: of the command line, or, where the file is among those who said it,
+    /// of the configuration.
+    fn wrong(&self, said_by: &[&str], what: impl Into<String>, hint: &str) -> Failure {
+        match &self.file {
+            Some(file) if said_by.contains(&"file") => {
+                Failure::configuration(format!("{file}: {}", what.into()), hint)
+            }
+            _ => Failure::usage(what, hint),
         }
     }
 
@@ -361,15 +420,22 @@ impl File {
         }
         // It names libraries that are loaded, and whom enclaves are.
         shelter::check_own(path)?;
-        let text = std::fs::read_to_string(path).map_err(failed)?;
-        toml::from_str(&text).map_err(|error| {
-            let line = error.span().map(|span| {
-                let before = text.get(..span.start).unwrap_or_default();
-                format!(", line {}", before.matches('\n').count() + 1)
+        let bytes = std::fs::read(path).map_err(failed)?;
+        // `upto` is where it goes wrong.
+        let wrong = |upto: Option<usize>, what: &str| {
+            let before = upto.and_then(|end| bytes.get(..end));
+            let line = before.map(|before| {
+                let ends = before.iter().filter(|byte| **byte == b'\n');
+                format!(", line {}", ends.count() + 1)
             });
             let line = line.unwrap_or_default();
-            let what = error.message().lines().next().unwrap_or_default();
             Failure::configuration(format!("{name}{line}: {what}"), advice)
+        };
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|error| wrong(Some(error.valid_up_to()), "it is no text in UTF-8"))?;
+        toml::from_str(text).map_err(|error| {
+            let what = error.message().lines().next().unwrap_or_default();
+            wrong(error.span().map(|span| span.start), what)
         })
     }
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-use waxseal_core::arn::{Home, is_account};
+use waxseal_core::arn::Home;
 use waxseal_core::bucket::BucketName;
 use waxseal_core::crypto::certificate::{ROOTS_BYTES_MAX, TrustRoots};
 use waxseal_kms::Engine;
@@ -22,7 +22,7 @@ use waxseal_kms::clock::SystemClock;
 use waxseal_kms::engine::By;
 use waxseal_kms::home::{EmbeddedHome, FileRoot, Keeper, LeaseNotice};
 use waxseal_server::access_key::{AccessKey, AccessKeyError};
-use waxseal_server::front::{Anew, is_region};
+use waxseal_server::front::Anew;
 use waxseal_server::listen::{Door, Notice};
 use waxseal_server::tls::Tls;
 use waxseal_server::{Callers, Front, listen};
@@ -60,7 +60,7 @@ pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
     let data = Data::of(args, session)?;
     let seeds = args.seed().map(Seeds::read).transpose()?;
     let beginning = Arc::new(Beginning {
-        place: place(args)?,
+        place: place(args),
         is_dev: args.dev(),
         seeds: seeds.unwrap_or_default(),
         enclaves: args.attestation_root().map(enclaves).transpose()?,
@@ -139,31 +139,15 @@ fn allow_files() {
     }
 }
 
-/// The certificate, where there is one; without it only loopback addresses are served.
+/// The certificate, where there is one; without it the address is a loopback address.
 fn tls(args: &Settings) -> Result<Option<Tls>, Failure> {
     if let Some((certificate, key)) = args.tls() {
-        if args.dev() {
-            return Err(Failure::usage(
-                "--dev with a certificate",
-                "leave one of them out: --dev lets everyone in who reaches the server",
-            ));
-        }
         let advice = "give a certificate chain and its key, both in PEM";
         shelter::check_secret_at(key)?;
         let tls = Tls::load(certificate, key);
         return tls
             .map(Some)
             .map_err(|error| Failure::configuration(error.to_string(), advice));
-    }
-    if !args.listen().ip().is_loopback() {
-        return Err(Failure::usage(
-            format!(
-                "{} is no loopback address, and there is no TLS",
-                args.listen()
-            ),
-            "listen on 127.0.0.1 or [::1], or give --tls-cert and --tls-key: what crosses a \
-             network in the clear could be read",
-        ));
     }
     Ok(None)
 }
@@ -217,27 +201,15 @@ fn dev_home(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Where the keys of a new data directory are.
-fn place(args: &Settings) -> Result<Home, Failure> {
+fn place(args: &Settings) -> Home {
     if !args.dev() {
-        return Ok(embedded::place());
+        return embedded::place();
     }
-    if !is_region(args.region()) {
-        return Err(Failure::usage(
-            format!("'{}' is no Region", args.region()),
-            "give one such as us-east-1",
-        ));
-    }
-    if !is_account(args.account()) {
-        return Err(Failure::usage(
-            format!("'{}' is no account", args.account()),
-            "give 12 digits",
-        ));
-    }
-    Ok(Home {
+    Home {
         partition: "aws".into(),
         region: args.region().to_owned(),
         account: args.account().to_owned(),
-    })
+    }
 }
 
 /// What an engine begins with, when the server starts and when it is emptied.
