@@ -28,15 +28,15 @@ mod world;
 
 use clap::Parser;
 use failure::Failure;
-use mimalloc::MiMalloc;
 use report::Report;
+use std::alloc::System;
 use std::process::ExitCode;
 use world::World;
 use zeroizing_alloc::ZeroAlloc;
 
 /// What is given back is wiped, whichever library had it.
 #[global_allocator]
-static HEAP: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
+static HEAP: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     // A server insists on it; elsewhere what cannot be had is done without.

@@ -74,8 +74,8 @@ pub struct Front {
     errand: Option<Errand>,
     keys: SigningKeys,
     strangers: Strangers,
-    /// Compared in place of the secret of an access key id that nobody has, so that the answer
-    /// takes as long.
+    /// Stands in for the secret of an access key id that nobody has: a signature is compared all the same.
+    /// The answer names the id as unknown, as AWS does.
     decoy: SecretBytes,
 }
 
