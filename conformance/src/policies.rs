@@ -9,7 +9,7 @@ use waxseal_kms::policy::Facts;
 pub const ACTIONS: [&str; 3] = ["kms:Encrypt", "kms:Decrypt", "kms:DescribeKey"];
 /// The key that it is asked of.
 pub const KEY: &str = "arn:aws:kms:eu-west-1:111111111111:key/1234abcd-12ab-34cd-56ef-1234567890ab";
-/// An action of [`ACTION_PATTERNS`] in another case than that of [`ACTIONS`].
+/// An action of the patterns in another case than that of [`ACTIONS`].
 pub const OTHER_CASE: &str = "kms:DECRYPT";
 
 const ACTION_PATTERNS: [&str; 6] = [

@@ -124,7 +124,7 @@ impl<'e> View<'e> {
         model::seconds(self.now)
     }
 
-    /// The same for what cannot be taken back: see [`Steady`].
+    /// The same for what cannot be taken back: see [`Steady`](crate::clock::Steady).
     pub(crate) fn steady_seconds(&self) -> f64 {
         let engine = self.engine;
         model::seconds(engine.steady.now(engine.parts.clock.as_ref()))
