@@ -160,12 +160,17 @@ pub(super) struct Encoded {
 
 impl Encoded {
     pub(super) fn new(event: &Event) -> Result<Self, AuditError> {
+        Self::within(event, Vec::with_capacity(USUAL_BYTES))
+    }
+
+    /// The same in memory that another record had.
+    pub(super) fn within(event: &Event, mut text: Vec<u8>) -> Result<Self, AuditError> {
+        text.clear();
         for reserved in ["sequence", "previousHash", "lastChange"] {
             if event.additional.contains_key(reserved) {
                 return Err(AuditError::ReservedMember(reserved));
             }
         }
-        let mut text = Vec::with_capacity(USUAL_BYTES);
         object(&Opening::of(event), &mut text)?;
         text.pop();
         text.extend_from_slice(br#","additionalEventData":{"sequence":"#);
@@ -186,6 +191,11 @@ impl Encoded {
             true => Ok(record),
             false => Err(AuditError::RecordTooLong { bytes }),
         }
+    }
+
+    /// Its memory, for another record.
+    pub(super) fn into_text(self) -> Vec<u8> {
+        self.text
     }
 
     /// The most bytes that the line has.

@@ -39,6 +39,9 @@ pub struct AuditLog {
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
+    /// The memory of records that were written: threads that free what others allocated would wait for
+    /// them.
+    spare: Mutex<Vec<Vec<u8>>>,
     writer: Turn<Writer>,
     /// Tells the flusher that there is something to do.
     work: Condvar,
@@ -210,6 +213,7 @@ impl AuditLog {
             dir: dir.to_owned(),
             shared: Arc::new(Shared {
                 queue: Mutex::new(Queue::new()),
+                spare: Mutex::default(),
                 writer: Turn::new(writer),
                 work: Condvar::new(),
                 watch: Condvar::new(),
@@ -262,7 +266,11 @@ impl AuditLog {
     /// # Errors
     /// Any [`AuditError`]; the record is then not in the log.
     pub fn submit(&self, event: &Event) -> Result<Ticket, AuditError> {
-        let record = Encoded::new(event)?;
+        let spare = lock(&self.shared.spare).pop();
+        let record = match spare {
+            Some(text) => Encoded::within(event, text)?,
+            None => Encoded::new(event)?,
+        };
         let mut queue = lock(&self.shared.queue);
         if !queue.has_watch {
             self.shared.is_serving.store(true, Ordering::Relaxed);
@@ -492,6 +500,16 @@ impl Shared {
         landing.trouble = written.as_ref().err().cloned();
         batch.end(written);
         drop(landing);
+        self.keep(records);
+    }
+
+    /// Keeps the memory of so many records as a busy server has under way at once.
+    fn keep(&self, records: Vec<Encoded>) {
+        let mut spare = lock(&self.spare);
+        let room = SPARE_MAX.saturating_sub(spare.len());
+        let usual = records.into_iter().map(Encoded::into_text);
+        let usual = usual.filter(|text| text.capacity() <= SPARE_BYTES_MAX);
+        spare.extend(usual.take(room));
     }
 
     /// Writes what waits, until the log is closed and nothing does.
@@ -651,6 +669,9 @@ const PACED_MAX: usize = 64;
 const PACE: Duration = Duration::from_millis(2);
 /// How often it is looked whether they have, when nobody else comes.
 const PACE_LOOK: Duration = Duration::from_millis(10);
+/// How much memory of records is kept for others: 256 of 4 KiB at most.
+const SPARE_MAX: usize = 256;
+const SPARE_BYTES_MAX: usize = 4 << 10;
 /// How often it is looked again whether the lock between processes was given.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a server waits for that lock: less than anybody waits for a record.
