@@ -63,11 +63,11 @@ def compare(servers, connections):
         )
 
 
-def start(home, environment):
+def start(home, key):
     """Milliseconds until a server on `home` has answered a request, and its memory then."""
     began = time.monotonic()
-    server = waxseal(options.waxseal, home, environment)
-    server.client().describe_key(KeyId=some_key)
+    server = waxseal(options.waxseal, home)
+    server.client().describe_key(KeyId=key)
     took = 1000 * (time.monotonic() - began)
     memory = resident(server.process)
     server.end()
@@ -98,16 +98,15 @@ with tempfile.TemporaryDirectory() as disk, tempfile.TemporaryDirectory(dir="/de
     servers["home in memory"].end()
 
     kms = servers["home on the disk"].client()
-    few = kms.create_key()["KeyMetadata"]["KeyId"]
-    some_key = few
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
     servers["home on the disk"].end()
-    few_times = [start(disk / "file" / "home", {}) for _ in range(options.rounds)]
+    few_times = [start(disk / "file" / "home", key) for _ in range(options.rounds)]
     server = waxseal(options.waxseal, disk / "file" / "home")
     kms = server.client()
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: kms.create_key(), range(options.keys)))
     server.end()
-    many_times = [start(disk / "file" / "home", {}) for _ in range(options.rounds)]
+    many_times = [start(disk / "file" / "home", key) for _ in range(options.rounds)]
     for count, times in (("few", few_times), (f"{options.keys}", many_times)):
         took, held = (statistics.median(column) for column in zip(*times))
         print(f"start to the first answer with {count} keys: {took:.0f} ms, {held:.1f} MiB")

@@ -12,7 +12,7 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use waxseal_conformance::world::OLD;
-use waxseal_conformance::{Dice, World, campaign, promise};
+use waxseal_conformance::{Dice, World, campaign, engines, promise};
 use waxseal_core::SecretBytes;
 use waxseal_core::arn::Home;
 use waxseal_core::crypto::random::SystemEntropy;
@@ -280,9 +280,7 @@ fn opened(directory: &Path) -> EmbeddedHome {
 }
 
 fn call<O: Perform>(engine: &Engine, input: O) -> O::Output {
-    engine
-        .call(engine.by_owner("kills", input).unwrap())
-        .unwrap()
+    engines::call(engine, input).unwrap()
 }
 
 /// What was acknowledged.

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use time::{Duration, OffsetDateTime};
-use waxseal_conformance::{Served, World};
+use waxseal_conformance::{Served, World, engines};
 use waxseal_core::SecretBytes;
 use waxseal_core::arn::Home;
 use waxseal_core::crypto::random::SystemEntropy;
@@ -78,9 +78,7 @@ fn engine(world: &World, clock: Arc<Hands>) -> Engine {
 }
 
 fn call<O: Perform>(engine: &Engine, input: O) -> O::Output {
-    engine
-        .call(engine.by_owner("test", input).unwrap())
-        .unwrap()
+    engines::call(engine, input).unwrap()
 }
 
 fn last_use(engine: &Engine, key: &str) -> KeyLastUsageData {

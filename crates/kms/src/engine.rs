@@ -314,13 +314,8 @@ impl Engine {
     ) -> Result<(Outcome<O>, Event), KmsError> {
         self.admit(Room::Common)?;
         self.refresh()?;
-        let (origin, asking) = request.apart();
-        let Origin {
-            caller,
-            place,
-            drawn,
-        } = origin;
-        let mut view = self.view(&place, Some(&caller)).drawing(drawn);
+        let (caller, place, drawn, asking) = request.apart();
+        let mut view = self.view_drawing(drawn, &place, Some(&caller));
         let outcome = perform(asking, &mut view);
         let event = outcome.event(&caller, &view, uuid(view.entropy())?);
         Ok((outcome, event))
@@ -337,13 +332,8 @@ impl Engine {
         let mut log = self.parts.audit.exclusive().map_err(internal)?;
         self.settle(&mut log, room)?;
         self.refresh()?;
-        let (origin, asking) = request.apart();
-        let Origin {
-            caller,
-            place,
-            drawn,
-        } = origin;
-        let mut view = self.view(&place, Some(&caller)).drawing(drawn);
+        let (caller, place, drawn, asking) = request.apart();
+        let mut view = self.view_drawing(drawn, &place, Some(&caller));
         let mut outcome = perform(asking, &mut view);
         let changes = outcome.take_changes();
         let event_id = uuid(view.entropy())?;

@@ -64,9 +64,15 @@ impl<O: Perform> Authenticated<O> {
         engine.has_devices() && self.asking.input.waits(&engine.view(place, Some(caller)))
     }
 
-    /// Who asks, for the view of the state that the rest is looked at through.
-    pub(crate) fn apart(self) -> (Origin, Asking<O>) {
-        (self.origin, self.asking)
+    /// Who asks, where, and with which randomness, for the view of the state that the rest is looked at
+    /// through.
+    pub(crate) fn apart(self) -> (Caller, Home, Drawn, Asking<O>) {
+        let Origin {
+            caller,
+            place,
+            drawn,
+        } = self.origin;
+        (caller, place, drawn, self.asking)
     }
 
     /// A fresh UUID, as in the audit log.

@@ -160,12 +160,13 @@ pub(super) struct Encoded {
 
 impl Encoded {
     pub(super) fn new(event: &Event) -> Result<Self, AuditError> {
-        Self::within(event, Vec::with_capacity(USUAL_BYTES))
+        Self::within(event, Vec::new())
     }
 
     /// The same in memory that another record had.
     pub(super) fn within(event: &Event, mut text: Vec<u8>) -> Result<Self, AuditError> {
         text.clear();
+        text.reserve(USUAL_BYTES);
         for reserved in ["sequence", "previousHash", "lastChange"] {
             if event.additional.contains_key(reserved) {
                 return Err(AuditError::ReservedMember(reserved));

@@ -267,10 +267,7 @@ impl AuditLog {
     /// Any [`AuditError`]; the record is then not in the log.
     pub fn submit(&self, event: &Event) -> Result<Ticket, AuditError> {
         let spare = lock(&self.shared.spare).pop();
-        let record = match spare {
-            Some(text) => Encoded::within(event, text)?,
-            None => Encoded::new(event)?,
-        };
+        let record = Encoded::within(event, spare.unwrap_or_default())?;
         let mut queue = lock(&self.shared.queue);
         if !queue.has_watch {
             self.shared.is_serving.store(true, Ordering::Relaxed);

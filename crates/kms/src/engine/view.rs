@@ -61,23 +61,28 @@ pub struct View<'e> {
 
 impl Engine {
     pub(crate) fn view<'e>(&'e self, place: &'e Home, caller: Option<&'e Caller>) -> View<'e> {
+        self.view_drawing(self.draw(), place, caller)
+    }
+
+    /// The same, with randomness that was drawn for the request before.
+    pub(crate) fn view_drawing<'e>(
+        &'e self,
+        drawn: Drawn,
+        place: &'e Home,
+        caller: Option<&'e Caller>,
+    ) -> View<'e> {
         View {
             engine: self,
             place,
             caller,
             now: self.now(),
-            drawn: self.draw(),
+            drawn,
             enclave: None,
         }
     }
 }
 
-impl<'e> View<'e> {
-    /// The same, with randomness that was drawn for the request before.
-    pub(crate) fn drawing(mut self, drawn: Drawn) -> Self {
-        self.drawn = drawn;
-        self
-    }
+impl View<'_> {
     /// Verifies whom the answer is to be encrypted for.
     pub(crate) fn attest(&mut self, recipient: Option<&RecipientInfo>) -> Result<(), KmsError> {
         let roots = self.engine.enclaves.get();

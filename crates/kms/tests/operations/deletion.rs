@@ -1,6 +1,6 @@
 //! What is deleted is gone: from the bytes of the store, on a real file.
 
-use crate::support::{Hands, open, secret};
+use crate::support::{Hands, call, open, secret};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use time::{Duration, OffsetDateTime};
@@ -39,8 +39,7 @@ impl Kms {
     }
 
     fn call<O: Perform>(&self, input: O) -> O::Output {
-        let request = self.engine.by_owner("test", input).unwrap();
-        self.engine.call(request).unwrap()
+        call(&self.engine, input).unwrap()
     }
 
     fn key(&self, origin: &str) -> String {

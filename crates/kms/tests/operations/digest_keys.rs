@@ -1,6 +1,6 @@
 //! The keys that sign digests: replaced after a year, and every digest verifies for ever.
 
-use crate::support::{Hands, World, open, refused};
+use crate::support::{Hands, World, call, open, refused};
 use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
@@ -242,11 +242,7 @@ fn a_crash_at_any_step_of_a_delivery_loses_nothing() {
             *world.clock.0.lock().unwrap() += Duration::HOUR * 3;
             let next = world.engine();
             next.deliver().unwrap();
-            next.call(
-                next.by_owner("test", ListPublicKeysRequest::default())
-                    .unwrap(),
-            )
-            .unwrap();
+            call(&next, ListPublicKeysRequest::default()).unwrap();
             *world.clock.0.lock().unwrap() += Duration::HOUR;
             next.deliver().unwrap();
             let all = keys(&next);

@@ -1,13 +1,12 @@
 //! The way through the engine: names, limits, records, crashes, and other engines on the same store.
 
-use crate::support::{World, open};
+use crate::support::{World, call, open};
 use std::sync::{Arc, Mutex};
 use time::Duration;
 use waxseal_core::{EncryptionContext, KeyRef, Keyring as _, SecretBytes};
 use waxseal_kms::EngineKeyring;
 use waxseal_kms::audit::{self};
 use waxseal_kms::engine::Engine;
-use waxseal_kms::op::Perform;
 use waxseal_kms::store::{Batch, Changes, Document, MemoryStore, Store, StoreError};
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::shape::{Blob, SecretBlob};
@@ -23,10 +22,6 @@ fn events(world: &World) -> Vec<(String, String)> {
             (text("eventName"), text("errorCode"))
         })
         .collect()
-}
-
-fn call<O: Perform>(engine: &Engine, input: O) -> Result<O::Output, KmsError> {
-    engine.call(engine.by_owner("test", input).unwrap())
 }
 
 fn create(engine: &Engine) -> KeyMetadata {

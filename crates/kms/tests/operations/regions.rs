@@ -1,6 +1,6 @@
 //! Multi-Region keys: what their replicas share, and what not. And when keys were last used.
 
-use crate::support::{World, home, refused, secret};
+use crate::support::{World, call, home, refused, secret};
 use waxseal_core::arn::Home;
 use waxseal_kms::op::Perform;
 use waxseal_kms_api::op::*;
@@ -268,6 +268,5 @@ fn the_last_use_of_a_key_is_told() {
     // Another engine on the same log knows as much.
     let other = world.engine();
     let request = GetKeyLastUsageRequest { key_id: key };
-    let request = other.by_owner("test", request).unwrap();
-    assert_eq!(other.call(request).unwrap(), last);
+    assert_eq!(call(&other, request).unwrap(), last);
 }

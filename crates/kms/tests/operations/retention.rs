@@ -1,6 +1,6 @@
 //! What retention removes of the log is not forgotten where somebody asks for it.
 
-use crate::support::{World, secret};
+use crate::support::{self, World, secret};
 use serde_json::json;
 use time::Duration;
 use waxseal_core::SecretBytes;
@@ -14,9 +14,7 @@ use waxseal_kms_api::op::*;
 const TO: &str = "s3://elsewhere/";
 
 fn call<O: Perform>(engine: &Engine, input: O) -> O::Output {
-    engine
-        .call(engine.by_owner("test", input).unwrap())
-        .unwrap()
+    support::call(engine, input).unwrap()
 }
 
 fn last_use(engine: &Engine, key: &str) -> KeyLastUsageData {
@@ -43,6 +41,16 @@ fn retain(world: &World, engine: &Engine) -> usize {
     engine.retain_log(5).unwrap()
 }
 
+/// What is in the log so far grows old and is removed.
+fn age(world: &World, engine: &Engine) {
+    for _ in 0..40 {
+        call(engine, ListKeysRequest::default());
+    }
+    retain(world, engine);
+    world.later(10);
+    assert!(retain(world, engine) > 5);
+}
+
 #[test]
 fn the_last_use_of_a_key_outlives_its_record() {
     let world = World::new();
@@ -58,12 +66,7 @@ fn the_last_use_of_a_key_outlives_its_record() {
             .iter()
             .all(|used| used.operation.as_deref() == Some("Encrypt"))
     );
-    for _ in 0..40 {
-        call(&engine, ListKeysRequest::default());
-    }
-    retain(&world, &engine);
-    world.later(10);
-    assert!(retain(&world, &engine) > 5);
+    age(&world, &engine);
     // Another process has read nothing of what is gone.
     let other = world.engine();
     let after = [&once, &again, &gone].map(|key| last_use(&other, key));
@@ -75,12 +78,7 @@ fn the_last_use_of_a_key_outlives_its_record() {
     let later = last_use(&engine, &again);
     assert_ne!(later, before[1]);
     assert_eq!(last_use(&world.engine(), &again), later);
-    for _ in 0..40 {
-        call(&engine, ListKeysRequest::default());
-    }
-    retain(&world, &engine);
-    world.later(10);
-    assert!(retain(&world, &engine) > 5);
+    age(&world, &engine);
     let other = world.engine();
     assert_eq!(last_use(&other, &again), later);
     assert_eq!(last_use(&other, &once), before[0]);

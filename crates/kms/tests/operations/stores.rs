@@ -1,7 +1,7 @@
 //! Custom key stores, and keys that live in a device.
 
 use crate::device::{CERTIFICATE, CLUSTER, Fake, OTHER_CERTIFICATE, OTHER_CLUSTER, PIN, Token};
-use crate::support::{World, home, refused, secret};
+use crate::support::{World, call, home, refused, secret};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -306,9 +306,7 @@ fn why_a_connection_failed_is_told_in_the_words_of_the_model() {
     let request = ConnectCustomKeyStoreRequest {
         custom_key_store_id: store.clone(),
     };
-    second
-        .call(second.by_owner("test", request).unwrap())
-        .unwrap();
+    call(&second, request).unwrap();
     let failed = ("FAILED".to_owned(), Some("CLUSTER_NOT_FOUND".to_owned()));
     assert_eq!(site.state(&store), failed);
 }
@@ -512,7 +510,7 @@ fn a_disconnect_holds_for_the_next_request_of_every_process() {
             ciphertext_blob: Some(blob.clone()),
             ..DecryptRequest::default()
         };
-        second.call(second.by_owner("test", request).unwrap())
+        call(&second, request)
     };
     // A process that starts later logs in by itself.
     assert!(open().is_ok());

@@ -83,8 +83,7 @@ impl World {
     }
 
     pub(crate) fn call<O: Perform>(&self, input: O) -> Result<O::Output, KmsError> {
-        let request = self.engine.by_owner("test", input).unwrap();
-        self.engine.call(request)
+        call(&self.engine, input)
     }
 
     pub(crate) fn call_from<O: Perform>(
@@ -178,6 +177,11 @@ pub(crate) fn open_on(
         clock,
         entropy: Arc::new(SystemEntropy),
     })
+}
+
+/// A request of the owner.
+pub(crate) fn call<O: Perform>(engine: &Engine, input: O) -> Result<O::Output, KmsError> {
+    engine.call(engine.by_owner("test", input).unwrap())
 }
 
 pub(crate) fn home(region: &str, account: &str) -> Home {
