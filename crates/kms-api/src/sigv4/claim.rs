@@ -29,8 +29,19 @@ pub struct Scope<'a> {
 impl<'a> Scope<'a> {
     /// `AKID/YYYYMMDD/REGION/SERVICE/aws4_request`.
     pub(super) fn parse(credential: &'a str) -> Result<Self, KmsError> {
-        let parts: Vec<&str> = credential.split('/').collect();
-        let [access_key_id, date, region, service, end] = parts[..] else {
+        let mut parts = credential.split('/');
+        let five = [(); 5].map(|()| parts.next());
+        let (
+            [
+                Some(access_key_id),
+                Some(date),
+                Some(region),
+                Some(service),
+                Some(end),
+            ],
+            None,
+        ) = (five, parts.next())
+        else {
             return Err(incomplete(
                 "Credential must have exactly 5 slash-delimited elements, e.g. \
                  keyid/date/region/service/term.",
