@@ -316,7 +316,7 @@ impl Engine {
         self.refresh()?;
         let (caller, place, drawn, asking) = request.apart();
         let mut view = self.view_drawing(drawn, &place, Some(&caller));
-        let outcome = perform(asking, &mut view);
+        let mut outcome = perform(asking, &mut view);
         let event = outcome.event(&caller, &view, uuid(view.entropy())?);
         Ok((outcome, event))
     }

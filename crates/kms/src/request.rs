@@ -221,18 +221,28 @@ impl<O: Perform> Outcome<O> {
         self.result = Err(error);
     }
 
-    /// The audit record of a request of `caller`.
-    pub(crate) fn event(&self, caller: &Caller, view: &View<'_>, event_id: String) -> Event {
+    /// The audit record of a request of `caller`. Where nothing can come of it but this one, it gets
+    /// what the outcome has for it.
+    pub(crate) fn event(&mut self, caller: &Caller, view: &View<'_>, event_id: String) -> Event {
         let About {
             request_id,
             parameters,
             accesses,
-        } = &self.about;
-        let (error, response_elements, mut additional) = match &self.result {
-            Ok(done) => (
+        } = &mut self.about;
+        let parameters = match O::MUTATES {
+            true => parameters.clone(),
+            false => std::mem::take(parameters),
+        };
+        let (error, response_elements, mut additional) = match &mut self.result {
+            Ok(done) if O::MUTATES => (
                 None,
                 done.response_elements.clone(),
                 done.additional.clone(),
+            ),
+            Ok(done) => (
+                None,
+                done.response_elements.take(),
+                std::mem::take(&mut done.additional),
             ),
             Err(error) => (
                 Some(EventError {
@@ -257,7 +267,7 @@ impl<O: Perform> Outcome<O> {
                 account_id,
             });
         }
-        for access in accesses {
+        for access in &*accesses {
             if let Some(arn) = access.resource.arn()
                 && !resources.iter().any(|resource| resource.arn == arn)
             {
@@ -279,7 +289,7 @@ impl<O: Perform> Outcome<O> {
             source_ip_address: caller.source_ip_address().to_owned(),
             user_agent: caller.user_agent().to_owned(),
             request_id: request_id.clone(),
-            request_parameters: Some(parameters.clone()),
+            request_parameters: Some(parameters),
             response_elements,
             additional,
             resources,

@@ -172,16 +172,18 @@ impl Encoded {
                 return Err(AuditError::ReservedMember(reserved));
             }
         }
-        object(&Opening::of(event), &mut text)?;
-        text.pop();
-        text.extend_from_slice(br#","additionalEventData":{"sequence":"#);
-        let link_at = text.len();
-        if event.additional.is_empty() {
-            text.push(b'}');
-        } else {
-            append_members(&event.additional, &mut text)?;
+        let mut line = Line(&mut text);
+        line.opening(event)?;
+        line.json(r#","additionalEventData":{"sequence":"#);
+        let link_at = line.0.len();
+        for (name, value) in &event.additional {
+            line.json(",");
+            line.text(name)?;
+            line.json(":");
+            line.value(value)?;
         }
-        append_members(&Closing::of(event), &mut text)?;
+        line.json("}");
+        line.closing(event)?;
         let record = Self {
             text,
             link_at,
@@ -235,100 +237,113 @@ const LINK_BYTES_MAX: usize = 20 + r#","previousHash":"","lastChange":"#.len() +
 /// Room for most lines, so that few grow.
 const USUAL_BYTES: usize = 1536;
 
-fn object(value: &impl Serialize, text: &mut Vec<u8>) -> Result<(), AuditError> {
-    serde_json::to_writer(text, value)
-        .map_err(|error| AuditError::Unserializable(error.to_string()))
-}
+/// JSON as it is written. There is a record for every request and its names are always the same, so
+/// they are not written one by one.
+struct Line<'t>(&'t mut Vec<u8>);
 
-/// The members of an object after those that are there already, and its end.
-fn append_members(value: &impl Serialize, text: &mut Vec<u8>) -> Result<(), AuditError> {
-    let begin = text.len();
-    object(value, text)?;
-    text[begin] = b',';
-    Ok(())
-}
+impl Line<'_> {
+    /// What stands before the members that the log adds.
+    fn opening(&mut self, event: &Event) -> Result<(), AuditError> {
+        self.json(r#"{"eventVersion":"1.11","userIdentity":"#);
+        self.json(event.user_identity.0.get());
+        self.member(r#","eventTime":"#, &timestamp(event.event_time))?;
+        self.member(r#","eventSource":"#, &event.event_source)?;
+        self.member(r#","eventName":"#, &event.event_name)?;
+        self.member(r#","awsRegion":"#, &event.aws_region)?;
+        self.member(r#","sourceIPAddress":"#, &event.source_ip_address)?;
+        self.member(r#","userAgent":"#, &event.user_agent)?;
+        if let Some(EventError { code, message }) = &event.error {
+            self.member(r#","errorCode":"#, code)?;
+            self.member(r#","errorMessage":"#, message)?;
+        }
+        self.json(r#","requestParameters":"#);
+        self.value(event.request_parameters.as_ref().unwrap_or(&Value::Null))?;
+        self.json(r#","responseElements":"#);
+        self.value(event.response_elements.as_ref().unwrap_or(&Value::Null))
+    }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Opening<'a> {
-    event_version: &'static str,
-    user_identity: &'a Written,
-    event_time: String,
-    event_source: &'a str,
-    event_name: &'a str,
-    aws_region: &'a str,
-    #[serde(rename = "sourceIPAddress")]
-    source_ip_address: &'a str,
-    user_agent: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error_code: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error_message: Option<&'a str>,
-    request_parameters: &'a Option<Value>,
-    response_elements: &'a Option<Value>,
-}
+    /// What stands after them, to the end of the line.
+    fn closing(&mut self, event: &Event) -> Result<(), AuditError> {
+        self.member(r#","requestID":"#, &event.request_id)?;
+        self.member(r#","eventID":"#, &event.event_id)?;
+        self.json(match event.read_only {
+            true => r#","readOnly":true"#,
+            false => r#","readOnly":false"#,
+        });
+        for (number, resource) in event.resources.iter().enumerate() {
+            self.json(match number {
+                0 => r#","resources":["#,
+                _ => ",",
+            });
+            self.member(r#"{"accountId":"#, &resource.account_id)?;
+            self.member(r#","type":"#, resource.kind())?;
+            self.member(r#","ARN":"#, &resource.arn)?;
+            self.json("}");
+        }
+        if !event.resources.is_empty() {
+            self.json("]");
+        }
+        self.json(r#","eventType":"AwsApiCall","managementEvent":true"#);
+        self.member(r#","recipientAccountId":"#, &event.account_id)?;
+        self.json(r#","eventCategory":"Management"}"#);
+        Ok(())
+    }
 
-impl<'a> Opening<'a> {
-    fn of(event: &'a Event) -> Self {
-        Self {
-            event_version: "1.11",
-            user_identity: &event.user_identity,
-            event_time: timestamp(event.event_time),
-            event_source: &event.event_source,
-            event_name: &event.event_name,
-            aws_region: &event.aws_region,
-            source_ip_address: &event.source_ip_address,
-            user_agent: &event.user_agent,
-            error_code: event.error.as_ref().map(|error| error.code.as_str()),
-            error_message: event.error.as_ref().map(|error| error.message.as_str()),
-            request_parameters: &event.request_parameters,
-            response_elements: &event.response_elements,
+    /// `before` is all that stands before the value, its name included.
+    fn member(&mut self, before: &str, value: &str) -> Result<(), AuditError> {
+        self.json(before);
+        self.text(value)
+    }
+
+    /// What is JSON already.
+    fn json(&mut self, json: &str) {
+        self.0.extend_from_slice(json.as_bytes());
+    }
+
+    /// A string, escaped where it must be (RFC 8259, section 7).
+    fn text(&mut self, text: &str) -> Result<(), AuditError> {
+        let is_escaped = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+        // All of it is looked at, which is several bytes at once.
+        let is_plain = !text.bytes().fold(false, |any, byte| any | is_escaped(byte));
+        if !is_plain {
+            return self.serialized(text);
+        }
+        self.json("\"");
+        self.json(text);
+        self.json("\"");
+        Ok(())
+    }
+
+    fn value(&mut self, value: &Value) -> Result<(), AuditError> {
+        match value {
+            Value::String(text) => self.text(text),
+            Value::Array(values) => {
+                self.json("[");
+                for (number, value) in values.iter().enumerate() {
+                    self.json(if number == 0 { "" } else { "," });
+                    self.value(value)?;
+                }
+                self.json("]");
+                Ok(())
+            }
+            Value::Object(members) => {
+                self.json("{");
+                for (number, (name, value)) in members.iter().enumerate() {
+                    self.json(if number == 0 { "" } else { "," });
+                    self.text(name)?;
+                    self.json(":");
+                    self.value(value)?;
+                }
+                self.json("}");
+                Ok(())
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => self.serialized(value),
         }
     }
-}
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Closing<'a> {
-    #[serde(rename = "requestID")]
-    request_id: &'a str,
-    #[serde(rename = "eventID")]
-    event_id: &'a str,
-    read_only: bool,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    resources: Vec<KeyResource<'a>>,
-    event_type: &'static str,
-    management_event: bool,
-    recipient_account_id: &'a str,
-    event_category: &'static str,
-}
-
-#[derive(Serialize)]
-struct KeyResource<'a> {
-    #[serde(rename = "accountId")]
-    account_id: &'a str,
-    r#type: &'static str,
-    #[serde(rename = "ARN")]
-    arn: &'a str,
-}
-
-impl<'a> Closing<'a> {
-    fn of(event: &'a Event) -> Self {
-        let resources = event.resources.iter().map(|resource| KeyResource {
-            account_id: &resource.account_id,
-            r#type: resource.kind(),
-            arn: &resource.arn,
-        });
-        Self {
-            request_id: &event.request_id,
-            event_id: &event.event_id,
-            read_only: event.read_only,
-            resources: resources.collect(),
-            event_type: "AwsApiCall",
-            management_event: true,
-            recipient_account_id: &event.account_id,
-            event_category: "Management",
-        }
+    fn serialized<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), AuditError> {
+        serde_json::to_writer(&mut *self.0, value)
+            .map_err(|error| AuditError::Unserializable(error.to_string()))
     }
 }
 
