@@ -67,6 +67,12 @@ impl<T> Turn<T> {
         self.taken(desk)
     }
 
+    /// Takes it if it is there.
+    pub(crate) fn try_take(&self) -> Option<Taken<'_, T>> {
+        let desk = self.desk();
+        (!desk.is_taken).then(|| self.taken(desk))
+    }
+
     fn taken(&self, mut desk: MutexGuard<'_, Desk>) -> Taken<'_, T> {
         desk.is_taken = true;
         desk.since = Instant::now();

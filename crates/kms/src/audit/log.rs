@@ -1,8 +1,13 @@
 //! The log as threads and tasks see it: what waits together is written and synced together.
 //!
 //! Two ways lead in. [`AuditLog::append`] blocks, [`AuditLog::submit`] gives a [`Ticket`], a future.
-//! Behind both one thread writes for everybody, so that no one who waits is held up by the disk, and
-//! no one is woken but to go on.
+//! Behind both one thread, the flusher, writes for everybody, so that no one who waits is held up by the
+//! disk, and no one is woken but to go on.
+//!
+//! **Leading.** To wake the flusher and to be woken by it takes as long as many a disk. So a thread that
+//! has nothing else to do but wait, or nothing at all, writes by itself what waits when nobody else does:
+//! whoever calls [`AuditLog::append`] or [`AuditLog::idle`]. What comes meanwhile is the flusher's. Only
+//! in a server, where somebody watches and refuses those who wait for a leader that is held up.
 //!
 //! **Pace.** A server that is busy wins nothing by many small flushes: each costs it time that requests
 //! could have. Once it promises to say when it has nothing else to do ([`AuditLog::pace`],
@@ -24,7 +29,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 /// An audit log that is open for appending. Any number of threads may share it, and any number of
@@ -145,7 +150,6 @@ impl Queue {
     fn refuse_waiting(&mut self, error: AuditError) {
         let (_, batch) = self.take();
         batch.end(Err(error));
-        batch.wake.notify_all();
     }
 }
 
@@ -154,8 +158,29 @@ impl Queue {
 struct Batch {
     /// The sequence number of the first record.
     outcome: OnceLock<Result<u64, AuditError>>,
+    waiting: Mutex<Waiting>,
+    /// Wakes those who block. It goes with `waiting`, not with the queue, which others need meanwhile.
     wake: Condvar,
-    wakers: Mutex<Vec<Waker>>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// How many block.
+    blocked: usize,
+    /// Tasks, by the thread that they were on. To wake a task of another thread takes a system call or
+    /// its like, so whoever ends a batch wakes one of each thread, and that one the others.
+    tasks: Vec<(ThreadId, Vec<Waker>)>,
+}
+
+impl Waiting {
+    fn on(&mut self, thread: ThreadId) -> &mut Vec<Waker> {
+        let at = self.tasks.iter().position(|(other, _)| *other == thread);
+        let at = at.unwrap_or_else(|| {
+            self.tasks.push((thread, Vec::new()));
+            self.tasks.len() - 1
+        });
+        &mut self.tasks[at].1
+    }
 }
 
 impl Batch {
@@ -170,8 +195,34 @@ impl Batch {
     /// Says how it ended, if nobody did so before.
     fn end(&self, outcome: Result<u64, AuditError>) {
         self.outcome.get_or_init(|| outcome);
-        let wakers = std::mem::take(&mut *lock(&self.wakers));
-        wakers.into_iter().for_each(Waker::wake);
+        let mut waiting = lock(&self.waiting);
+        let one_each = waiting
+            .tasks
+            .iter_mut()
+            .filter_map(|(_, tasks)| tasks.pop());
+        let woken: Vec<_> = one_each.collect();
+        let is_blocking = waiting.blocked > 0;
+        drop(waiting);
+        if is_blocking {
+            self.wake.notify_all();
+        }
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Wakes all tasks that were on that thread.
+    fn wake_on(&self, thread: ThreadId) {
+        let woken = std::mem::take(lock(&self.waiting).on(thread));
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Blocks until it ended, but not for longer than `limit`.
+    fn wait(&self, limit: Duration) {
+        let mut waiting = lock(&self.waiting);
+        waiting.blocked += 1;
+        let is_open = |_: &mut Waiting| self.outcome.get().is_none();
+        let waited = self.wake.wait_timeout_while(waiting, limit, is_open);
+        let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        waiting.blocked -= 1;
     }
 }
 
@@ -181,24 +232,51 @@ impl Batch {
 pub struct Ticket {
     batch: Arc<Batch>,
     place: u64,
+    /// On which thread it was when it first asked to be woken.
+    waits_on: Option<ThreadId>,
 }
 
 impl Future for Ticket {
     type Output = Result<Receipt, AuditError>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(receipt) = self.batch.receipt(self.place) {
+            self.pass_on();
             return Poll::Ready(receipt);
         }
-        let mut wakers = lock(&self.batch.wakers);
+        let this = &mut *self;
+        let mut waiting = lock(&this.batch.waiting);
         // It may have ended until the lock was ours; from here on whoever ends it wakes us.
-        match self.batch.receipt(self.place) {
-            Some(receipt) => Poll::Ready(receipt),
+        match this.batch.receipt(this.place) {
+            Some(receipt) => {
+                drop(waiting);
+                this.pass_on();
+                Poll::Ready(receipt)
+            }
             None => {
-                wakers.push(context.waker().clone());
+                // Always among the same: whoever of them is woken wakes those, wherever it is by then.
+                let here = || std::thread::current().id();
+                let thread = *this.waits_on.get_or_insert_with(here);
+                waiting.on(thread).push(context.waker().clone());
                 Poll::Pending
             }
         }
+    }
+}
+
+impl Ticket {
+    /// Wakes the others of the thread: this may be the one of them that was woken.
+    fn pass_on(&mut self) {
+        if let Some(thread) = self.waits_on.take() {
+            self.batch.wake_on(thread);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    /// Nobody asks any more. Those who wait yet, if it has not ended, ask to be woken again.
+    fn drop(&mut self) {
+        self.pass_on();
     }
 }
 
@@ -248,16 +326,15 @@ impl AuditLog {
     pub fn append(&self, event: &Event) -> Result<Receipt, AuditError> {
         let record = Encoded::new(event)?;
         let mut queue = lock(&self.shared.queue);
-        let (batch, place) = self.hand_in(&mut queue, record, When::Now)?;
+        let (batch, place) = self.hand_in(&mut queue, record)?;
+        self.shared.write_here(queue);
+        let mut limit = STALL;
         loop {
+            batch.wait(limit);
             if let Some(receipt) = batch.receipt(place) {
                 return receipt;
             }
-            let left = self.shared.judge(&mut queue);
-            if batch.outcome.get().is_none() {
-                let waited = batch.wake.wait_timeout(queue, left);
-                (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
-            }
+            limit = self.shared.judge(&mut lock(&self.shared.queue));
         }
     }
 
@@ -275,8 +352,17 @@ impl AuditLog {
             self.start("audit watch", Shared::watch_for_all)
                 .inspect_err(|_| queue.has_watch = false)?;
         }
-        let (batch, place) = self.hand_in(&mut queue, record, When::Idle)?;
-        Ok(Ticket { batch, place })
+        let (batch, place) = self.hand_in(&mut queue, record)?;
+        if !queue.is_paced || queue.is_overdue() {
+            self.shared.write_soon(&mut queue);
+        } else if !queue.is_due {
+            self.shared.is_pacing.store(true, Ordering::Relaxed);
+        }
+        Ok(Ticket {
+            batch,
+            place,
+            waits_on: None,
+        })
     }
 
     /// Records that come with tickets wait from now on until somebody says that there is nothing else
@@ -285,20 +371,16 @@ impl AuditLog {
         lock(&self.shared.queue).is_paced = true;
     }
 
-    /// There is nothing else to do: what waits is written. Costs next to nothing when nothing does.
+    /// There is nothing else to do: what waits is written, by this thread when nobody else writes. Costs
+    /// next to nothing when nothing waits.
     pub fn idle(&self) {
         // Whoever hands a record in meanwhile is not idle, and says so when it is.
         if self.shared.is_pacing.load(Ordering::Relaxed) {
-            self.shared.write_now(&mut lock(&self.shared.queue));
+            self.shared.write_soon(&mut lock(&self.shared.queue));
         }
     }
 
-    fn hand_in(
-        &self,
-        queue: &mut Queue,
-        record: Encoded,
-        when: When,
-    ) -> Result<(Arc<Batch>, u64), AuditError> {
+    fn hand_in(&self, queue: &mut Queue, record: Encoded) -> Result<(Arc<Batch>, u64), AuditError> {
         if let Some(error) = &queue.stalled {
             return Err(error.clone());
         }
@@ -308,11 +390,6 @@ impl AuditLog {
                 .inspect_err(|_| queue.has_flusher = false)?;
         }
         let place = queue.push(record);
-        if when == When::Now || !queue.is_paced || queue.is_overdue() {
-            self.shared.write_now(queue);
-        } else if !queue.is_due {
-            self.shared.is_pacing.store(true, Ordering::Relaxed);
-        }
         if queue.is_unwatched {
             self.shared.watch.notify_one();
         }
@@ -395,23 +472,32 @@ impl Drop for AuditLog {
     }
 }
 
-/// When a record is to be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum When {
-    Now,
-    /// When there is nothing else to do.
-    Idle,
-}
-
 impl Shared {
     /// Has the flusher write what waits as soon as it can.
-    fn write_now(&self, queue: &mut Queue) {
+    fn write_soon(&self, queue: &mut Queue) {
         self.is_pacing.store(false, Ordering::Relaxed);
         if queue.is_due || queue.records.is_empty() {
             return;
         }
         queue.is_due = true;
-        if queue.is_idle {
+        self.call_flusher(queue);
+    }
+
+    /// Writes what waits on this thread, unless somebody else writes: then the flusher does.
+    fn write_here(&self, mut queue: MutexGuard<'_, Queue>) {
+        let may_lead = queue.has_watch && queue.flight.is_none() && !queue.records.is_empty();
+        match may_lead.then(|| self.writer.try_take()).flatten() {
+            Some(writer) => {
+                self.is_pacing.store(false, Ordering::Relaxed);
+                self.flush(queue, || writer);
+            }
+            None => self.write_soon(&mut queue),
+        }
+    }
+
+    /// Wakes the flusher if there is something for it to do.
+    fn call_flusher(&self, queue: &Queue) {
+        if queue.is_due && queue.is_idle && queue.flight.is_none() {
             self.work.notify_one();
         }
     }
@@ -462,10 +548,7 @@ impl Shared {
                 left => next = next.min(left),
             }
             match left(flight.since) {
-                Duration::ZERO => {
-                    flight.batch.end(Err(error));
-                    flight.batch.wake.notify_all();
-                }
+                Duration::ZERO => flight.batch.end(Err(error)),
                 left => next = next.min(left),
             }
         }
@@ -478,8 +561,12 @@ impl Shared {
         next
     }
 
-    /// Writes what waits.
-    fn flush(&self, mut queue: MutexGuard<'_, Queue>) {
+    /// Writes what waits, once the writer is there.
+    fn flush<'s>(
+        &'s self,
+        mut queue: MutexGuard<'_, Queue>,
+        writer: impl FnOnce() -> Taken<'s, Writer>,
+    ) {
         let (records, batch) = queue.take();
         queue.flight = Some(Flight {
             batch: Arc::clone(&batch),
@@ -492,7 +579,7 @@ impl Shared {
             batch: &batch,
             trouble: Some(AuditError::Refusing),
         };
-        let held = self.hold(self.writer.wait());
+        let held = self.hold(writer());
         let written = held.and_then(|mut log| log.writer.append(&records));
         landing.trouble = written.as_ref().err().cloned();
         batch.end(written);
@@ -514,7 +601,7 @@ impl Shared {
         let _gone = Gone(self);
         loop {
             let mut queue = lock(&self.queue);
-            while !queue.is_due && !queue.is_closed {
+            while queue.flight.is_some() || !(queue.is_due || queue.is_closed) {
                 queue.is_idle = true;
                 queue = self
                     .work
@@ -525,29 +612,31 @@ impl Shared {
             if queue.records.is_empty() {
                 return;
             }
-            self.flush(queue);
+            self.flush(queue, || self.writer.wait());
         }
     }
 
-    /// Refuses holders of tickets who have waited for too long. Under load this wakes once in
-    /// [`STALL`]; it sleeps while nobody waits.
+    /// Refuses holders of tickets who have waited for too long. Under load this wakes by itself a few
+    /// times a second, so that nobody who hands a record in has to wake it; it sleeps when nobody has
+    /// done so for a while.
     fn watch_for_all(&self) {
         let mut queue = lock(&self.queue);
+        let mut quiet = 0;
         while queue.has_flusher || !queue.is_closed {
-            if queue.flight.is_none() && queue.records.is_empty() {
+            let is_quiet = queue.flight.is_none() && queue.records.is_empty();
+            quiet = if is_quiet { quiet + 1 } else { 0 };
+            if quiet > QUIET_LOOKS {
+                quiet = 0;
                 queue.is_unwatched = true;
                 let waited = self.watch.wait(queue);
                 queue = waited.unwrap_or_else(PoisonError::into_inner);
                 queue.is_unwatched = false;
                 continue;
             }
-            let mut left = self.judge(&mut queue);
-            if queue.is_paced && !queue.records.is_empty() && !queue.is_due {
-                // Whoever should have said that there is nothing else to do may be busy for long.
-                match queue.is_overdue() {
-                    true => self.write_now(&mut queue),
-                    false => left = left.min(PACE_LOOK),
-                }
+            let left = self.judge(&mut queue).min(LOOK);
+            if queue.is_overdue() {
+                // Whoever should have said that there is nothing else to do is busy for long.
+                self.write_soon(&mut queue);
             }
             let waited = self.watch.wait_timeout(queue, left);
             (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -569,8 +658,7 @@ impl Drop for Landing<'_> {
         queue.flight = None;
         queue.stalled = None;
         queue.trouble = self.trouble.take();
-        drop(queue);
-        self.batch.wake.notify_all();
+        self.shared.call_flusher(&queue);
     }
 }
 
@@ -664,8 +752,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// How many records wait for more of them, and for how long, in a server that is busy.
 const PACED_MAX: usize = 64;
 const PACE: Duration = Duration::from_millis(2);
-/// How often it is looked whether they have, when nobody else comes.
-const PACE_LOOK: Duration = Duration::from_millis(10);
+/// How often it is looked whether somebody has waited for too long, and how often in vain before it is
+/// not any more.
+const LOOK: Duration = Duration::from_millis(10);
+const QUIET_LOOKS: u32 = 100;
 /// How much memory of records is kept for others: 256 of 4 KiB at most.
 const SPARE_MAX: usize = 256;
 const SPARE_BYTES_MAX: usize = 4 << 10;
@@ -936,6 +1026,47 @@ mod tests {
         sequences.sort_unstable();
         assert_eq!(sequences, (1..=400).collect::<Vec<_>>());
         assert_eq!(verify(dir.path()).unwrap().records, 400);
+    }
+
+    /// One task of a thread is woken, and wakes the others: also when nobody waits for its ticket by then,
+    /// or when it was asked again on another thread.
+    #[test]
+    fn tasks_wake_each_other_though_one_of_them_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = AuditLog::open(dir.path()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        for gone in 0..8 {
+            let held = log.exclusive().unwrap();
+            let mut tickets: Vec<_> = (0..8)
+                .map(|number| log.submit(&event(&number.to_string())).unwrap())
+                .collect();
+            runtime.block_on(async {
+                for ticket in &mut tickets {
+                    let polled = std::future::poll_fn(|context| {
+                        Poll::Ready(Pin::new(&mut *ticket).poll(context).is_pending())
+                    });
+                    assert!(polled.await);
+                }
+            });
+            let other = tickets.pop().unwrap();
+            let elsewhere = std::thread::spawn(move || waited(other).unwrap());
+            let tasks: Vec<_> = tickets
+                .into_iter()
+                .map(|ticket| runtime.spawn(ticket))
+                .collect();
+            runtime.block_on(tokio::task::yield_now());
+            let aborted = tasks.get(gone).inspect(|task| task.abort()).is_some();
+            drop(held);
+            runtime.block_on(async {
+                for (number, task) in tasks.into_iter().enumerate() {
+                    let done = task.await;
+                    assert!(done.is_ok() || aborted && number == gone);
+                }
+            });
+            elsewhere.join().unwrap();
+        }
     }
 
     #[test]
