@@ -16,6 +16,7 @@ pub mod front;
 pub mod listen;
 pub mod metrics;
 pub mod tls;
+mod workers;
 
 pub use access_key::AccessKey;
 pub use front::{Callers, Front};

@@ -3,6 +3,7 @@
 use crate::front::{Front, Peer, Reply, failing};
 use crate::metrics::Metrics;
 use crate::tls::{Tls, TlsError};
+use crate::workers::Workers;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{HOST, HeaderName, HeaderValue};
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle};
@@ -111,10 +113,10 @@ pub async fn bind(address: SocketAddr, with_tls: bool) -> io::Result<TcpListener
 pub fn run(door: Door, front: Arc<Front>, told: impl Fn(Notice)) -> io::Result<()> {
     front.pace();
     let idle = front.clone();
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let workers = Workers::start(move || idle.idle())?;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime
         .enable_all()
-        .on_thread_park(move || idle.idle())
         .max_blocking_threads(REQUESTS_MAX + LOOKERS_MAX);
     runtime.build()?.block_on(async {
         let listener = bind(door.address, door.tls.is_some()).await?;
@@ -170,7 +172,7 @@ pub fn run(door: Door, front: Arc<Front>, told: impl Fn(Notice)) -> io::Result<(
                 () = checkpoints => {}
             }
         };
-        serve(listener, tls.clone(), front.clone(), stop).await;
+        serve(listener, tls.clone(), front.clone(), &workers, stop).await;
         let last = front.clone();
         let signed = tokio::task::spawn_blocking(move || last.checkpoint()).await;
         if let Ok(Err(error)) = signed {
@@ -182,10 +184,11 @@ pub fn run(door: Door, front: Arc<Front>, told: impl Fn(Notice)) -> io::Result<(
 
 /// Serves until `stop` is ready; then lets requests that are under way come to their end, for
 /// [`DRAIN_SECONDS`] at most.
-pub async fn serve(
+async fn serve(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
     front: Arc<Front>,
+    workers: &Workers,
     stop: impl Future<Output = ()>,
 ) {
     let places = Arc::new(Places::default());
@@ -194,6 +197,7 @@ pub async fn serve(
         service: Service {
             front,
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            threads: Handle::current(),
         },
         builder: builder(),
     });
@@ -207,7 +211,8 @@ pub async fn serve(
         // Answers are written whole: nothing is gained by waiting for more.
         let ready = accepted.and_then(|(stream, peer)| {
             stream.set_nodelay(true)?;
-            Ok((stream, peer.ip()))
+            // It is to be watched by the worker that it is for.
+            Ok((stream.into_std()?, peer.ip()))
         });
         let Ok((stream, from)) = ready else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -218,8 +223,11 @@ pub async fn serve(
             continue;
         };
         let (host, tls, watcher) = (host.clone(), tls.clone(), graceful.watcher());
-        tokio::spawn(async move {
+        workers.spawn(async move {
             let _open = (place, host.metrics.connection());
+            let Ok(stream) = TcpStream::from_std(stream) else {
+                return;
+            };
             match tls {
                 None => host.talk(stream, from, watcher).await,
                 Some(tls) => {
@@ -395,6 +403,8 @@ fn builder() -> Builder<TokioExecutor> {
 struct Service {
     front: Arc<Front>,
     requests: Arc<Semaphore>,
+    /// Where there are threads for what blocks.
+    threads: Handle,
 }
 
 impl Service {
@@ -402,7 +412,9 @@ impl Service {
         if request.method() == hyper::Method::GET {
             let path = request.uri().path().to_owned();
             let (front, from) = (self.front.clone(), from.clone());
-            let found = tokio::task::spawn_blocking(move || front.look(&path, &from));
+            let found = self
+                .threads
+                .spawn_blocking(move || front.look(&path, &from));
             match self.answer_in_time(found).await {
                 None => return self.response(failing(STALLED)),
                 Some(Ok(Some(reply))) => return self.response(reply),
@@ -451,7 +463,7 @@ impl Service {
             return front.refusal(KmsError::new(ErrorCode::Internal, STALLED));
         }
         let from = from.clone();
-        let done = tokio::task::spawn_blocking(move || {
+        let done = self.threads.spawn_blocking(move || {
             let _permit = permit;
             let replied = head.with(&body, |request| front.reply(request, &from));
             replied.unwrap_or_else(|error| front.refusal(error))
