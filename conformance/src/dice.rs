@@ -14,6 +14,12 @@ impl Dice {
         (Self(seed), seed)
     }
 
+    /// Another sequence, for somebody who goes on at the same time.
+    #[must_use]
+    pub fn another(&mut self) -> Self {
+        Self(self.roll())
+    }
+
     /// The next 64 bits.
     pub fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -119,6 +119,29 @@ impl Disk {
         fs::remove_file(self.filler()).expect("it was filled");
     }
 
+    /// Lets an error befall it: from now on nothing can be written.
+    pub fn fail(&self) {
+        let remounted = run(&["mount", "-o", "remount,errors=remount-ro", self.name()]);
+        assert!(remounted, "mount");
+        let mut findmnt = Command::new("findmnt");
+        let found = findmnt.args(["-no", "SOURCE", self.name()]).output();
+        let found = String::from_utf8(found.expect("findmnt runs").stdout).expect("text");
+        let device = found.trim().rsplit('/').next().unwrap_or_default();
+        let trigger = format!("/sys/fs/ext4/{device}/trigger_fs_error");
+        fs::write(&trigger, "1").expect(&trigger);
+    }
+
+    /// Makes it good again, when nobody uses it any more.
+    pub fn mend(&self) {
+        let image = self.at.with_extension("image");
+        let image = image.to_str().expect("text");
+        assert!(run(&["umount", self.name()]), "umount");
+        // It answers 1 when it mended something.
+        run(&["e2fsck", "-fy", image]);
+        let mounted = run(&["mount", "-o", "loop", image, self.name()]);
+        assert!(mounted, "mount");
+    }
+
     fn filler(&self) -> PathBuf {
         self.at.join("filler")
     }

@@ -126,6 +126,57 @@ fn no_answer_without_its_record() {
     );
 }
 
+/// A disk with an error is mounted read-only by Linux, under a server that is running.
+#[test]
+fn a_file_system_that_turns_read_only_is_told() {
+    if !alone("a_file_system_that_turns_read_only_is_told") {
+        return;
+    }
+    let world = World::new();
+    let disk = Disk::new(&world.path("disk"), 64);
+    let data = world.path("disk/home");
+    let server = Server::start(&world, &data);
+    let mut client = server.client();
+    let key = client.call("CreateKey", &json!({})).unwrap();
+    let key = key.text("/KeyMetadata/KeyId").to_owned();
+    let encrypt = json!({ "KeyId": key, "Plaintext": "c2VjcmV0" });
+    let sealed = client.call("Encrypt", &encrypt).unwrap();
+    let blob = json!({ "CiphertextBlob": sealed.text("/CiphertextBlob") });
+    disk.fail();
+    let mut slowest = Duration::ZERO;
+    for _ in 0..3 {
+        for (operation, input) in [
+            ("Encrypt", &encrypt),
+            ("Decrypt", &blob),
+            ("DisableKey", &json!({ "KeyId": key })),
+            ("CreateKey", &json!({})),
+            ("ListKeys", &json!({})),
+            ("NoSuchOperation", &json!({})),
+        ] {
+            let begin = Instant::now();
+            let answer = client.call(operation, input).unwrap();
+            slowest = slowest.max(begin.elapsed());
+            assert_eq!(answer.status, 500, "{operation}: {answer:?}");
+            assert_eq!(answer.body["__type"], "KMSInternalException", "{answer:?}");
+        }
+    }
+    let health = client.get("/healthz").unwrap();
+    assert_eq!(health.status, 503);
+    assert!(health.text("/reason").contains("read-only"), "{health:?}");
+    assert!(slowest < BOUND, "a request took {slowest:?}");
+    server.kill();
+    disk.mend();
+    let server = Server::start(&world, &data);
+    let opened = server.client().call("Decrypt", &blob).unwrap();
+    assert!(opened.is_done(), "{opened:?}");
+    server.kill();
+    waxseal_kms::audit::verify(&data.join("audit")).unwrap();
+    promise(
+        "22-read-only",
+        format!("18 requests refused, the slowest in {slowest:.1?}; after repair all is there"),
+    );
+}
+
 /// Requests of many callers, until so many were made.
 struct Calls<'s> {
     address: SocketAddr,
