@@ -51,10 +51,12 @@
 //! elsewhere shows both. A process that wrote the missing records notices by itself
 //! ([`AuditError::RolledBack`]).
 
+mod blocks;
 mod checkpoint;
 mod event;
 mod filter;
 mod find;
+mod lock;
 mod log;
 mod pack;
 mod records;

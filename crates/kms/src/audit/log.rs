@@ -324,7 +324,7 @@ impl AuditLog {
     /// # Errors
     /// Any [`AuditError`]; the record is then not in the log, or not acknowledged.
     pub fn append(&self, event: &Event) -> Result<Receipt, AuditError> {
-        let record = Encoded::new(event)?;
+        let record = self.encoded(event)?;
         let mut queue = lock(&self.shared.queue);
         let (batch, place) = self.hand_in(&mut queue, record)?;
         self.shared.write_here(queue);
@@ -343,8 +343,7 @@ impl AuditLog {
     /// # Errors
     /// Any [`AuditError`]; the record is then not in the log.
     pub fn submit(&self, event: &Event) -> Result<Ticket, AuditError> {
-        let spare = lock(&self.shared.spare).pop();
-        let record = Encoded::within(event, spare.unwrap_or_default())?;
+        let record = self.encoded(event)?;
         let mut queue = lock(&self.shared.queue);
         if !queue.has_watch {
             self.shared.is_serving.store(true, Ordering::Relaxed);
@@ -378,6 +377,11 @@ impl AuditLog {
         if self.shared.is_pacing.load(Ordering::Relaxed) {
             self.shared.write_soon(&mut lock(&self.shared.queue));
         }
+    }
+
+    fn encoded(&self, event: &Event) -> Result<Encoded, AuditError> {
+        let spare = lock(&self.shared.spare).pop();
+        Encoded::within(event, spare.unwrap_or_default())
     }
 
     fn hand_in(&self, queue: &mut Queue, record: Encoded) -> Result<(Arc<Batch>, u64), AuditError> {

@@ -1,27 +1,30 @@
 //! The one who writes: holds the lock between processes and knows where the log ends.
 
+use super::blocks::{BLOCK_BYTES, Direct, Lines};
 use super::event::{Encoded, Link};
+use super::lock::Lock;
 use super::segment::{self, BATCH_BYTES_MAX, Backward};
 use super::{AuditError, RECORD_BYTES_MAX, SEGMENT_BYTES_MAX};
 use crate::files::sync_directory;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use rustix::fs::{AtFlags, StatxFlags, statx};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use waxseal_core::crypto::hash::sha256;
 
 #[derive(Debug)]
 pub(super) struct Writer {
     dir: PathBuf,
-    lock: File,
+    lock: Lock,
     pub(super) segment_bytes_max: u64,
     /// How a segment is made durable; tests put failures here.
     pub(super) sync: fn(&File) -> io::Result<()>,
     pub(super) syncs: u64,
     end: Option<End>,
     /// The lines of the last batch: its memory serves the next one.
-    lines: Vec<u8>,
+    lines: Lines,
     /// Whether room is made ahead: for those who write much.
     pub(super) makes_room: bool,
     /// Records that this handle wrote or saw.
@@ -56,6 +59,10 @@ struct Segment {
     bytes: u64,
     /// Of the file: room that is made ahead lies behind the records, zero bytes.
     file_bytes: u64,
+    /// Where there is room, and was found to be possible.
+    direct: Option<Direct>,
+    /// Whether it is known whether that is possible.
+    is_direct_known: bool,
 }
 
 /// How a segment ends.
@@ -91,12 +98,12 @@ impl Writer {
         create_dir(dir)?;
         Ok(Self {
             dir: dir.to_owned(),
-            lock: open_lock(dir)?,
+            lock: Lock::open(dir)?,
             segment_bytes_max: SEGMENT_BYTES_MAX,
             sync: File::sync_data,
             syncs: 0,
             end: None,
-            lines: Vec::new(),
+            lines: Lines::default(),
             makes_room: false,
             known: 0,
             known_hash: [0; 32],
@@ -116,9 +123,7 @@ impl Writer {
     }
 
     pub(super) fn unlock(&self) {
-        // Failing to unlock a file that is open and locked has no cause that could be mended; the
-        // lock goes with the descriptor at the latest.
-        let _ = self.lock.unlock();
+        self.lock.release();
     }
 
     /// Sequence number of the record that is written next.
@@ -188,18 +193,21 @@ impl Writer {
         };
         let first = end.next_sequence;
         let mut lines = std::mem::take(&mut self.lines);
-        lines.clear();
+        let direct = end.segment.as_ref().and_then(|s| s.direct.as_ref());
+        let bytes_max = records.iter().map(|record| record.bytes_max() + 1).sum();
+        lines.start(direct.map_or(&[], Direct::head), bytes_max);
         for record in records {
-            let begin = lines.len();
+            let text = lines.memory();
+            let begin = text.len();
             if record.is_change {
                 end.last_change = end.next_sequence;
             }
-            record.write(end.next_sequence, &end.hash, end.last_change, &mut lines);
-            end.hash = sha256(&[&lines[begin..]]);
+            record.write(end.next_sequence, &end.hash, end.last_change, text);
+            end.hash = sha256(&[&text[begin..]]);
             end.next_sequence += 1;
-            lines.push(b'\n');
+            text.push(b'\n');
         }
-        let bytes = lines.len() as u64;
+        let bytes = lines.lines().len() as u64;
         let full = |s: &Segment| s.bytes > 0 && s.bytes + bytes > self.segment_bytes_max;
         let (mut segment, created) = match end.segment.take() {
             Some(segment) if !full(&segment) => (segment, false),
@@ -211,8 +219,10 @@ impl Writer {
         };
         if self.makes_room {
             segment.make_room(bytes);
+            segment.go_direct(&self.dir);
         }
-        let written = self.write(&segment, &lines);
+        let written = self.write(&mut segment, &mut lines);
+        segment.advance(lines.lines());
         self.lines = lines;
         written?;
         if created && let Err(error) = sync_dir(&self.dir) {
@@ -220,8 +230,6 @@ impl Writer {
             segment.cut(0);
             return Err(error);
         }
-        segment.bytes += bytes;
-        segment.file_bytes = segment.file_bytes.max(segment.bytes);
         self.known = end.next_sequence - 1;
         self.known_hash = end.hash;
         end.segment = Some(segment);
@@ -254,37 +262,28 @@ impl Writer {
     /// Takes the lock between processes.
     pub(super) fn wait_for_lock(&mut self, limit: Duration) -> Result<(), AuditError> {
         if self.reopens {
-            self.lock = open_lock(&self.dir)?;
+            self.lock = Lock::open(&self.dir)?;
             self.end = None;
             self.reopens = false;
         }
-        // Not the blocking call: a process that was stopped while it holds the lock must not stop
-        // every other for ever.
-        let deadline = Instant::now() + limit;
-        let mut pause = Duration::from_micros(50);
-        loop {
-            match self.lock.try_lock() {
-                Ok(()) => return Ok(()),
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {}
-                Err(TryLockError::WouldBlock) => return Err(AuditError::Busy),
-                Err(TryLockError::Error(error)) => {
-                    self.reopens = true;
-                    return Err(AuditError::io("lock", &self.dir.join("lock"), &error));
-                }
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(1));
-        }
+        let locked = self.lock.wait(limit);
+        self.reopens = !matches!(locked, Ok(()) | Err(AuditError::Busy));
+        locked
     }
 
     fn refresh(&mut self) -> Result<(), AuditError> {
-        if let Some(end) = &self.end
-            && end.is_current(&self.dir)
-        {
+        if self.is_current() {
             return Ok(());
         }
+        self.lock.claim()?;
         self.end = Some(self.load()?);
         Ok(())
+    }
+
+    /// Whether the end is where it was left. Needs the lock.
+    fn is_current(&self) -> bool {
+        let segment = self.end.as_ref().and_then(|end| end.segment.as_ref());
+        segment.is_some_and(Segment::is_unchanged) && self.lock.is_ours()
     }
 
     fn load(&mut self) -> Result<End, AuditError> {
@@ -346,17 +345,18 @@ impl Writer {
     }
 
     /// All of `lines`, durably, or as if nothing had been written.
-    fn write(&mut self, segment: &Segment, lines: &[u8]) -> Result<(), AuditError> {
-        let path = segment::path(&self.dir, segment.first);
-        if let Err(error) = segment.file.write_all_at(lines, segment.bytes) {
+    fn write(&mut self, segment: &mut Segment, lines: &mut Lines) -> Result<(), AuditError> {
+        let failed = |segment: &Segment, action, error| {
             segment.cut(segment.bytes);
-            return Err(AuditError::io("write", &path, &error));
+            AuditError::io(action, &segment::path(&self.dir, segment.first), &error)
+        };
+        if let Err(error) = segment.write(lines) {
+            return Err(failed(segment, "write", error));
         }
         self.syncs += 1;
         if let Err(error) = (self.sync)(&segment.file) {
             self.doubt = Some(segment.first);
-            segment.cut(segment.bytes);
-            return Err(AuditError::io("sync", &path, &error));
+            return Err(failed(segment, "sync", error));
         }
         Ok(())
     }
@@ -378,12 +378,14 @@ pub(crate) fn peek(dir: &Path) -> Result<Last, AuditError> {
 impl Drop for Writer {
     /// Room that was made and not needed is given back, if nobody else is writing.
     fn drop(&mut self) {
-        if !self.makes_room || self.lock.try_lock().is_err() {
+        if !self.makes_room || !self.lock.try_take() {
             return;
         }
-        if let Some(end) = &self.end
-            && let Some(segment) = &end.segment
-            && end.is_current(&self.dir)
+        if let Some(End {
+            segment: Some(segment),
+            ..
+        }) = &self.end
+            && self.is_current()
         {
             segment.cut(segment.bytes);
         }
@@ -392,22 +394,6 @@ impl Drop for Writer {
 }
 
 impl End {
-    /// Whether nobody else has written since. A newer segment would be named by the record that
-    /// comes next: one look shows whether there is one.
-    fn is_current(&self, dir: &Path) -> bool {
-        let Some(segment) = &self.segment else {
-            return false;
-        };
-        let unchanged = segment
-            .file
-            .metadata()
-            .is_ok_and(|found| found.len() == segment.file_bytes && found.nlink() > 0);
-        unchanged
-            && segment.is_free()
-            && (segment.first == self.next_sequence
-                || !segment::path(dir, self.next_sequence).exists())
-    }
-
     /// Reads the end of the log, and cuts off what a crash left behind the last newline.
     fn load(dir: &Path) -> Result<Self, AuditError> {
         let segments = segment::list(dir)?.segments;
@@ -479,6 +465,8 @@ impl Segment {
             file,
             bytes,
             file_bytes,
+            direct: None,
+            is_direct_known: false,
         })
     }
 
@@ -494,30 +482,32 @@ impl Segment {
             file,
             bytes: 0,
             file_bytes: 0,
+            direct: None,
+            is_direct_known: false,
         })
     }
 
-    /// Whether nothing lies behind the last record where room was made: what another writer put there
-    /// would begin with a brace.
-    fn is_free(&self) -> bool {
-        let mut next = [0];
-        self.file_bytes == self.bytes
-            || (self.file.read_exact_at(&mut next, self.bytes).is_ok() && next == [0])
+    /// Whether the file is as long as it was, and has a name yet. Its times are not asked for: since Linux
+    /// 6.13 whoever asks makes the next write give it a new one, which takes a quarter of a sync.
+    fn is_unchanged(&self) -> bool {
+        let asked = StatxFlags::SIZE | StatxFlags::NLINK;
+        let found = statx(&self.file, c"", AtFlags::EMPTY_PATH, asked);
+        found.is_ok_and(|found| found.stx_size == self.file_bytes && found.stx_nlink > 0)
     }
 
     /// Makes room for so many bytes and those to come, if there is none: a file that does not grow is
     /// synced without its metadata. A zero byte is always left at the end, which says that room was
-    /// made. When it cannot be, the file grows with its records.
+    /// made; the end is that of a block. When it cannot be, the file grows with its records.
     fn make_room(&mut self, bytes: u64) {
         if self.bytes + bytes < self.file_bytes {
             return;
         }
-        let begin = self.file_bytes.max(self.bytes);
-        let mut end = begin;
+        let mut end = self.file_bytes.max(self.bytes);
         let mut made = Ok(());
         while made.is_ok() && end <= self.bytes + bytes {
-            made = self.file.write_all_at(&ZEROS, end);
-            end += ZEROS.len() as u64;
+            let zeros = ZEROS.len() - (end % BLOCK_BYTES as u64) as usize;
+            made = self.file.write_all_at(&ZEROS[..zeros], end);
+            end += zeros as u64;
         }
         match made {
             Ok(()) => self.file_bytes = end,
@@ -525,6 +515,35 @@ impl Segment {
                 self.cut(self.bytes);
                 self.file_bytes = self.bytes;
             }
+        }
+    }
+
+    /// Looks whether whole blocks can be written past the page cache.
+    fn go_direct(&mut self, dir: &Path) {
+        if !self.is_direct_known {
+            self.direct = Direct::open(&segment::path(dir, self.first), &self.file, self.bytes);
+            self.is_direct_known = true;
+        }
+    }
+
+    /// Writes lines behind the last record: whole blocks where there is room for them.
+    fn write(&mut self, lines: &mut Lines) -> io::Result<()> {
+        let end = self.bytes + lines.lines().len() as u64;
+        if end.next_multiple_of(BLOCK_BYTES as u64) <= self.file_bytes
+            && let Some(direct) = &mut self.direct
+            && let Some(written) = direct.write(lines, self.bytes)
+        {
+            return written;
+        }
+        self.file.write_all_at(lines.lines(), self.bytes)
+    }
+
+    /// After lines were written.
+    fn advance(&mut self, lines: &[u8]) {
+        self.bytes += lines.len() as u64;
+        self.file_bytes = self.file_bytes.max(self.bytes);
+        if let Some(direct) = &mut self.direct {
+            direct.advance(lines, self.bytes);
         }
     }
 
@@ -583,14 +602,6 @@ fn fitting(records: &[Encoded]) -> usize {
         bytes <= BATCH_BYTES_MAX
     });
     fit.count().max(1).min(records.len())
-}
-
-fn open_lock(dir: &Path) -> Result<File, AuditError> {
-    let path = dir.join("lock");
-    let mut options = OpenOptions::new();
-    let options = options.read(true).write(true).create(true).truncate(false);
-    let opened = options.mode(0o600).open(&path);
-    opened.map_err(|error| AuditError::io("open", &path, &error))
 }
 
 fn create_dir(dir: &Path) -> Result<(), AuditError> {
