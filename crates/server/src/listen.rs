@@ -25,7 +25,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle};
 use waxseal_core::SecretBytes;
 use waxseal_kms_api::sigv4::SignedRequest;
@@ -196,7 +195,7 @@ async fn serve(
         metrics: front.metrics().clone(),
         service: Service {
             front,
-            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            requests: Requests::default(),
             threads: Handle::current(),
         },
         builder: builder(),
@@ -265,12 +264,16 @@ impl Host {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let pulse = Arc::new(Pulse::new());
-        let from = Peer::from(from);
+        let call = Arc::new(Call {
+            service: self.service.clone(),
+            from: Peer::from(from),
+            pulse: Pulse::new(),
+        });
         let answer = service_fn(|request| {
-            let (service, from, busy) = (self.service.clone(), from.clone(), pulse.busy());
+            let call = call.clone();
             async move {
-                let answer = service.answer(request, &from).await;
+                let busy = call.pulse.busy();
+                let answer = call.service.answer(request, &call.from).await;
                 drop(busy);
                 Ok::<_, Infallible>(answer)
             }
@@ -278,9 +281,16 @@ impl Host {
         let connection = self.builder.serve_connection(TokioIo::new(stream), answer);
         tokio::select! {
             done = watcher.watch(connection) => drop(done),
-            () = pulse.stopped() => {}
+            () = call.pulse.stopped() => {}
         }
     }
+}
+
+/// What the requests of one connection share: it is counted by one thread, and not by all.
+struct Call {
+    service: Service,
+    from: Peer,
+    pulse: Pulse,
 }
 
 /// Since when a connection has had nothing to answer. One timer a connection is looked at when it
@@ -295,7 +305,7 @@ struct Pulse {
 
 /// A request that is being answered.
 #[derive(Debug)]
-struct Busy(Arc<Pulse>);
+struct Busy<'p>(&'p Pulse);
 
 impl Pulse {
     fn new() -> Self {
@@ -306,9 +316,9 @@ impl Pulse {
         }
     }
 
-    fn busy(self: &Arc<Self>) -> Busy {
+    fn busy(&self) -> Busy<'_> {
         self.under_way.fetch_add(1, Ordering::Relaxed);
-        Busy(self.clone())
+        Busy(self)
     }
 
     /// Ready when nothing was asked for [`HEADER_SECONDS`], or was and was not read to its end.
@@ -327,7 +337,7 @@ impl Pulse {
     }
 }
 
-impl Drop for Busy {
+impl Drop for Busy<'_> {
     fn drop(&mut self) {
         let elapsed = self.0.begin.elapsed();
         let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
@@ -402,7 +412,7 @@ fn builder() -> Builder<TokioExecutor> {
 #[derive(Clone)]
 struct Service {
     front: Arc<Front>,
-    requests: Arc<Semaphore>,
+    requests: Requests,
     /// Where there are threads for what blocks.
     threads: Handle,
 }
@@ -445,7 +455,7 @@ impl Service {
     }
 
     async fn reply(&self, head: Head, body: SecretBytes, from: &Peer) -> Reply {
-        let Ok(permit) = self.requests.clone().try_acquire_owned() else {
+        let Some(permit) = self.requests.take() else {
             return self.front.refusal(throttled());
         };
         let front = self.front.clone();
@@ -514,6 +524,28 @@ impl Service {
             headers.insert(name, HeaderValue::from_static("true"));
         }
         response
+    }
+}
+
+/// How many requests are in the engine.
+#[derive(Debug, Clone, Default)]
+struct Requests(Arc<AtomicUsize>);
+
+impl Requests {
+    /// Room for one more, if there are fewer than [`REQUESTS_MAX`].
+    fn take(&self) -> Option<Permit> {
+        let permit = Permit(self.0.clone());
+        (self.0.fetch_add(1, Ordering::Relaxed) < REQUESTS_MAX).then_some(permit)
+    }
+}
+
+/// Room for a request, until it is dropped.
+#[derive(Debug)]
+struct Permit(Arc<AtomicUsize>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -95,7 +95,7 @@ mod tests {
             workers.spawn(async move {
                 threads.lock().unwrap().push(std::thread::current().id());
                 told.send(()).unwrap();
-                std::future::pending().await
+                std::future::pending::<()>().await;
             });
         }
         for _ in 0..2 * cores {

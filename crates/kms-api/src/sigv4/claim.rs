@@ -234,7 +234,10 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn parse(text: &'a str) -> Result<Self, KmsError> {
         let (mut credential, mut signed_headers, mut signature) = (None, None, None);
-        for part in text.split([',', ' ']).filter(|part| !part.is_empty()) {
+        // Bytes are split several times as fast as characters, and these two are in none that is longer.
+        let parts = text.as_bytes().split(|byte| matches!(byte, b',' | b' '));
+        let parts = parts.filter_map(|part| str::from_utf8(part).ok());
+        for part in parts.filter(|part| !part.is_empty()) {
             let Some((name, value)) = part.split_once('=') else {
                 return Err(incomplete(
                     "A part of the Authorization header is not a valid key=value pair (missing \
