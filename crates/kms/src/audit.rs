@@ -42,6 +42,11 @@
 //! succeeds every record is refused. So a full, failing or read-only disk refuses, with its reason, for
 //! as long as it is that, and no longer.
 //!
+//! **Writing.** Whoever writes holds the file `lock`, in which the one who wrote last leaves a mark: as long
+//! as it is one's own, the end is where one left it. A server makes room ahead, 1 MiB of zero bytes behind
+//! the last record, and writes whole blocks into it past the page cache where the file system can (`O_DIRECT`):
+//! the block that the end lies in is written again, its beginning unchanged.
+//!
 //! **A disk that does not answer** holds up the thread that waits for it, and nobody else: see
 //! [`STALL`](crate::turn::STALL). Requests are refused, though their records may be written in the end:
 //! a record without its answer, never the reverse.

@@ -6,7 +6,8 @@
 //!
 //! * [`access_key`]: the owner's access key, in a file that AWS tools read.
 //! * [`front`]: from a request to an answer: who calls, which operation, what came of it.
-//! * [`listen`]: connections, their limits, and the end. [`tls`]: certificates.
+//! * [`listen`]: connections, their limits, and the end. [`tls`]: certificates. `workers`: a thread for each
+//!   core, with connections of its own.
 //! * [`metrics`]: what is counted.
 //!
 //! Without TLS, [`listen::bind`] takes loopback addresses only.
