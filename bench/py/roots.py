@@ -14,6 +14,7 @@ from servers import load, resident, waxseal
 parser = argparse.ArgumentParser()
 parser.add_argument("--waxseal", required=True)
 parser.add_argument("--softhsm", required=True)
+parser.add_argument("--unaudited", help="a waxseal that was built with bench/unaudited.patch")
 parser.add_argument("--seconds", type=int, default=5)
 parser.add_argument("--rounds", type=int, default=5)
 parser.add_argument("--keys", type=int, default=10_000)
@@ -96,6 +97,13 @@ with tempfile.TemporaryDirectory() as disk, tempfile.TemporaryDirectory(dir="/de
     for connections in (32, 256):
         compare(servers, connections)
     servers["home in memory"].end()
+
+    if options.unaudited:
+        (disk / "unaudited").mkdir(0o700)
+        unaudited = waxseal(options.unaudited, disk / "unaudited" / "home")
+        for connections in (32, 256):
+            compare({"without audit": unaudited, "with": servers["home on the disk"]}, connections)
+        unaudited.end()
 
     kms = servers["home on the disk"].client()
     key = kms.create_key()["KeyMetadata"]["KeyId"]

@@ -4,10 +4,10 @@
 //! Behind both one thread, the flusher, writes for everybody, so that no one who waits is held up by the
 //! disk, and no one is woken but to go on.
 //!
-//! **Leading.** To wake the flusher and to be woken by it takes as long as many a disk. So a thread that
-//! has nothing else to do but wait, or nothing at all, writes by itself what waits when nobody else does:
-//! whoever calls [`AuditLog::append`] or [`AuditLog::idle`]. What comes meanwhile is the flusher's. Only
-//! in a server, where somebody watches and refuses those who wait for a leader that is held up.
+//! **Leading.** To wake the flusher and to be woken by it takes as long as many a disk. So whoever calls
+//! [`AuditLog::append`], and has nothing to do but wait, writes by itself what waits when nobody else does;
+//! what comes meanwhile is the flusher's. Only in a server, where somebody watches and refuses those who
+//! wait for a leader that is held up.
 //!
 //! **Pace.** A server that is busy wins nothing by many small flushes: each costs it time that requests
 //! could have. Once it promises to say when it has nothing else to do ([`AuditLog::pace`],
@@ -24,9 +24,10 @@ use super::AuditError;
 use super::event::{Encoded, Event};
 use super::writer::{LOCK_WAIT_MAX, Last, Writer};
 use crate::turn::{STALL, Taken, Turn};
+use rustix::thread::futex;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::{JoinHandle, ThreadId};
@@ -158,28 +159,27 @@ impl Queue {
 struct Batch {
     /// The sequence number of the first record.
     outcome: OnceLock<Result<u64, AuditError>>,
-    waiting: Mutex<Waiting>,
-    /// Wakes those who block. It goes with `waiting`, not with the queue, which others need meanwhile.
-    wake: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
+    tasks: Mutex<Tasks>,
+    /// 1 once there is an outcome: what those who block wait for, without a lock that all of them would
+    /// want when they are woken.
+    ended: AtomicU32,
     /// How many block.
-    blocked: usize,
-    /// Tasks, by the thread that they were on. To wake a task of another thread takes a system call or
-    /// its like, so whoever ends a batch wakes one of each thread, and that one the others.
-    tasks: Vec<(ThreadId, Vec<Waker>)>,
+    blocked: AtomicUsize,
 }
 
-impl Waiting {
+/// Tasks that wait, by the thread that they were on. To wake a task of another thread takes a system call
+/// or its like, so whoever ends a batch wakes one of each thread, and that one the others.
+#[derive(Debug, Default)]
+struct Tasks(Vec<(ThreadId, Vec<Waker>)>);
+
+impl Tasks {
     fn on(&mut self, thread: ThreadId) -> &mut Vec<Waker> {
-        let at = self.tasks.iter().position(|(other, _)| *other == thread);
+        let at = self.0.iter().position(|(other, _)| *other == thread);
         let at = at.unwrap_or_else(|| {
-            self.tasks.push((thread, Vec::new()));
-            self.tasks.len() - 1
+            self.0.push((thread, Vec::new()));
+            self.0.len() - 1
         });
-        &mut self.tasks[at].1
+        &mut self.0[at].1
     }
 }
 
@@ -195,34 +195,34 @@ impl Batch {
     /// Says how it ended, if nobody did so before.
     fn end(&self, outcome: Result<u64, AuditError>) {
         self.outcome.get_or_init(|| outcome);
-        let mut waiting = lock(&self.waiting);
-        let one_each = waiting
-            .tasks
-            .iter_mut()
-            .filter_map(|(_, tasks)| tasks.pop());
-        let woken: Vec<_> = one_each.collect();
-        let is_blocking = waiting.blocked > 0;
-        drop(waiting);
-        if is_blocking {
-            self.wake.notify_all();
+        self.ended.store(1, Ordering::SeqCst);
+        if self.blocked.load(Ordering::SeqCst) > 0 {
+            // It fails for addresses that are none.
+            let _ = futex::wake(&self.ended, futex::Flags::PRIVATE, i32::MAX.cast_unsigned());
         }
+        let mut tasks = lock(&self.tasks);
+        let one_each = tasks.0.iter_mut().filter_map(|(_, tasks)| tasks.pop());
+        let woken: Vec<_> = one_each.collect();
+        drop(tasks);
         woken.into_iter().for_each(Waker::wake);
     }
 
     /// Wakes all tasks that were on that thread.
     fn wake_on(&self, thread: ThreadId) {
-        let woken = std::mem::take(lock(&self.waiting).on(thread));
+        let woken = std::mem::take(lock(&self.tasks).on(thread));
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// Blocks until it ended, but not for longer than `limit`.
+    /// Blocks until it ended, but hardly longer than `limit`.
     fn wait(&self, limit: Duration) {
-        let mut waiting = lock(&self.waiting);
-        waiting.blocked += 1;
-        let is_open = |_: &mut Waiting| self.outcome.get().is_none();
-        let waited = self.wake.wait_timeout_while(waiting, limit, is_open);
-        let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        waiting.blocked -= 1;
+        // Whoever ends it looks here after `ended` is set, and the kernel there before it waits.
+        self.blocked.fetch_add(1, Ordering::SeqCst);
+        let limit = futex::Timespec::try_from(limit).ok();
+        if self.outcome.get().is_none() {
+            // Woken, or too late, or for nothing: the caller looks what it was.
+            let _ = futex::wait(&self.ended, futex::Flags::PRIVATE, 0, limit.as_ref());
+        }
+        self.blocked.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -245,11 +245,11 @@ impl Future for Ticket {
             return Poll::Ready(receipt);
         }
         let this = &mut *self;
-        let mut waiting = lock(&this.batch.waiting);
+        let mut tasks = lock(&this.batch.tasks);
         // It may have ended until the lock was ours; from here on whoever ends it wakes us.
         match this.batch.receipt(this.place) {
             Some(receipt) => {
-                drop(waiting);
+                drop(tasks);
                 this.pass_on();
                 Poll::Ready(receipt)
             }
@@ -257,7 +257,7 @@ impl Future for Ticket {
                 // Always among the same: whoever of them is woken wakes those, wherever it is by then.
                 let here = || std::thread::current().id();
                 let thread = *this.waits_on.get_or_insert_with(here);
-                waiting.on(thread).push(context.waker().clone());
+                tasks.on(thread).push(context.waker().clone());
                 Poll::Pending
             }
         }
