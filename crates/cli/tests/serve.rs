@@ -7,6 +7,7 @@ mod support;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 use support::{Place, outcome};
 
@@ -316,12 +317,21 @@ fn with_a_certificate_it_speaks_tls_and_takes_a_new_one_while_it_runs() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     assert!(seen.contains("CN = second"), "{seen}");
-    // What is no certificate does not take the place of one.
+    // A key that others may have read is not taken, nor what is no certificate.
+    certificate(&place, "third");
+    let open = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(place.path("tls.key"), open).unwrap();
+    Command::new("kill").args(["-HUP", &id]).status().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(shown(&server, "-tls1_3").contains("CN = second"));
+    let kept = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(place.path("tls.key"), kept).unwrap();
     place.write("tls.pem", b"nonsense");
     Command::new("kill").args(["-HUP", &id]).status().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(300));
     assert!(shown(&server, "-tls1_3").contains("CN = second"));
     let said = server.end();
+    assert!(said.contains("others can read"), "{said}");
     assert!(said.contains("no certificate in PEM"), "{said}");
 
     place.run(&[&["serve"], &tls[..]].concat(), b"").exits(78);

@@ -39,7 +39,13 @@ pub enum TlsError {
         /// As rustls says it.
         reason: String,
     },
+    /// Others than the owner of the key's file may have read the key.
+    #[error("{0}")]
+    Exposed(String),
 }
+
+/// Says why a file is not as a secret is to be kept, if it is not.
+pub type Kept = fn(&Path) -> Result<(), String>;
 
 /// A certificate chain and its key, in two PEM files.
 pub struct Tls {
@@ -55,17 +61,19 @@ impl std::fmt::Debug for Tls {
 
 impl Tls {
     /// Reads `certificate` (the server's first, then those that signed it) and `key` (PKCS#8,
-    /// PKCS#1 or SEC1).
+    /// PKCS#1 or SEC1), whose file is to be `kept` as it says, now and whenever it is replaced.
     ///
     /// # Errors
     /// [`TlsError`]
-    pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+    pub fn load(certificate: &Path, key: &Path, kept: Kept) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let stamp = stamp(certificate, key);
+        kept(key).map_err(TlsError::Exposed)?;
         let current = certified(certificate, key, &provider)?;
         let shown = Arc::new(Shown {
             certificate: certificate.to_owned(),
             key: key.to_owned(),
+            kept,
             provider: provider.clone(),
             current: RwLock::new((stamp, Arc::new(current))),
         });
@@ -98,6 +106,7 @@ impl Tls {
             return Ok(false);
         }
         drop(current);
+        (shown.kept)(&shown.key).map_err(TlsError::Exposed)?;
         let anew = certified(&shown.certificate, &shown.key, &shown.provider)?;
         *shown
             .current
@@ -124,6 +133,7 @@ fn stamp(certificate: &Path, key: &Path) -> Stamp {
 struct Shown {
     certificate: PathBuf,
     key: PathBuf,
+    kept: Kept,
     provider: Arc<CryptoProvider>,
     current: RwLock<(Stamp, Arc<CertifiedKey>)>,
 }

@@ -144,7 +144,8 @@ fn tls(args: &Settings) -> Result<Option<Tls>, Failure> {
     if let Some((certificate, key)) = args.tls() {
         let advice = "give a certificate chain and its key, both in PEM";
         shelter::check_secret_at(key)?;
-        let tls = Tls::load(certificate, key);
+        let kept = |path: &Path| shelter::check_secret_at(path).map_err(|failure| failure.what);
+        let tls = Tls::load(certificate, key, kept);
         return tls
             .map(Some)
             .map_err(|error| Failure::configuration(error.to_string(), advice));

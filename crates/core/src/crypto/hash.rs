@@ -4,24 +4,28 @@ use aws_lc_rs::digest;
 
 /// SHA-256 of the concatenated `parts`.
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    for part in parts {
-        context.update(part);
-    }
     let mut out = [0; 32];
-    out.copy_from_slice(context.finish().as_ref());
+    out.copy_from_slice(hash(&digest::SHA256, parts).as_ref());
     out
 }
 
 /// SHA-384 of the concatenated `parts`.
 pub fn sha384(parts: &[&[u8]]) -> [u8; 48] {
-    let mut context = digest::Context::new(&digest::SHA384);
+    let mut out = [0; 48];
+    out.copy_from_slice(hash(&digest::SHA384, parts).as_ref());
+    out
+}
+
+fn hash(algorithm: &'static digest::Algorithm, parts: &[&[u8]]) -> digest::Digest {
+    // All at once takes no context, which would be on the heap.
+    if let [all] = parts {
+        return digest::digest(algorithm, all);
+    }
+    let mut context = digest::Context::new(algorithm);
     for part in parts {
         context.update(part);
     }
-    let mut out = [0; 48];
-    out.copy_from_slice(context.finish().as_ref());
-    out
+    context.finish()
 }
 
 /// SHA-256 of bytes that come one after the other.

@@ -246,8 +246,9 @@ impl Line<'_> {
     fn opening(&mut self, event: &Event) -> Result<(), AuditError> {
         self.json(r#"{"eventVersion":"1.11","userIdentity":"#);
         self.json(event.user_identity.0.get());
-        self.member(r#","eventTime":"#, &timestamp(event.event_time))?;
-        self.member(r#","eventSource":"#, &event.event_source)?;
+        self.json(r#","eventTime":""#);
+        self.0.extend_from_slice(&digits(event.event_time));
+        self.member(r#"","eventSource":"#, &event.event_source)?;
         self.member(r#","eventName":"#, &event.event_name)?;
         self.member(r#","awsRegion":"#, &event.aws_region)?;
         self.member(r#","sourceIPAddress":"#, &event.source_ip_address)?;
@@ -349,25 +350,29 @@ impl Line<'_> {
 
 /// `2026-01-31T23:59:59Z`
 pub(crate) fn timestamp(time: OffsetDateTime) -> String {
+    digits(time).iter().copied().map(char::from).collect()
+}
+
+/// The same in ASCII.
+fn digits(time: OffsetDateTime) -> [u8; 20] {
     let time = time.to_offset(UtcOffset::UTC);
     let (year, month, day) = time.to_calendar_date();
     let (hour, minute, second) = time.to_hms();
     // Years that have a sign or five digits are of no event.
     let year = year.unsigned_abs();
-    let mut text = String::with_capacity(20);
-    for (number, after) in [
-        (year / 100, ""),
-        (year % 100, "-"),
-        (u8::from(month).into(), "-"),
-        (day.into(), "T"),
-        (hour.into(), ":"),
-        (minute.into(), ":"),
-        (second.into(), "Z"),
+    let mut text = *b"0000-00-00T00:00:00Z";
+    for (at, number) in [
+        (0, year / 100),
+        (2, year % 100),
+        (5, u8::from(month).into()),
+        (8, day.into()),
+        (11, hour.into()),
+        (14, minute.into()),
+        (17, second.into()),
     ] {
-        let digits = [number / 10 % 10, number % 10];
-        let digits = digits.into_iter();
-        text.extend(digits.filter_map(|digit| char::from_digit(digit, 10)));
-        text.push_str(after);
+        // Two digits, each less than ten.
+        text[at] += (number / 10 % 10) as u8;
+        text[at + 1] += (number % 10) as u8;
     }
     text
 }

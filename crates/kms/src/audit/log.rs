@@ -370,8 +370,7 @@ impl AuditLog {
         lock(&self.shared.queue).is_paced = true;
     }
 
-    /// There is nothing else to do: what waits is written, by this thread when nobody else writes. Costs
-    /// next to nothing when nothing waits.
+    /// There is nothing else to do: what waits is written. Costs next to nothing when nothing does.
     pub fn idle(&self) {
         // Whoever hands a record in meanwhile is not idle, and says so when it is.
         if self.shared.is_pacing.load(Ordering::Relaxed) {
@@ -620,9 +619,9 @@ impl Shared {
         }
     }
 
-    /// Refuses holders of tickets who have waited for too long. Under load this wakes by itself a few
-    /// times a second, so that nobody who hands a record in has to wake it; it sleeps when nobody has
-    /// done so for a while.
+    /// Refuses holders of tickets who have waited for too long. In a busy server this wakes by itself each
+    /// [`LOOK`], so that nobody who hands a record in has to wake it; it sleeps when nobody has done so for
+    /// a second.
     fn watch_for_all(&self) {
         let mut queue = lock(&self.queue);
         let mut quiet = 0;
