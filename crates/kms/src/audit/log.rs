@@ -859,6 +859,23 @@ mod tests {
         assert_eq!(log.append(&event("3")), Ok(Receipt { sequence: 3 }));
     }
 
+    /// What is mended goes on in a new segment: another process, which wrote meanwhile, does not go on in
+    /// the old one.
+    #[test]
+    fn a_log_that_was_mended_is_read_again_by_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, other] = [(); 2].map(|()| AuditLog::open(dir.path()).unwrap());
+        one.append(&event("1")).unwrap();
+        failing(&one);
+        assert!(one.append(&event("2")).is_err());
+        assert_eq!(other.append(&event("2")), Ok(Receipt { sequence: 2 }));
+        synced_by(&one, File::sync_data);
+        assert_eq!(one.append(&event("3")), Ok(Receipt { sequence: 3 }));
+        assert_eq!(other.append(&event("4")), Ok(Receipt { sequence: 4 }));
+        assert_eq!(one.append(&event("5")), Ok(Receipt { sequence: 5 }));
+        assert_eq!(verify(dir.path()).unwrap().records, 5);
+    }
+
     static STUCK: AtomicBool = AtomicBool::new(false);
 
     fn stuck(file: &File) -> io::Result<()> {

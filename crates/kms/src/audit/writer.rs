@@ -275,7 +275,6 @@ impl Writer {
         if self.is_current() {
             return Ok(());
         }
-        self.lock.claim()?;
         self.end = Some(self.load()?);
         Ok(())
     }
@@ -286,7 +285,9 @@ impl Writer {
         segment.is_some_and(Segment::is_unchanged) && self.lock.is_ours()
     }
 
+    /// Reads the end anew. Whoever wrote before has to do so, too, after this.
     fn load(&mut self) -> Result<End, AuditError> {
+        self.lock.claim()?;
         let end = End::load(&self.dir)?;
         let found = end.next_sequence;
         if found <= self.known {
