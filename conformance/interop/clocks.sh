@@ -11,8 +11,10 @@ printf '#!/bin/sh\nexec faketime --exclude-monotonic -f "$OFFSET" "%s" "$@"\n' "
 chmod +x "$T/clocked"
 serve_at() {
     if ((${#servers[@]})); then
-        kill "${servers[-1]}"
+        # faketime waits for it.
+        pkill -P "${servers[-1]}"
         wait "${servers[-1]}" 2>/dev/null || true
+        unset 'servers[-1]'
     fi
     WAXSEAL=$T/clocked OFFSET=$1 start_serve
 }

@@ -23,6 +23,8 @@ servers=()
 
 clean_up() {
     if ((${#servers[@]})); then
+        # What runs under faketime is a child of it.
+        pkill -P "$(IFS=,; echo "${servers[*]}")" 2>/dev/null || true
         kill "${servers[@]}" 2>/dev/null || true
         wait "${servers[@]}" 2>/dev/null || true
     fi
