@@ -13,6 +13,7 @@
 //! Without TLS, [`listen::bind`] takes loopback addresses only.
 
 pub mod access_key;
+mod count;
 pub mod front;
 pub mod listen;
 pub mod metrics;

@@ -1,5 +1,6 @@
 //! Connections: HTTP/1.1 and HTTP/2, with TLS or on loopback addresses.
 
+use crate::count::Count;
 use crate::front::{Front, Peer, Reply, failing};
 use crate::metrics::Metrics;
 use crate::tls::{Tls, TlsError};
@@ -195,7 +196,7 @@ async fn serve(
         metrics: front.metrics().clone(),
         service: Service {
             front,
-            requests: Requests::default(),
+            requests: Count::default(),
             threads: Handle::current(),
         },
         builder: builder(),
@@ -412,7 +413,8 @@ fn builder() -> Builder<TokioExecutor> {
 #[derive(Clone)]
 struct Service {
     front: Arc<Front>,
-    requests: Requests,
+    /// How many are in the engine.
+    requests: Count,
     /// Where there are threads for what blocks.
     threads: Handle,
 }
@@ -455,7 +457,7 @@ impl Service {
     }
 
     async fn reply(&self, head: Head, body: SecretBytes, from: &Peer) -> Reply {
-        let Some(permit) = self.requests.take() else {
+        let Some(permit) = self.requests.one_of(REQUESTS_MAX) else {
             return self.front.refusal(throttled());
         };
         let front = self.front.clone();
@@ -524,28 +526,6 @@ impl Service {
             headers.insert(name, HeaderValue::from_static("true"));
         }
         response
-    }
-}
-
-/// How many requests are in the engine.
-#[derive(Debug, Clone, Default)]
-struct Requests(Arc<AtomicUsize>);
-
-impl Requests {
-    /// Room for one more, if there are fewer than [`REQUESTS_MAX`].
-    fn take(&self) -> Option<Permit> {
-        let permit = Permit(self.0.clone());
-        (self.0.fetch_add(1, Ordering::Relaxed) < REQUESTS_MAX).then_some(permit)
-    }
-}
-
-/// Room for a request, until it is dropped.
-#[derive(Debug)]
-struct Permit(Arc<AtomicUsize>);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

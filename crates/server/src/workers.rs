@@ -1,10 +1,9 @@
 //! Threads that serve connections, each its own from beginning to end: what a connection needs stays in
 //! the caches of one core, and its tasks wake each other without asking another thread.
 
+use crate::count::Count;
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
@@ -16,7 +15,7 @@ pub(crate) struct Workers(Vec<Worker>);
 struct Worker {
     runtime: Handle,
     /// How many tasks were given to it, and have not ended.
-    load: Arc<AtomicUsize>,
+    load: Count,
     _until: oneshot::Sender<()>,
 }
 
@@ -33,9 +32,9 @@ impl Workers {
 
     /// Runs a task on the thread that has least to do.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let load = |worker: &&Worker| worker.load.load(Ordering::Relaxed);
+        let load = |worker: &&Worker| worker.load.now();
         if let Some(worker) = self.0.iter().min_by_key(load) {
-            let busy = Busy::new(&worker.load);
+            let busy = worker.load.one();
             worker.runtime.spawn(async move {
                 task.await;
                 drop(busy);
@@ -56,25 +55,9 @@ impl Worker {
         thread.spawn(move || drop(runtime.block_on(over)))?;
         Ok(Self {
             runtime: handle,
-            load: Arc::default(),
+            load: Count::default(),
             _until: until,
         })
-    }
-}
-
-/// One task of a worker, until it is dropped.
-struct Busy(Arc<AtomicUsize>);
-
-impl Busy {
-    fn new(load: &Arc<AtomicUsize>) -> Self {
-        load.fetch_add(1, Ordering::Relaxed);
-        Self(load.clone())
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -82,7 +65,7 @@ impl Drop for Busy {
 mod tests {
     use super::*;
     use std::collections::HashSet;
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     #[test]
     fn tasks_go_to_the_thread_that_has_least_to_do_and_end_with_it() {
@@ -101,7 +84,7 @@ mod tests {
         for _ in 0..2 * cores {
             hear.recv().unwrap();
         }
-        let loads = workers.0.iter().map(|w| w.load.load(Ordering::Relaxed));
+        let loads = workers.0.iter().map(|worker| worker.load.now());
         assert!(
             loads.clone().all(|load| load == 2),
             "{:?}",
@@ -111,7 +94,7 @@ mod tests {
         assert_eq!(distinct.len(), cores);
         let loads: Vec<_> = workers.0.iter().map(|w| w.load.clone()).collect();
         drop(workers);
-        while loads.iter().any(|load| load.load(Ordering::Relaxed) > 0) {
+        while loads.iter().any(|load| load.now() > 0) {
             std::thread::yield_now();
         }
     }
