@@ -221,8 +221,8 @@ impl<O: Perform> Outcome<O> {
         self.result = Err(error);
     }
 
-    /// The audit record of a request of `caller`. Where nothing can come of it but this one, it gets
-    /// what the outcome has for it.
+    /// The audit record of a request of `caller`. It gets what the outcome has for it, but for what the
+    /// record of a change that then fails ([`Outcome::fail`]) needs again.
     pub(crate) fn event(&mut self, caller: &Caller, view: &View<'_>, event_id: String) -> Event {
         let About {
             request_id,
@@ -234,11 +234,6 @@ impl<O: Perform> Outcome<O> {
             false => std::mem::take(parameters),
         };
         let (error, response_elements, mut additional) = match &mut self.result {
-            Ok(done) if O::MUTATES => (
-                None,
-                done.response_elements.clone(),
-                done.additional.clone(),
-            ),
             Ok(done) => (
                 None,
                 done.response_elements.take(),

@@ -30,17 +30,9 @@ impl<'a> Scope<'a> {
     /// `AKID/YYYYMMDD/REGION/SERVICE/aws4_request`.
     pub(super) fn parse(credential: &'a str) -> Result<Self, KmsError> {
         let mut parts = credential.split('/');
-        let five = [(); 5].map(|()| parts.next());
-        let (
-            [
-                Some(access_key_id),
-                Some(date),
-                Some(region),
-                Some(service),
-                Some(end),
-            ],
-            None,
-        ) = (five, parts.next())
+        let mut part = || parts.next();
+        let (Some(access_key_id), Some(date), Some(region), Some(service), Some(end), None) =
+            (part(), part(), part(), part(), part(), part())
         else {
             return Err(incomplete(
                 "Credential must have exactly 5 slash-delimited elements, e.g. \

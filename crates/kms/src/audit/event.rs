@@ -178,9 +178,7 @@ impl Encoded {
         let link_at = line.0.len();
         for (name, value) in &event.additional {
             line.json(",");
-            line.text(name)?;
-            line.json(":");
-            line.value(value)?;
+            line.named(name, value)?;
         }
         line.json("}");
         line.closing(event)?;
@@ -315,6 +313,12 @@ impl Line<'_> {
         Ok(())
     }
 
+    fn named(&mut self, name: &str, value: &Value) -> Result<(), AuditError> {
+        self.text(name)?;
+        self.json(":");
+        self.value(value)
+    }
+
     fn value(&mut self, value: &Value) -> Result<(), AuditError> {
         match value {
             Value::String(text) => self.text(text),
@@ -331,9 +335,7 @@ impl Line<'_> {
                 self.json("{");
                 for (number, (name, value)) in members.iter().enumerate() {
                     self.json(if number == 0 { "" } else { "," });
-                    self.text(name)?;
-                    self.json(":");
-                    self.value(value)?;
+                    self.named(name, value)?;
                 }
                 self.json("}");
                 Ok(())
