@@ -56,6 +56,7 @@
 //! elsewhere shows both. A process that wrote the missing records notices by itself
 //! ([`AuditError::RolledBack`]).
 
+mod batch;
 mod blocks;
 mod checkpoint;
 mod event;
@@ -71,6 +72,7 @@ mod segment;
 mod verify;
 mod writer;
 
+pub use batch::{Receipt, Ticket};
 pub(crate) use checkpoint::BEGIN_ORIGIN;
 pub use checkpoint::{
     BEGIN_FILE, CHECKPOINT_BYTES_MAX, CHECKPOINT_FILE, Checkpoint, CheckpointError, CheckpointKey,
@@ -81,7 +83,7 @@ pub(crate) use event::{Link, timestamp};
 pub use filter::{Filter, Outcome};
 pub(crate) use filter::{Glance, Needles, SeenResource};
 pub(crate) use find::hash_of;
-pub use log::{AuditLog, Exclusive, Receipt, Ticket};
+pub use log::{AuditLog, Exclusive};
 pub(crate) use pack::pack;
 pub(crate) use records::{Go, backwards};
 pub use records::{Record, Records, records, records_after};

@@ -43,18 +43,13 @@ impl Lines {
         &self.memory[self.begin + self.head_bytes..]
     }
 
-    /// Writes head and lines at `end - head`, and zero bytes up to the end of the last block. Nothing when
-    /// the head is another one.
-    fn write(&mut self, file: &File, head_bytes: usize, end: u64) -> Option<io::Result<()>> {
-        if head_bytes != self.head_bytes {
-            return None;
-        }
+    fn write(&mut self, file: &File, end: u64) -> io::Result<()> {
         let lines_end = self.memory.len();
         let blocks = (lines_end - self.begin).next_multiple_of(BLOCK_BYTES);
         self.memory.resize(self.begin + blocks, 0);
-        let written = file.write_all_at(&self.memory[self.begin..], end - head_bytes as u64);
+        let written = file.write_all_at(&self.memory[self.begin..], end - self.head_bytes as u64);
         self.memory.truncate(lines_end);
-        Some(written)
+        written
     }
 }
 
@@ -64,8 +59,6 @@ pub(super) struct Direct {
     file: File,
     /// What the block holds that the end is in, up to the end.
     head: Vec<u8>,
-    /// It turned out that it is not possible after all.
-    is_refused: bool,
 }
 
 impl Direct {
@@ -79,27 +72,18 @@ impl Direct {
         let head_bytes = end % BLOCK_BYTES as u64;
         let mut head = vec![0; head_bytes as usize];
         file.read_exact_at(&mut head, end - head_bytes).ok()?;
-        ((this.dev(), this.ino()) == (that.dev(), that.ino())).then_some(Self {
-            file: direct,
-            head,
-            is_refused: false,
-        })
+        let is_same = (this.dev(), this.ino()) == (that.dev(), that.ino());
+        is_same.then_some(Self { file: direct, head })
     }
 
     pub(super) fn head(&self) -> &[u8] {
         &self.head
     }
 
-    /// Writes lines at `end`; nothing where that is not possible.
-    pub(super) fn write(&mut self, lines: &mut Lines, end: u64) -> Option<io::Result<()>> {
-        if self.is_refused {
-            return None;
-        }
-        let written = lines.write(&self.file, self.head.len(), end)?;
-        // Blocks are larger here, or the file system cannot do what it said. All is written again.
-        let refused = |error: &io::Error| error.kind() == io::ErrorKind::InvalidInput;
-        self.is_refused = written.as_ref().is_err_and(refused);
-        (!self.is_refused).then_some(written)
+    /// Writes head and lines, which go to `end`, and zero bytes up to the end of the last block. Nothing
+    /// when the lines begin behind another head.
+    pub(super) fn write(&self, lines: &mut Lines, end: u64) -> Option<io::Result<()>> {
+        (lines.head_bytes == self.head.len()).then(|| lines.write(&self.file, end))
     }
 
     /// After lines were written, so that the file ends at `end`.

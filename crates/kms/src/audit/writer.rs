@@ -59,10 +59,18 @@ struct Segment {
     bytes: u64,
     /// Of the file: room that is made ahead lies behind the records, zero bytes.
     file_bytes: u64,
-    /// Where there is room, and was found to be possible.
-    direct: Option<Direct>,
-    /// Whether it is known whether that is possible.
-    is_direct_known: bool,
+    way: Way,
+}
+
+/// How records get into a segment.
+#[derive(Debug)]
+enum Way {
+    /// Through the page cache, until there is room for blocks.
+    Untried,
+    /// Through the page cache: the file system knows no other.
+    Cached,
+    /// Past it, where there is room.
+    Direct(Direct),
 }
 
 /// How a segment ends.
@@ -193,9 +201,9 @@ impl Writer {
         };
         let first = end.next_sequence;
         let mut lines = std::mem::take(&mut self.lines);
-        let direct = end.segment.as_ref().and_then(|s| s.direct.as_ref());
+        let head = end.segment.as_ref().map_or(&[][..], Segment::head);
         let bytes_max = records.iter().map(|record| record.bytes_max() + 1).sum();
-        lines.start(direct.map_or(&[], Direct::head), bytes_max);
+        lines.start(head, bytes_max);
         for record in records {
             let text = lines.memory();
             let begin = text.len();
@@ -466,8 +474,7 @@ impl Segment {
             file,
             bytes,
             file_bytes,
-            direct: None,
-            is_direct_known: false,
+            way: Way::Untried,
         })
     }
 
@@ -483,8 +490,7 @@ impl Segment {
             file,
             bytes: 0,
             file_bytes: 0,
-            direct: None,
-            is_direct_known: false,
+            way: Way::Untried,
         })
     }
 
@@ -521,9 +527,18 @@ impl Segment {
 
     /// Looks whether whole blocks can be written past the page cache.
     fn go_direct(&mut self, dir: &Path) {
-        if !self.is_direct_known {
-            self.direct = Direct::open(&segment::path(dir, self.first), &self.file, self.bytes);
-            self.is_direct_known = true;
+        if matches!(self.way, Way::Untried) {
+            let path = segment::path(dir, self.first);
+            let direct = Direct::open(&path, &self.file, self.bytes);
+            self.way = direct.map_or(Way::Cached, Way::Direct);
+        }
+    }
+
+    /// What lines that are written as blocks are to begin behind.
+    fn head(&self) -> &[u8] {
+        match &self.way {
+            Way::Direct(direct) => direct.head(),
+            Way::Untried | Way::Cached => &[],
         }
     }
 
@@ -531,10 +546,14 @@ impl Segment {
     fn write(&mut self, lines: &mut Lines) -> io::Result<()> {
         let end = self.bytes + lines.lines().len() as u64;
         if end.next_multiple_of(BLOCK_BYTES as u64) <= self.file_bytes
-            && let Some(direct) = &mut self.direct
+            && let Way::Direct(direct) = &self.way
             && let Some(written) = direct.write(lines, self.bytes)
         {
-            return written;
+            match written {
+                // Blocks are larger here, or the file system cannot do what it said. All is written again.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.way = Way::Cached,
+                written => return written,
+            }
         }
         self.file.write_all_at(lines.lines(), self.bytes)
     }
@@ -543,7 +562,7 @@ impl Segment {
     fn advance(&mut self, lines: &[u8]) {
         self.bytes += lines.len() as u64;
         self.file_bytes = self.file_bytes.max(self.bytes);
-        if let Some(direct) = &mut self.direct {
+        if let Way::Direct(direct) = &mut self.way {
             direct.advance(lines, self.bytes);
         }
     }
