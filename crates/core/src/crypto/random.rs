@@ -43,7 +43,8 @@ impl Entropy for SystemEntropy {
 /// the process that is made meanwhile goes on with the same bytes.
 pub struct Drawn {
     source: Arc<dyn Entropy>,
-    rest: Mutex<Rest>,
+    /// Where it stays: whoever hands the whole on would leave bytes of later keys behind on the stack.
+    rest: Box<Mutex<Rest>>,
 }
 
 /// Enough for a data key, its salt and two ids.
@@ -64,7 +65,7 @@ impl Drawn {
         };
         Self {
             source,
-            rest: Mutex::new(rest),
+            rest: Box::new(Mutex::new(rest)),
         }
     }
 }
