@@ -108,9 +108,42 @@ pub fn ct_eq(left: &[u8], right: &[u8]) -> bool {
     left.ct_eq(right).into()
 }
 
+/// How much of a stack [`wipe_stack`] reaches: more than the calls of a request take.
+const STACK_BYTES: usize = 64 << 10;
+
+/// Overwrites the stack below its caller, where calls that returned left what they had there: copies that
+/// a compiler made of a secret when it was moved, and registers that were put aside.
+#[inline(never)]
+pub fn wipe_stack() {
+    let room = [0_u8; STACK_BYTES];
+    optimization_barrier(&room);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
+    use std::os::unix::fs::FileExt as _;
+
+    /// Leaves a pattern on the stack. Where it was.
+    #[inline(never)]
+    fn leave() -> u64 {
+        let room = [0xa5_u8; STACK_BYTES / 2];
+        optimization_barrier(&room);
+        room.as_ptr().addr() as u64
+    }
+
+    #[test]
+    fn what_calls_left_on_the_stack_is_overwritten() {
+        let memory = File::open("/proc/self/mem").unwrap();
+        let mut found = vec![0; STACK_BYTES / 4];
+        let at = leave();
+        memory.read_exact_at(&mut found, at).unwrap();
+        assert!(found.iter().all(|byte| *byte == 0xa5));
+        wipe_stack();
+        memory.read_exact_at(&mut found, at).unwrap();
+        assert!(found.iter().all(|byte| *byte == 0));
+    }
 
     #[test]
     fn debug_shows_no_byte() {

@@ -28,6 +28,7 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinError, JoinHandle};
 use waxseal_core::SecretBytes;
+use waxseal_core::secret::wipe_stack;
 use waxseal_kms_api::sigv4::SignedRequest;
 use waxseal_kms_api::{ErrorCode, KmsError, wire};
 
@@ -478,6 +479,7 @@ impl Service {
         let done = self.threads.spawn_blocking(move || {
             let _permit = permit;
             let replied = head.with(&body, |request| front.reply(request, &from));
+            wipe_stack();
             replied.unwrap_or_else(|error| front.refusal(error))
         });
         let message = match self.answer_in_time(done).await {

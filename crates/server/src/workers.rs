@@ -4,8 +4,13 @@
 use crate::count::Count;
 use std::future::Future;
 use std::io;
+use std::time::Duration;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+use waxseal_core::secret::wipe_stack;
+
+/// How often what requests left on the stack of a thread is overwritten.
+const WIPE: Duration = Duration::from_millis(500);
 
 /// One thread for each core. They end, and what runs on them, when this goes.
 #[derive(Debug)]
@@ -52,12 +57,28 @@ impl Worker {
         let handle = runtime.handle().clone();
         let (until, over) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new().name(format!("worker {number}"));
-        thread.spawn(move || drop(runtime.block_on(over)))?;
+        thread.spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = over => {}
+                    () = wipes() => {}
+                }
+            });
+        })?;
         Ok(Self {
             runtime: handle,
             load: Count::default(),
             _until: until,
         })
+    }
+}
+
+/// Overwrites what is left on the stack of the thread, again and again. The tasks of a thread are called
+/// from where this is.
+async fn wipes() {
+    loop {
+        tokio::time::sleep(WIPE).await;
+        wipe_stack();
     }
 }
 

@@ -138,6 +138,11 @@ impl Queue {
         self.records.len() >= PACED_MAX || self.since.elapsed() >= PACE
     }
 
+    /// Whether the flusher sleeps although there is something for it to do.
+    fn wants_flusher(&self) -> bool {
+        self.is_due && self.is_idle && self.flight.is_none()
+    }
+
     /// Refuses those whose records are not being written yet.
     fn refuse_waiting(&mut self, error: AuditError) {
         let (_, batch) = self.take();
@@ -218,7 +223,7 @@ impl AuditLog {
         }
         let (batch, place) = self.hand_in(&mut queue, record)?;
         if !queue.is_paced || queue.is_overdue() {
-            self.shared.write_soon(&mut queue);
+            self.shared.write_soon(queue);
         } else if !queue.is_due {
             self.shared.is_pacing.store(true, Ordering::Relaxed);
         }
@@ -235,7 +240,7 @@ impl AuditLog {
     pub fn idle(&self) {
         // Whoever hands a record in meanwhile is not idle, and says so when it is.
         if self.shared.is_pacing.load(Ordering::Relaxed) {
-            self.shared.write_soon(&mut lock(&self.shared.queue));
+            self.shared.write_soon(lock(&self.shared.queue));
         }
     }
 
@@ -337,32 +342,35 @@ impl Drop for AuditLog {
 }
 
 impl Shared {
-    /// Has the flusher write what waits as soon as it can.
-    fn write_soon(&self, queue: &mut Queue) {
+    /// Has the flusher write what waits as soon as it can. It is woken when the lock is free again: what it
+    /// does first is to take it.
+    fn write_soon(&self, mut queue: MutexGuard<'_, Queue>) {
+        let calls = self.makes_due(&mut queue);
+        drop(queue);
+        if calls {
+            self.work.notify_one();
+        }
+    }
+
+    /// Says that what waits is to be written. Whether the flusher has to be woken for it.
+    fn makes_due(&self, queue: &mut Queue) -> bool {
         self.is_pacing.store(false, Ordering::Relaxed);
         if queue.is_due || queue.records.is_empty() {
-            return;
+            return false;
         }
         queue.is_due = true;
-        self.call_flusher(queue);
+        queue.wants_flusher()
     }
 
     /// Writes what waits on this thread, unless somebody else writes: then the flusher does.
-    fn write_here(&self, mut queue: MutexGuard<'_, Queue>) {
+    fn write_here(&self, queue: MutexGuard<'_, Queue>) {
         let may_lead = queue.has_watch && queue.flight.is_none() && !queue.records.is_empty();
         match may_lead.then(|| self.writer.try_take()).flatten() {
             Some(writer) => {
                 self.is_pacing.store(false, Ordering::Relaxed);
                 self.flush(queue, || writer);
             }
-            None => self.write_soon(&mut queue),
-        }
-    }
-
-    /// Wakes the flusher if there is something for it to do.
-    fn call_flusher(&self, queue: &Queue) {
-        if queue.is_due && queue.is_idle && queue.flight.is_none() {
-            self.work.notify_one();
+            None => self.write_soon(queue),
         }
     }
 
@@ -498,9 +506,9 @@ impl Shared {
                 continue;
             }
             let left = self.judge(&mut queue).min(LOOK);
-            if queue.is_overdue() {
-                // Whoever should have said that there is nothing else to do is busy for long.
-                self.write_soon(&mut queue);
+            // Whoever should have said that there is nothing else to do is busy for long.
+            if queue.is_overdue() && self.makes_due(&mut queue) {
+                self.work.notify_one();
             }
             let waited = self.watch.wait_timeout(queue, left);
             (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -522,7 +530,11 @@ impl Drop for Landing<'_> {
         queue.flight = None;
         queue.stalled = None;
         queue.trouble = self.trouble.take();
-        self.shared.call_flusher(&queue);
+        let calls = queue.wants_flusher();
+        drop(queue);
+        if calls {
+            self.shared.work.notify_one();
+        }
     }
 }
 
