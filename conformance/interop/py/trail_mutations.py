@@ -14,7 +14,8 @@ import subprocess
 import sys
 import zlib
 
-TOGETHER = 10  # changes in one run
+TOGETHER = 20  # changes in one run
+DIGESTS = 8  # of them to digests, at most
 INVALID = re.compile(r"^(?:Digest|Log) file\ts3://[^/]+/(\S+)\tINVALID: (.*)$", re.MULTILINE)
 FREE = range(3, 10)  # time and system in a gzip header, which nobody relies on
 
@@ -170,13 +171,13 @@ class Trail:
         crossing = lambda digest: digest["previousDigestS3Bucket"] not in (None, digest["digestS3Bucket"])
         free = [at for at, path in enumerate(self.digests[:-1]) if not crossing(self.json(path))]
         places = []
-        while len(places) < TOGETHER // 2:
+        while free and len(places) < DIGESTS:
             at = self.dice.choice(free)
             places.append(at)
             free = [other for other in free if abs(other - at) > 1]
         digests = [self.digests[at] for at in places]
         logs = [path for path, digest in self.logs.items() if digest not in digests]
-        return digests, self.dice.sample(logs, TOGETHER - TOGETHER // 2)
+        return digests, self.dice.sample(logs, min(len(logs), TOGETHER - len(digests)))
 
     def together(self, turn):
         digests, logs = self.chosen()
