@@ -145,7 +145,7 @@ with tempfile.TemporaryDirectory() as place:
         port = free_port()
         fakecloud = Server(
             "fakecloud",
-            [options.fakecloud, "--addr", f"127.0.0.1:{port}", "--log", "error"],
+            [options.fakecloud, "--addr", f"127.0.0.1:{port}", "--log-level", "error"],
             f"http://127.0.0.1:{port}",
             "us-east-1",
             lambda: "AKID",
