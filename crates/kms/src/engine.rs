@@ -329,11 +329,18 @@ impl Engine {
     fn change<O: Perform>(&self, request: Authenticated<O>) -> Result<O::Output, KmsError> {
         let room = Room::of::<O>();
         self.admit(room)?;
+        let (caller, place, drawn, asking) = request.apart();
+        let ahead = match O::MAKES {
+            true => {
+                self.refresh()?;
+                asking.made_ahead(&self.view(&place, Some(&caller)))
+            }
+            false => None,
+        };
         let mut log = self.parts.audit.exclusive().map_err(internal)?;
         self.settle(&mut log, room)?;
         self.refresh()?;
-        let (caller, place, drawn, asking) = request.apart();
-        let mut view = self.view_drawing(drawn, &place, Some(&caller));
+        let mut view = self.view_drawing(drawn, &place, Some(&caller)).with(ahead);
         let mut outcome = perform(asking, &mut view);
         let changes = outcome.take_changes();
         let event_id = uuid(view.entropy())?;

@@ -26,6 +26,7 @@ mod trail;
 mod usage;
 
 pub(crate) use hosted::destroyed;
+pub use keys::NewKey;
 pub(crate) use keys::kept;
 pub(crate) use material::unkept;
 pub(crate) use rotation::{material_id, material_row, rotated};
@@ -69,6 +70,15 @@ pub trait Perform: Operation {
     /// Whether it waits for a device, so that a server needs a thread for it all the same.
     fn waits(&self, _: &View<'_>) -> bool {
         false
+    }
+
+    /// Whether it may make what takes long: key pairs, and keys in devices. That is done before the log is
+    /// held, for whoever holds it holds up everybody.
+    const MAKES: bool = false;
+
+    /// Makes it, for a caller who may have it. What cannot be made is told by [`Perform::run`].
+    fn made_ahead(&self, _: &View<'_>) -> Option<NewKey> {
+        None
     }
 
     /// Whether nothing is to be done but the checks.

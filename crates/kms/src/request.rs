@@ -16,7 +16,7 @@ pub use crate::caller::Caller;
 use crate::audit::{Event, EventError, Resource as EventResource};
 use crate::authorize::{self, Access, Asked};
 use crate::engine::{Engine, View};
-use crate::op::Perform;
+use crate::op::{NewKey, Perform};
 use crate::store::Expect;
 use serde_json::{Map, Value};
 use waxseal_core::arn::Home;
@@ -82,6 +82,16 @@ impl<O: Perform> Authenticated<O> {
 }
 
 impl<O: Perform> Asking<O> {
+    /// What takes long, made for a caller who may have it as things are. All is asked again before it is
+    /// used: see [`Asking::authorize`].
+    pub(crate) fn made_ahead(&self, view: &View<'_>) -> Option<NewKey> {
+        let parameters = Value::Object(self.input.logged());
+        self.input.validate().ok()?;
+        let needs = self.input.needs(view).ok()?;
+        allowed(&needs.accesses, &parameters, view).ok()?;
+        self.input.made_ahead(view)
+    }
+
     /// Resolves what the request names and asks whether the caller, who is the view's, may do it.
     pub(crate) fn authorize(self, view: &mut View<'_>) -> Result<Authorized<O>, Box<Outcome<O>>> {
         let Self { request_id, input } = self;
@@ -99,17 +109,7 @@ impl<O: Perform> Asking<O> {
             Err(error) => return Err(about.refused(error)),
         };
         about.accesses = needs.accesses;
-        let mut accesses = about.accesses.iter();
-        let asked = |caller| Asked {
-            caller,
-            parameters: &about.parameters,
-            view,
-        };
-        let allowed = view
-            .caller()
-            .map(asked)
-            .and_then(|asked| accesses.try_for_each(|access| authorize::decide(&asked, access)));
-        match allowed {
+        match allowed(&about.accesses, &about.parameters, view) {
             Ok(()) => Ok(Authorized {
                 about,
                 input,
@@ -118,6 +118,17 @@ impl<O: Perform> Asking<O> {
             Err(error) => Err(about.refused(error)),
         }
     }
+}
+
+/// Whether the caller, who is the view's, may have all of these.
+fn allowed(accesses: &[Access], parameters: &Value, view: &View<'_>) -> Result<(), KmsError> {
+    let asked = Asked {
+        caller: view.caller()?,
+        parameters,
+        view,
+    };
+    let mut accesses = accesses.iter();
+    accesses.try_for_each(|access| authorize::decide(&asked, access))
 }
 
 /// What is known of a request before its outcome.

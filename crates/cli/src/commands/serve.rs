@@ -41,6 +41,8 @@ const DEV_STATE: [&str; 5] = [
     "store.db-mark",
     "root.key",
 ];
+/// What the folder of the audit log is called on its way out.
+const DEV_OLD_AUDIT: &str = "audit.old";
 
 /// Runs the command: until a signal ends it.
 pub(super) fn run(args: &Serve, session: &Session) -> Result<(), Failure> {
@@ -318,8 +320,17 @@ fn anew(data: &Path, beginning: &Arc<Beginning>, session: &Session) -> Anew {
     let entropy = session.world.entropy.clone();
     Anew(Box::new(move || {
         let removed = DEV_STATE.map(|name| std::fs::remove_file(data.join(name)));
-        let audit = EmbeddedHome::audit_directory(&data);
-        for removed in removed.into_iter().chain([std::fs::remove_dir_all(audit)]) {
+        // Out of the way first: whoever still writes there finds no folder to make another file in.
+        let (audit, old) = (
+            EmbeddedHome::audit_directory(&data),
+            data.join(DEV_OLD_AUDIT),
+        );
+        let removed_audit = [
+            std::fs::remove_dir_all(&old),
+            std::fs::rename(audit, &old),
+            std::fs::remove_dir_all(&old),
+        ];
+        for removed in removed.into_iter().chain(removed_audit) {
             match removed {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.to_string()),
                 _ => {}

@@ -8,10 +8,11 @@ use crate::model::{
     self, AliasRecord, GrantRecord, KeyRecord, StoreRecord, alias_document, aliases_prefix,
     grants_prefix, key_document, material_document, siblings_prefix,
 };
+use crate::op::NewKey;
 use crate::policy::Policy;
 use crate::principals::{PrincipalEntry, Session, Sort};
 use crate::store::Document;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use time::OffsetDateTime;
 use waxseal_core::arn::Home;
 use waxseal_core::crypto::random::{self, Drawn, Entropy};
@@ -57,6 +58,8 @@ pub struct View<'e> {
     drawn: Drawn,
     /// Whom the answer is encrypted for, where a request says so.
     enclave: Option<Enclave>,
+    /// What was made before the log was held.
+    ahead: Mutex<Option<NewKey>>,
 }
 
 impl Engine {
@@ -78,11 +81,24 @@ impl Engine {
             now: self.now(),
             drawn,
             enclave: None,
+            ahead: Mutex::default(),
         }
     }
 }
 
 impl View<'_> {
+    /// The same with what was made ahead.
+    pub(crate) fn with(mut self, ahead: Option<NewKey>) -> Self {
+        self.ahead = Mutex::new(ahead);
+        self
+    }
+
+    /// What was made ahead; taken once.
+    pub(crate) fn ahead(&self) -> Option<NewKey> {
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        ahead.take()
+    }
+
     /// Verifies whom the answer is to be encrypted for.
     pub(crate) fn attest(&mut self, recipient: Option<&RecipientInfo>) -> Result<(), KmsError> {
         let roots = self.engine.enclaves.get();
@@ -392,6 +408,7 @@ impl View<'_> {
                     now: self.now,
                     drawn: self.engine.draw(),
                     enclave: None,
+                    ahead: Mutex::default(),
                 };
                 let entry = there.alias(&alias)?.ok_or_else(|| there.no_alias(&alias))?;
                 entry.record.target.parse().map_err(internal)?

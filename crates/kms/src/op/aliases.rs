@@ -1,6 +1,6 @@
 //! CreateAlias, UpdateAlias, DeleteAlias, ListAliases.
 
-use super::{Needs, Perform, invalid as invalid_member, paginate, put, stays};
+use super::{Needs, Perform, invalid as invalid_member, paginate, put, spec, stays};
 use crate::authorize::{Access, Resource};
 use crate::engine::{AliasEntry, Aliases, KeyEntry, View, internal};
 use crate::model::AliasRecord;
@@ -18,12 +18,9 @@ impl Perform for CreateAliasRequest {
     fn needs(&self, view: &View<'_>) -> Result<Needs<(AliasName, KeyEntry)>, KmsError> {
         let name = name(&self.alias_name)?;
         let key = target(view, &self.target_key_id)?;
-        Ok(both::<Self, _>(
-            view,
-            &name.clone(),
-            &key.clone(),
-            (name, key),
-        ))
+        let accesses = accesses::<Self>(view, &name, [&key]);
+        let target = (name, key);
+        Ok(Needs { target, accesses })
     }
 
     fn run(
@@ -50,21 +47,26 @@ impl Perform for CreateAliasRequest {
 }
 
 impl Perform for UpdateAliasRequest {
-    type Target = (AliasEntry, KeyEntry);
+    type Target = Moved;
     const MUTATES: bool = true;
 
-    fn needs(&self, view: &View<'_>) -> Result<Needs<(AliasEntry, KeyEntry)>, KmsError> {
+    fn needs(&self, view: &View<'_>) -> Result<Needs<Moved>, KmsError> {
         let name = name(&self.alias_name)?;
         let alias = view.alias(&name)?.ok_or_else(|| view.no_alias(&name))?;
-        let key = target(view, &self.target_key_id)?;
-        Ok(both::<Self, _>(view, &name, &key.clone(), (alias, key)))
+        let to = target(view, &self.target_key_id)?;
+        let from = view.key(&alias.record.target.parse().map_err(internal)?)?;
+        let keys = from.iter().filter(|from| from.arn != to.arn).chain([&to]);
+        Ok(Needs {
+            accesses: accesses::<Self>(view, &name, keys),
+            target: Moved { alias, from, to },
+        })
     }
 
-    fn run(
-        self,
-        (alias, key): (AliasEntry, KeyEntry),
-        view: &View<'_>,
-    ) -> Result<Done<Empty>, KmsError> {
+    fn run(self, moved: Moved, view: &View<'_>) -> Result<Done<Empty>, KmsError> {
+        if let Some(from) = &moved.from {
+            alike(&self.alias_name, from, &moved.to)?;
+        }
+        let Moved { alias, to: key, .. } = moved;
         stays(&key)?;
         let record = AliasRecord {
             target: key.record.id.clone(),
@@ -87,7 +89,10 @@ impl Perform for DeleteAliasRequest {
         let alias = view.alias(&name)?.ok_or_else(|| view.no_alias(&name))?;
         let id = alias.record.target.parse().map_err(internal)?;
         Ok(match view.key(&id)? {
-            Some(key) => both::<Self, _>(view, &name, &key, alias),
+            Some(key) => Needs {
+                accesses: accesses::<Self>(view, &name, [&key]),
+                target: alias,
+            },
             // Its key is gone already.
             None => Needs {
                 accesses: vec![Access {
@@ -152,14 +157,55 @@ impl Perform for ListAliasesRequest {
     }
 }
 
-/// Changing an alias needs the action on the alias and on the key.
-fn both<O: Perform, T>(view: &View<'_>, name: &AliasName, key: &KeyEntry, target: T) -> Needs<T> {
+/// An alias on its way from one key, which may be gone already, to another.
+#[derive(Debug)]
+pub struct Moved {
+    alias: AliasEntry,
+    from: Option<KeyEntry>,
+    to: KeyEntry,
+}
+
+/// Refuses to move an alias between keys that are not used alike (API reference, UpdateAlias): whoever uses
+/// the alias would be left with ciphertexts or signatures that its key knows nothing of.
+fn alike(alias: &str, from: &KeyEntry, to: &KeyEntry) -> Result<(), KmsError> {
+    let (was, is) = (&from.record.usage, &to.record.usage);
+    if was != is {
+        return Err(invalid_member(format!(
+            "Alias {alias} cannot be changed from a CMK with key usage {was} to a CMK with key usage {is}. The \
+             key usage of the current CMK and the new CMK must be the same."
+        )));
+    }
+    // Keys for MACs have a usage of their own.
+    let kind = |key| {
+        Ok(if spec(key)?.is_symmetric() {
+            "a symmetric"
+        } else {
+            "an asymmetric"
+        })
+    };
+    let (was, is): (&str, &str) = (kind(from)?, kind(to)?);
+    if was != is {
+        return Err(invalid_member(format!(
+            "Alias {alias} cannot be changed from {was} CMK to {is} CMK. The key type of the current CMK and \
+             the new CMK must be the same."
+        )));
+    }
+    Ok(())
+}
+
+/// Changing an alias needs the action on the alias and on each key that has it, or is to have it.
+fn accesses<'k, O: Perform>(
+    view: &View<'_>,
+    name: &AliasName,
+    keys: impl IntoIterator<Item = &'k KeyEntry>,
+) -> Vec<Access> {
     let action = Action::of::<O>();
     let alias = Resource::Alias(view.home().alias_arn(name), view.home().clone());
-    let accesses = [alias, Resource::key(key)]
+    let keys = keys.into_iter().map(Resource::key);
+    let resources = std::iter::once(alias).chain(keys);
+    resources
         .map(|resource| Access { action, resource })
-        .to_vec();
-    Needs { target, accesses }
+        .collect()
 }
 
 fn name(text: &str) -> Result<AliasName, KmsError> {

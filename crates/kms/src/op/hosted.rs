@@ -13,12 +13,17 @@ use std::sync::Arc;
 use waxseal_core::{EncryptionContext, SecretBytes};
 use waxseal_kms_api::{ErrorCode, KmsError};
 
-/// Makes the material of a new key in the device of a store that is connected. It is there before
+/// Refuses a store that is not connected, in the words for new keys.
+pub(super) fn ready(store: &StoreRecord) -> Result<(), KmsError> {
+    match store.state {
+        ConnectionState::Connected => Ok(()),
+        _ => Err(not_connected(store)),
+    }
+}
+
+/// Makes the material of a new key in the device of a store that is [`ready`]. It is there before
 /// the record is; without a record it is never used.
 pub(super) fn made(view: &View<'_>, store: &StoreRecord, id: &str) -> Result<(), KmsError> {
-    if store.state != ConnectionState::Connected {
-        return Err(not_connected(store));
-    }
     let generated = device_asked(view, store, |device| device.generate(id))?;
     generated.map_err(|error| match error {
         DeviceError::Key(what) => {
@@ -34,9 +39,7 @@ pub(super) fn random(
     store: &StoreRecord,
     bytes: usize,
 ) -> Result<SecretBytes, KmsError> {
-    if store.state != ConnectionState::Connected {
-        return Err(not_connected(store));
-    }
+    ready(store)?;
     let random = device_asked(view, store, |device| device.random(bytes))?;
     random.map_err(|error| failed(store, &error))
 }

@@ -7,15 +7,16 @@ use crate::model::{
     MaterialRecord, StoreRecord, key_document,
 };
 use crate::op::policies::acceptable;
-use crate::op::rotation::{expiration, material_row, new_material};
+use crate::op::rotation::{expiration, material_row, of_bytes};
 use crate::op::stores;
 use crate::op::tags;
 use crate::request::{Change, Done};
-use crate::spec::{self, Spec};
+use crate::spec::{self, Material, Spec};
 use crate::store::Expect;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use waxseal_core::KeyArn;
+use waxseal_core::{KeyArn, KeyId, SecretBytes};
 use waxseal_kms_api::KmsError;
 use waxseal_kms_api::model::Shape as _;
 use waxseal_kms_api::op::*;
@@ -29,25 +30,37 @@ impl Perform for CreateKeyRequest {
         Ok(Needs::account::<Self>(view))
     }
 
+    const MAKES: bool = true;
+
+    fn made_ahead(&self, view: &View<'_>) -> Option<NewKey> {
+        let id = new_id(self, view).ok()?;
+        let plan = Plan::of(self, view, &id).ok()?;
+        plan.takes_long().then(|| NewKey {
+            made: plan.made(view, &id),
+            id,
+        })
+    }
+
     fn run(self, (): (), view: &View<'_>) -> Result<Done<CreateKeyResponse>, KmsError> {
-        let (spec, usage) = spec_and_usage(&self)?;
-        let is_multi_region = self.multi_region.unwrap_or(false);
-        let (origin, store) = origin(&self, spec, view)?;
-        let id = view.new_key_id(is_multi_region)?;
-        let arn = view.home().key_arn(id.clone());
-        if let Some(policy) = &self.policy {
-            let bypass = self.bypass_policy_lockout_safety_check;
-            acceptable(view, &arn, policy, bypass.unwrap_or(false))?;
-        }
-        let tags = tags::added(Default::default(), self.tags)?;
-        let (materials, bytes) = match (origin, &store) {
-            (EXTERNAL, _) => (None, None),
-            (_, Some(store)) => {
-                hosted::made(view, store, id.as_str())?;
-                (Some(in_device(view)), None)
-            }
-            (_, None) => {
-                let made = new_material(view, spec, &arn, MaterialKind::Created)?;
+        let (id, made) = match view.ahead() {
+            Some(NewKey { id, made }) => (id, Some(made)),
+            None => (new_id(&self, view)?, None),
+        };
+        let plan = Plan::of(&self, view, &id)?;
+        let made = made.unwrap_or_else(|| plan.made(view, &id))?;
+        let Plan {
+            spec,
+            usage,
+            origin,
+            store,
+            arn,
+            tags,
+        } = plan;
+        let (materials, bytes) = match made {
+            Made::Nothing => (None, None),
+            Made::InDevice => (Some(in_device(view)), None),
+            Made::Material(bytes) => {
+                let made = of_bytes(view, &arn, MaterialKind::Created, bytes)?;
                 (Some(made.record), Some(made.bytes))
             }
         };
@@ -76,6 +89,75 @@ impl Perform for CreateKeyRequest {
         done.created = Some(arn);
         Ok(done)
     }
+}
+
+/// A key that was made before the log was held, and its id: a device has it under that.
+#[derive(Debug)]
+pub struct NewKey {
+    id: KeyId,
+    made: Result<Made, KmsError>,
+}
+
+/// The material of a new key.
+#[derive(Debug)]
+enum Made {
+    /// It is imported later.
+    Nothing,
+    InDevice,
+    Material(SecretBytes),
+}
+
+/// What a new key is to be.
+struct Plan {
+    spec: &'static Spec,
+    usage: &'static str,
+    origin: &'static str,
+    /// Where its material is to be, if that is a device.
+    store: Option<Arc<StoreRecord>>,
+    arn: KeyArn,
+    tags: BTreeMap<String, String>,
+}
+
+impl Plan {
+    fn of(request: &CreateKeyRequest, view: &View<'_>, id: &KeyId) -> Result<Self, KmsError> {
+        let (spec, usage) = spec_and_usage(request)?;
+        let (origin, store) = origin(request, spec, view)?;
+        let arn = view.home().key_arn(id.clone());
+        if let Some(policy) = &request.policy {
+            let bypass = request.bypass_policy_lockout_safety_check;
+            acceptable(view, &arn, policy, bypass.unwrap_or(false))?;
+        }
+        let tags = tags::added(BTreeMap::new(), request.tags.clone())?;
+        if let Some(store) = &store {
+            hosted::ready(store)?;
+        }
+        Ok(Self {
+            spec,
+            usage,
+            origin,
+            store,
+            arn,
+            tags,
+        })
+    }
+
+    /// Whether the material takes longer than a few microseconds.
+    fn takes_long(&self) -> bool {
+        let is_random = matches!(self.spec.material, Material::Symmetric | Material::Mac(_));
+        self.origin != EXTERNAL && (self.store.is_some() || !is_random)
+    }
+
+    fn made(&self, view: &View<'_>, id: &KeyId) -> Result<Made, KmsError> {
+        match &self.store {
+            _ if self.origin == EXTERNAL => Ok(Made::Nothing),
+            Some(store) => hosted::made(view, store, id.as_str()).map(|()| Made::InDevice),
+            None => self.spec.new_material(view.entropy()).map(Made::Material),
+        }
+    }
+}
+
+fn new_id(request: &CreateKeyRequest, view: &View<'_>) -> Result<KeyId, KmsError> {
+    view.new_key_id(request.multi_region.unwrap_or(false))
 }
 
 impl Perform for DescribeKeyRequest {

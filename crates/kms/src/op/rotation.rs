@@ -282,13 +282,22 @@ pub(super) struct NewMaterial {
 }
 
 /// Makes a material for a key.
-pub(super) fn new_material(
+fn new_material(
     view: &View<'_>,
     spec: &Spec,
     key: &KeyArn,
     kind: MaterialKind,
 ) -> Result<NewMaterial, KmsError> {
-    let bytes = spec.new_material(view.entropy())?;
+    of_bytes(view, key, kind, spec.new_material(view.entropy())?)
+}
+
+/// A material for a key that is made already.
+pub(super) fn of_bytes(
+    view: &View<'_>,
+    key: &KeyArn,
+    kind: MaterialKind,
+    bytes: SecretBytes,
+) -> Result<NewMaterial, KmsError> {
     let record = MaterialRecord {
         material_id: material_id(key, &bytes)?,
         since: view.seconds(),

@@ -196,3 +196,51 @@ fn what_cannot_be_chosen_is_refused() {
     let keys = world.call_from(&here, ListKeysRequest::default());
     assert!(keys.unwrap().keys.is_empty());
 }
+
+/// API reference, UpdateAlias: both keys are symmetric, asymmetric, or for MACs, and of one usage.
+#[test]
+fn an_alias_moves_between_keys_that_are_used_alike() {
+    let world = World::new();
+    let keys = [
+        ("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT"),
+        ("RSA_2048", "ENCRYPT_DECRYPT"),
+        ("RSA_2048", "SIGN_VERIFY"),
+        ("ECC_NIST_P256", "SIGN_VERIFY"),
+        ("ECC_NIST_P256", "KEY_AGREEMENT"),
+        ("HMAC_256", "GENERATE_VERIFY_MAC"),
+        ("HMAC_512", "GENERATE_VERIFY_MAC"),
+    ];
+    let kinds = [0, 1, 2, 2, 3, 4, 4];
+    let ids = keys.map(|(spec, usage)| world.key(spec, usage));
+    for (from, kind) in kinds.iter().enumerate() {
+        let alias_name = format!("alias/{from}");
+        let target_key_id = ids[from].clone();
+        let made = CreateAliasRequest {
+            alias_name: alias_name.clone(),
+            target_key_id,
+        };
+        world.call(made).unwrap();
+        for (to, other) in kinds.iter().enumerate() {
+            let moved = world.call(UpdateAliasRequest {
+                alias_name: alias_name.clone(),
+                target_key_id: ids[to].clone(),
+            });
+            if kind == other {
+                moved.unwrap();
+                continue;
+            }
+            let (code, message) = refused(moved);
+            assert_eq!(code, ErrorCode::Validation);
+            let ((_, was), (_, is)) = (keys[from], keys[to]);
+            if was != is {
+                assert_eq!(
+                    message,
+                    format!(
+                        "Alias {alias_name} cannot be changed from a CMK with key usage {was} to a CMK with \
+                         key usage {is}. The key usage of the current CMK and the new CMK must be the same."
+                    )
+                );
+            }
+        }
+    }
+}

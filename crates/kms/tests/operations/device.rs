@@ -28,7 +28,11 @@ pub(crate) struct Token {
     pub(crate) attempts: AtomicUsize,
     pub(crate) trust_anchor: Option<Vec<u8>>,
     pub(crate) refusal: Mutex<Option<Refusal>>,
+    /// What happens while a key is generated.
+    pub(crate) meanwhile: Mutex<Option<Meanwhile>>,
 }
+
+pub(crate) type Meanwhile = Box<dyn FnMut() + Send>;
 
 impl Token {
     pub(crate) fn labels(&self) -> Vec<String> {
@@ -107,6 +111,9 @@ impl Session {
 
 impl Device for Session {
     fn generate(&self, label: &str) -> Result<(), DeviceError> {
+        if let Some(meanwhile) = self.token.meanwhile.lock().unwrap().as_mut() {
+            meanwhile();
+        }
         self.answers()?;
         let mut key = SecretBytes::zeroed(32);
         SystemEntropy.fill(key.expose_mut()).unwrap();

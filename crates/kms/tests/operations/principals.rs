@@ -89,6 +89,48 @@ fn assume(role: &str) -> AssumeRoleRequest {
     }
 }
 
+/// API reference, UpdateAlias: the alias, the key that has it and the key that gets it.
+#[test]
+fn an_alias_is_moved_by_whom_both_keys_let() {
+    let world = World::new();
+    let keys = [world.symmetric(), world.symmetric()];
+    let target_key_id = keys[0].clone();
+    let alias_name = "alias/a".to_owned();
+    let alias = CreateAliasRequest {
+        alias_name,
+        target_key_id,
+    };
+    world.call(alias).unwrap();
+    let made = world.user(OWNER, "ann");
+    let update = || {
+        let ann = world.caller(&made.access_key_id, None).unwrap();
+        let update = UpdateAliasRequest {
+            alias_name: "alias/a".to_owned(),
+            target_key_id: keys[1].clone(),
+        };
+        world.call_as(&ann, update)
+    };
+    let of_alias = format!("arn:aws:kms:local:{OWNER}:alias/a");
+    let arns = keys.each_ref().map(|key| world.describe(key).unwrap().arn);
+    let allow = |resources: &[&str]| {
+        let statement = serde_json::json!({
+            "Effect": "Allow", "Action": "kms:UpdateAlias", "Resource": resources,
+        });
+        let policy = serde_json::json!({ "Version": "2012-10-17", "Statement": [statement] });
+        world.put("ann", Some(&policy.to_string()));
+    };
+    for some in [
+        &[&*of_alias, &*arns[0]][..],
+        &[&*of_alias, &*arns[1]],
+        &[&*arns[0], &*arns[1]],
+    ] {
+        allow(some);
+        assert_eq!(refused(update()).0, ErrorCode::AccessDenied, "{some:?}");
+    }
+    allow(&[&of_alias, &arns[0], &arns[1]]);
+    update().unwrap();
+}
+
 #[test]
 fn users_may_what_their_policies_say_from_the_next_request_on() {
     let world = World::new();

@@ -5,7 +5,7 @@ use crate::support::{World, call, home, refused, secret};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use waxseal_core::crypto::certificate;
 use waxseal_kms::blob::{BlobFacts, DEVICE_OVERHEAD_BYTES};
 use waxseal_kms::caller::Caller;
@@ -767,6 +767,63 @@ fn a_key_is_destroyed_in_the_device_when_its_time_is_over() {
     assert!(site.world.log().contains("DeleteKey"));
     site.disconnect(&store).unwrap();
     site.delete(&store).unwrap();
+}
+
+/// A device may take its time for a key: others go on, as the log is not held for it. It is asked once, also
+/// when it does not answer in time.
+#[test]
+fn others_go_on_while_a_device_makes_a_key() {
+    let site = Site::new();
+    let (store, key) = site.key();
+    let other = site.world.engine();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    *site.token.meanwhile.lock().unwrap() = Some(Box::new(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let request = UpdateKeyDescriptionRequest {
+            key_id: key.clone(),
+            description: "meanwhile".to_owned(),
+        };
+        call(&other, request).unwrap();
+    }));
+    let made = site.key_in(&store).unwrap();
+    assert!(site.token.labels().contains(&made.key_id));
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    site.token.is_late.store(true, Ordering::SeqCst);
+    let (code, _) = refused(site.key_in(&store));
+    assert_eq!(code, ErrorCode::DependencyTimeout);
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+/// What the caller may not have is not made.
+#[test]
+fn nobody_has_a_device_make_a_key_that_they_may_not_have() {
+    let site = Site::new();
+    let (store, _) = site.key();
+    let before = site.token.labels();
+    let request = || CreateKeyRequest {
+        origin: Some("AWS_CLOUDHSM".to_owned()),
+        custom_key_store_id: Some(store.clone()),
+        ..CreateKeyRequest::default()
+    };
+    let key = site.world.user("000000000000", "eve").access_key_id;
+    let eve = site.world.engine.credential(&key, None).unwrap().unwrap();
+    let asked = site
+        .world
+        .engine
+        .by_caller(eve.caller, "local", request())
+        .unwrap();
+    let (code, _) = refused(site.world.engine.call(asked));
+    assert_eq!(code, ErrorCode::AccessDenied);
+    let bad_policy = CreateKeyRequest {
+        policy: Some("{}".to_owned()),
+        ..request()
+    };
+    assert_eq!(
+        refused(site.world.call(bad_policy)).0,
+        ErrorCode::MalformedPolicyDocument
+    );
+    assert_eq!(site.token.labels(), before);
 }
 
 #[test]
