@@ -29,6 +29,8 @@ pub(crate) enum Resource {
     Role(Arc<PrincipalEntry>),
     /// The account as a whole: listing, creating, random bytes.
     Account(Home),
+    /// A key that there is not yet: what is said of any key of the account is said of it.
+    AnyKey(Home),
 }
 
 impl Resource {
@@ -41,7 +43,7 @@ impl Resource {
         match self {
             Self::Key(key) => Some(key.arn.text()),
             Self::Role(role) => Some(role.arn.clone()),
-            Self::Alias(..) | Self::Account(_) => None,
+            Self::Alias(..) | Self::Account(_) | Self::AnyKey(_) => None,
         }
     }
 
@@ -50,13 +52,14 @@ impl Resource {
         match self {
             Self::Key(key) => &key.arn.home.account,
             Self::Role(role) => &role.account,
-            Self::Alias(_, home) | Self::Account(home) => &home.account,
+            Self::Alias(_, home) | Self::Account(home) | Self::AnyKey(home) => &home.account,
         }
     }
 
     fn name(&self) -> String {
         match self {
             Self::Alias(arn, _) => arn.clone(),
+            Self::AnyKey(home) => format!("{home}:key/*"),
             _ => self.arn().unwrap_or_else(|| "*".to_owned()),
         }
     }
@@ -84,7 +87,7 @@ pub(crate) fn decide(asked: &Asked<'_>, access: &Access) -> Result<(), KmsError>
     let has_default_policy = match &access.resource {
         Resource::Key(key) => key.policy.is_none(),
         Resource::Role(_) => false,
-        Resource::Alias(..) | Resource::Account(_) => true,
+        Resource::Alias(..) | Resource::Account(_) | Resource::AnyKey(_) => true,
     };
     // What the evaluation below comes to for whoever owns the account.
     if is_own && has_default_policy && caller.is_root() {
@@ -125,7 +128,7 @@ pub(crate) fn evaluate(asked: &Asked<'_>, access: &Access) -> Result<Decision, K
     let facts = facts(asked, access)?;
     let default;
     let key_policy = match &access.resource {
-        Resource::Alias(..) | Resource::Account(_) => None,
+        Resource::Alias(..) | Resource::Account(_) | Resource::AnyKey(_) => None,
         Resource::Role(role) => role.trust.as_deref(),
         Resource::Key(key) => Some(match &key.policy {
             Some(policy) => policy.as_ref(),

@@ -44,7 +44,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use std::sync::Arc;
 use waxseal_core::SecretBytes;
-use waxseal_kms_api::op::RecipientInfo;
+use waxseal_core::arn::Home;
+use waxseal_kms_api::op::{RecipientInfo, Tag, TagResourceRequest};
 use waxseal_kms_api::{Action, ErrorCode, KmsError, Operation};
 
 /// An operation that the engine can do. Implemented here for every input of the wire, and by
@@ -282,6 +283,14 @@ impl Needs<()> {
             }],
         }
     }
+}
+
+/// What tags of a new key need besides: TagResource, by a policy that is about no key in particular.
+fn tagged(tags: &[Tag], home: &Home) -> Option<Access> {
+    (!tags.is_empty()).then(|| Access {
+        action: Action::of::<TagResourceRequest>(),
+        resource: Resource::AnyKey(home.clone()),
+    })
 }
 
 /// Refuses a key that is not enabled.

@@ -1,6 +1,8 @@
 //! CreateKey, DescribeKey, ListKeys, EnableKey, DisableKey, UpdateKeyDescription.
 
-use super::{Needs, Perform, hosted, invalid, one_key, paginate, put, stays, unsupported, usable};
+use super::{
+    Needs, Perform, hosted, invalid, one_key, paginate, put, stays, tagged, unsupported, usable,
+};
 use crate::engine::{KeyEntry, View};
 use crate::model::{
     AWS_CLOUDHSM, AWS_KMS, ConnectionState, EXTERNAL, KeyRecord, KeyState, MaterialKind,
@@ -26,11 +28,13 @@ impl Perform for CreateKeyRequest {
     type Target = ();
     const MUTATES: bool = true;
 
-    fn needs(&self, view: &View<'_>) -> Result<Needs<()>, KmsError> {
-        Ok(Needs::account::<Self>(view))
-    }
-
     const MAKES: bool = true;
+
+    fn needs(&self, view: &View<'_>) -> Result<Needs<()>, KmsError> {
+        let mut needs = Needs::account::<Self>(view);
+        needs.accesses.extend(tagged(&self.tags, view.home()));
+        Ok(needs)
+    }
 
     fn made_ahead(&self, view: &View<'_>) -> Option<NewKey> {
         let id = new_id(self, view).ok()?;

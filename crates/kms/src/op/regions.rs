@@ -7,7 +7,7 @@
 use super::keys::{changed, logged, metadata};
 use super::policies::acceptable;
 use super::rotation::material_row;
-use super::{Needs, Perform, invalid, is_primary, not_primary, put, tags, usable};
+use super::{Needs, Perform, invalid, is_primary, not_primary, put, tagged, tags, usable};
 use crate::authorize::{Access, Resource};
 use crate::engine::{Aliases, KeyEntry, View};
 use crate::model::{EXTERNAL, KeyRecord, KeyState, key_document};
@@ -27,10 +27,12 @@ impl Perform for ReplicateKeyRequest {
     fn needs(&self, view: &View<'_>) -> Result<Needs<KeyEntry>, KmsError> {
         let mut needs = Needs::named::<Self>(view, &self.key_id, Aliases::Refused)?;
         let home = in_region(&needs.target.arn.home, &self.replica_region);
+        let tagged = tagged(&self.tags, &home);
         needs.accesses.push(Access {
             action: Action::of::<CreateKeyRequest>(),
             resource: Resource::Account(home),
         });
+        needs.accesses.extend(tagged);
         Ok(needs)
     }
 

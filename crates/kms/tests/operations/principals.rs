@@ -89,6 +89,46 @@ fn assume(role: &str) -> AssumeRoleRequest {
     }
 }
 
+/// API reference, CreateKey and ReplicateKey: tags need TagResource, for keys that are not there yet.
+#[test]
+fn new_keys_are_tagged_by_whom_may_tag_any_key() {
+    let world = World::new();
+    let made = world.user(OWNER, "ann");
+    let key = world.symmetric();
+    let arn = world.describe(&key).unwrap().arn;
+    let create = |tags: &[&str]| {
+        let ann = world.caller(&made.access_key_id, None).unwrap();
+        let tag = |name: &&str| Tag {
+            tag_key: (*name).to_owned(),
+            tag_value: "x".to_owned(),
+        };
+        let create = CreateKeyRequest {
+            tags: tags.iter().map(tag).collect(),
+            ..CreateKeyRequest::default()
+        };
+        world.call_as(&ann, create)
+    };
+    let allow = |tag: serde_json::Value| {
+        let create = serde_json::json!({
+            "Effect": "Allow", "Action": "kms:CreateKey", "Resource": "*",
+        });
+        let policy = serde_json::json!({ "Version": "2012-10-17", "Statement": [create, tag] });
+        world.put("ann", Some(&policy.to_string()));
+    };
+    let tag = |resource: &str| {
+        serde_json::json!({
+            "Effect": "Allow", "Action": "kms:TagResource", "Resource": resource,
+            "Condition": { "ForAllValues:StringEquals": { "aws:TagKeys": "team" } },
+        })
+    };
+    allow(tag(&arn));
+    create(&[]).unwrap();
+    assert_eq!(refused(create(&["team"])).0, ErrorCode::AccessDenied);
+    allow(tag(&format!("arn:aws:kms:*:{OWNER}:key/*")));
+    create(&["team"]).unwrap();
+    assert_eq!(refused(create(&["team", "x"])).0, ErrorCode::AccessDenied);
+}
+
 /// API reference, UpdateAlias: the alias, the key that has it and the key that gets it.
 #[test]
 fn an_alias_is_moved_by_whom_both_keys_let() {
