@@ -27,7 +27,8 @@ fn no_answer_without_its_record() {
         return;
     }
     let world = World::new();
-    let mut disk = Disk::new(&world.path("disk"), 512);
+    // A call takes some 1.3 KiB of the log.
+    let mut disk = Disk::new(&world.path("disk"), tier(512, 2_560) as u64);
     let data = world.path("disk/home");
     let mut server = Server::start(&world, &data);
     let key = server.client().call("CreateKey", &json!({})).unwrap();
