@@ -27,7 +27,6 @@ use waxseal_kms_api::shape::Timestamp;
 impl Perform for CreateKeyRequest {
     type Target = ();
     const MUTATES: bool = true;
-
     const MAKES: bool = true;
 
     fn needs(&self, view: &View<'_>) -> Result<Needs<()>, KmsError> {
@@ -52,36 +51,29 @@ impl Perform for CreateKeyRequest {
         };
         let plan = Plan::of(&self, view, &id)?;
         let made = made.unwrap_or_else(|| plan.made(view, &id))?;
-        let Plan {
-            spec,
-            usage,
-            origin,
-            store,
-            arn,
-            tags,
-        } = plan;
+        let arn = &plan.arn;
         let (materials, bytes) = match made {
             Made::Nothing => (None, None),
             Made::InDevice => (Some(in_device(view)), None),
             Made::Material(bytes) => {
-                let made = of_bytes(view, &arn, MaterialKind::Created, bytes)?;
+                let made = of_bytes(view, arn, MaterialKind::Created, bytes)?;
                 (Some(made.record), Some(made.bytes))
             }
         };
         let record = KeyRecord {
             description: self.description.unwrap_or_default(),
-            state: match origin {
+            state: match plan.origin {
                 EXTERNAL => KeyState::PendingImport,
                 _ => KeyState::Enabled,
             },
             policy: self.policy,
-            origin: origin.to_owned(),
-            custom_key_store: store.map(|store| store.id.clone()),
-            tags,
+            origin: plan.origin.to_owned(),
+            custom_key_store: plan.store.map(|store| store.id.clone()),
+            tags: plan.tags,
             materials: materials.into_iter().collect(),
-            ..KeyRecord::new(view.home(), &id, view.seconds(), spec.name, usage)
+            ..KeyRecord::new(view.home(), &id, view.seconds(), plan.spec.name, plan.usage)
         };
-        let metadata = metadata(view, &arn, &record)?;
+        let metadata = metadata(view, arn, &record)?;
         let mut done = Done::read(CreateKeyResponse {
             key_metadata: metadata.clone(),
         });
@@ -89,8 +81,8 @@ impl Perform for CreateKeyRequest {
         let document = key_document(&view.home().region, &id);
         done.changes = vec![put(document, Expect::Absent, &record)?];
         done.changes
-            .extend(bytes.map(|bytes| material_row(&arn, 1, bytes)));
-        done.created = Some(arn);
+            .extend(bytes.map(|bytes| material_row(arn, 1, bytes)));
+        done.created = Some(plan.arn);
         Ok(done)
     }
 }
