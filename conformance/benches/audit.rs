@@ -50,12 +50,12 @@ fn key_id(number: u64) -> String {
 }
 
 /// What the server records of a GenerateDataKey by a user.
-fn event(number: u64) -> Event {
+fn event(number: u64) -> Event<'static> {
     let key = key_id(number);
     let arn = format!("arn:aws:kms:eu-west-1:111122223333:key/{key}");
     let time = 1_800_000_000 + i64::try_from(number / 100).unwrap();
     Event {
-        event_id: format!("f3b5e7a4-0000-4000-8000-{number:012x}"),
+        event_id: format!("f3b5e7a4-0000-4000-8000-{number:012x}").into(),
         event_time: time::OffsetDateTime::from_unix_timestamp(time).unwrap(),
         event_source: "kms.amazonaws.com".into(),
         event_name: "GenerateDataKey".into(),
@@ -69,7 +69,7 @@ fn event(number: u64) -> Event {
         .into(),
         source_ip_address: "10.1.2.3".into(),
         user_agent: "aws-sdk-rust/1.3.10 os/linux lang/rust/1.95.0".into(),
-        request_id: format!("0b1c2d3e-0000-4000-8000-{number:012x}"),
+        request_id: format!("0b1c2d3e-0000-4000-8000-{number:012x}").into(),
         request_parameters: Some(json!({
             "keyId": arn, "keySpec": "AES_256",
             "encryptionContext": { "tenant": format!("t{}", number % 97), "purpose": "orders" },
@@ -77,7 +77,7 @@ fn event(number: u64) -> Event {
         response_elements: None,
         additional: Map::from_iter([("keyMaterialId".to_owned(), json!("ab".repeat(32)))]),
         resources: vec![Resource {
-            arn,
+            arn: arn.into(),
             account_id: "111122223333".into(),
         }],
         read_only: true,

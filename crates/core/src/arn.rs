@@ -235,7 +235,11 @@ impl FromStr for KeyRef {
         if resource.starts_with("alias/") {
             return Ok(Self::AliasArn(home, resource.parse()?));
         }
-        Ok(Self::Arn(text.parse()?))
+        let key = resource.strip_prefix("key/").map(KeyId::from_str);
+        match key {
+            Some(Ok(id)) => Ok(Self::Arn(KeyArn { home, id })),
+            _ => Err(NameError::Arn(text.to_owned())),
+        }
     }
 }
 

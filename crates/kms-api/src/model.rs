@@ -507,8 +507,11 @@ pub(crate) fn log(
         return;
     }
     if let Some(value) = value.logged(rule) {
-        let (first, rest) = name.split_at(1);
-        named.insert(format!("{}{rest}", first.to_ascii_lowercase()), value);
+        let mut name = name.to_owned();
+        if let Some(first) = name.get_mut(..1) {
+            first.make_ascii_lowercase();
+        }
+        named.insert(name, value);
     }
 }
 

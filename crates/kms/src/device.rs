@@ -369,7 +369,7 @@ impl Engine {
         .map(drop)
     }
 
-    fn event_of_connection(&self, record: &StoreRecord) -> Result<Event, KmsError> {
+    fn event_of_connection(&self, record: &StoreRecord) -> Result<Event<'static>, KmsError> {
         let mut additional = Map::new();
         additional.insert("customKeyStoreId".to_owned(), json!(record.id));
         additional.insert("connectionState".to_owned(), json!(record.state.name()));

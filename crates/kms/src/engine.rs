@@ -14,7 +14,7 @@ pub use serving::{By, Reopen};
 pub(crate) use view::Aliases;
 pub use view::{AliasEntry, GrantEntry, KeyEntry, View};
 
-use crate::audit::{AuditLog, Event, EventError, Exclusive, Ticket};
+use crate::audit::{AuditError, AuditLog, Event, EventError, Exclusive, Ticket};
 use crate::clock::{Clock, Steady};
 use crate::device::Devices;
 use crate::federation::ProviderEntry;
@@ -247,8 +247,7 @@ impl Engine {
 
     /// A request that changes nothing.
     fn consult<O: Perform>(&self, request: Authenticated<O>) -> Result<O::Output, KmsError> {
-        let (outcome, event) = self.outcome(request)?;
-        self.parts.audit.append(&event).map_err(internal)?;
+        let (outcome, _) = self.outcome(request, |event| self.parts.audit.append(event))?;
         outcome.recorded().answer()
     }
 
@@ -271,19 +270,19 @@ impl Engine {
             (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
         };
         let event = Event {
-            event_id: self.uuid()?,
+            event_id: self.uuid()?.into(),
             event_time: self.now(),
             event_source: format!("{service}.amazonaws.com").into(),
             event_name: match is_name(operation) {
                 true => operation.to_owned().into(),
                 false => "Unknown".into(),
             },
-            aws_region: region.to_owned(),
-            account_id: self.home().account.clone(),
+            aws_region: region.into(),
+            account_id: (&self.home().account).into(),
             user_identity: caller.identity(),
-            source_ip_address: caller.source_ip_address().to_owned(),
+            source_ip_address: caller.source_ip_address().into(),
             user_agent: caller.user_agent().chars().take(1024).collect(),
-            request_id: request_id.to_owned(),
+            request_id: request_id.into(),
             request_parameters: None,
             response_elements: None,
             additional: Default::default(),
@@ -302,23 +301,23 @@ impl Engine {
         &self,
         request: Authenticated<O>,
     ) -> Result<(Outcome<O>, Ticket), KmsError> {
-        let (outcome, event) = self.outcome(request)?;
-        let ticket = self.parts.audit.submit(&event).map_err(internal)?;
-        Ok((outcome, ticket))
+        self.outcome(request, |event| self.parts.audit.submit(event))
     }
 
-    /// What comes of a request that changes nothing, and what is to be recorded of it.
-    fn outcome<O: Perform>(
+    /// What comes of a request that changes nothing, and of handing in its record.
+    fn outcome<O: Perform, R>(
         &self,
         request: Authenticated<O>,
-    ) -> Result<(Outcome<O>, Event), KmsError> {
+        record: impl FnOnce(&Event<'_>) -> Result<R, AuditError>,
+    ) -> Result<(Outcome<O>, R), KmsError> {
         self.admit(Room::Common)?;
         self.refresh()?;
         let (caller, place, drawn, asking) = request.apart();
         let mut view = self.view_drawing(drawn, &place, Some(&caller));
         let mut outcome = perform(asking, &mut view);
         let event = outcome.event(&caller, &view, uuid(view.entropy())?);
-        Ok((outcome, event))
+        let recorded = record(&event).map_err(internal)?;
+        Ok((outcome, recorded))
     }
 
     /// A request that may change state. Change and record cannot be separated by a crash: the
@@ -364,7 +363,7 @@ impl Engine {
         &self,
         log: &mut Exclusive<'_>,
         changes: &[Change],
-        event: &Event,
+        event: &Event<'_>,
         room: Room,
     ) -> Result<Result<(), KmsError>, KmsError> {
         if let Err(refused) = self.commit(changes, event, log, room) {
@@ -389,7 +388,7 @@ impl Engine {
     /// whether it was made. The caller holds nothing of the log.
     pub(crate) fn change_itself(
         &self,
-        plan: impl FnOnce(&Self) -> Result<Option<(Vec<Change>, Event)>, KmsError>,
+        plan: impl FnOnce(&Self) -> Result<Option<(Vec<Change>, Event<'static>)>, KmsError>,
     ) -> Result<bool, KmsError> {
         let mut log = self.parts.audit.exclusive().map_err(internal)?;
         self.settle(&mut log, Room::Common)?;
@@ -407,18 +406,18 @@ impl Engine {
         place: &Home,
         name: &'static str,
         additional: Map<String, Value>,
-    ) -> Result<Event, KmsError> {
+    ) -> Result<Event<'static>, KmsError> {
         Ok(Event {
-            event_id: self.uuid()?,
+            event_id: self.uuid()?.into(),
             event_time: self.now(),
             event_source: tend::SERVICE.into(),
             event_name: name.into(),
-            aws_region: place.region.clone(),
-            account_id: place.account.clone(),
+            aws_region: place.region.clone().into(),
+            account_id: place.account.clone().into(),
             user_identity: json!({ "type": "AWSService", "invokedBy": tend::SERVICE }).into(),
-            source_ip_address: tend::SERVICE.to_owned(),
-            user_agent: tend::SERVICE.to_owned(),
-            request_id: self.uuid()?,
+            source_ip_address: tend::SERVICE.into(),
+            user_agent: tend::SERVICE.into(),
+            request_id: self.uuid()?.into(),
             request_parameters: None,
             response_elements: None,
             additional,
@@ -431,7 +430,7 @@ impl Engine {
     fn commit(
         &self,
         changes: &[Change],
-        event: &Event,
+        event: &Event<'_>,
         log: &mut Exclusive<'_>,
         room: Room,
     ) -> Result<(), KmsError> {
@@ -474,7 +473,7 @@ impl Engine {
         // What is written under the lock is sealed under the domain key of now.
         self.refresh()?;
         for document in self.scan(PENDING_PREFIX)? {
-            let pending: Pending = self.open_json(&document)?;
+            let pending: Pending<'_> = self.open_json(&document)?;
             let written = log
                 .contains(pending.since_sequence, &pending.event.event_id)
                 .map_err(internal)?;
@@ -793,10 +792,10 @@ pub(crate) fn internal(what: impl std::fmt::Display) -> KmsError {
 
 /// An audit record that is committed with its change and not known to be in the log.
 #[derive(Serialize, Deserialize)]
-struct Pending {
+struct Pending<'a> {
     /// The log had no record of it below this sequence number.
     since_sequence: u64,
-    event: Event,
+    event: Event<'a>,
 }
 
 #[derive(Default)]

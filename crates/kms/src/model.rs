@@ -409,17 +409,17 @@ pub(crate) fn store_password_document(id: &str) -> String {
     format!("keystore-password/{id}")
 }
 
-/// What the documents of a key in `region` are called by.
-fn key_name(region: &str, id: &KeyId) -> String {
-    if id.is_multi_region() {
-        format!("{id}@{region}")
-    } else {
-        id.to_string()
+/// What the documents of a key in `region` are called by, in parts.
+fn key_name<'a>(region: &'a str, id: &'a KeyId) -> [&'a str; 3] {
+    match id.is_multi_region() {
+        true => [id.as_str(), "@", region],
+        false => [id.as_str(), "", ""],
     }
 }
 
 pub(crate) fn key_document(region: &str, id: &KeyId) -> String {
-    [KEY_PREFIX, &key_name(region, id)].concat()
+    let [id, at, region] = key_name(region, id);
+    [KEY_PREFIX, id, at, region].concat()
 }
 
 /// What the records of a multi-Region key begin with, in all Regions.
@@ -428,13 +428,18 @@ pub(crate) fn siblings_prefix(id: &KeyId) -> String {
 }
 
 pub(crate) fn material_document(region: &str, id: &KeyId, version: u32) -> String {
-    let name = key_name(region, id);
-    ["material/", &name, "/", &hex::encode(version.to_be_bytes())].concat()
+    let [id, at, region] = key_name(region, id);
+    let mut digits = [0; 8];
+    // Four bytes have eight of them, and all are ASCII.
+    let _ = hex::encode_to_slice(version.to_be_bytes(), &mut digits);
+    let version = str::from_utf8(&digits).unwrap_or_default();
+    ["material/", id, at, region, "/", version].concat()
 }
 
 /// The last use of a key, once the record of it was removed from the log.
 pub(crate) fn last_use_document(region: &str, id: &KeyId) -> String {
-    format!("last-use/{}", key_name(region, id))
+    let [id, at, region] = key_name(region, id);
+    ["last-use/", id, at, region].concat()
 }
 
 /// The key that signs digests of the trail.
@@ -449,7 +454,8 @@ pub(crate) fn is_secret(document: &str) -> bool {
 
 /// What the grants of a key begin with; their ids follow.
 pub(crate) fn grants_prefix(region: &str, id: &KeyId) -> String {
-    format!("grant/{}/", key_name(region, id))
+    let [id, at, region] = key_name(region, id);
+    ["grant/", id, at, region, "/"].concat()
 }
 
 /// What the aliases of `place` begin with, in an engine whose own place is `home`; the name

@@ -234,7 +234,12 @@ impl<O: Perform> Outcome<O> {
 
     /// The audit record of a request of `caller`. It gets what the outcome has for it, but for what the
     /// record of a change that then fails ([`Outcome::fail`]) needs again.
-    pub(crate) fn event(&mut self, caller: &Caller, view: &View<'_>, event_id: String) -> Event {
+    pub(crate) fn event<'a>(
+        &'a mut self,
+        caller: &'a Caller,
+        view: &'a View<'_>,
+        event_id: String,
+    ) -> Event<'a> {
         let About {
             request_id,
             parameters,
@@ -262,39 +267,40 @@ impl<O: Perform> Outcome<O> {
         if let Some(enclave) = view.enclave() {
             additional.insert("recipient".to_owned(), enclave.told());
         }
-        let mut resources: Vec<EventResource> = Vec::new();
+        let mut resources: Vec<EventResource<'_>> = Vec::new();
         if let Ok(Done {
             created: Some(key), ..
         }) = &self.result
         {
-            let account_id = key.home.account.clone();
             resources.push(EventResource {
-                arn: key.to_string(),
-                account_id,
+                arn: key.text().into(),
+                account_id: (&key.home.account).into(),
             });
         }
         for access in &*accesses {
             if let Some(arn) = access.resource.arn()
                 && !resources.iter().any(|resource| resource.arn == arn)
             {
-                let account_id = access.resource.account().to_owned();
-                resources.push(EventResource { arn, account_id });
+                resources.push(EventResource {
+                    arn: arn.into(),
+                    account_id: access.resource.account().into(),
+                });
             }
         }
         Event {
-            event_id,
+            event_id: event_id.into(),
             event_time: view.now,
             event_source: match O::SERVICE {
                 "kms" => "kms.amazonaws.com".into(),
                 service => format!("{service}.amazonaws.com").into(),
             },
             event_name: O::NAME.into(),
-            aws_region: view.home().region.clone(),
-            account_id: view.home().account.clone(),
+            aws_region: (&view.home().region).into(),
+            account_id: (&view.home().account).into(),
             user_identity: caller.identity(),
-            source_ip_address: caller.source_ip_address().to_owned(),
-            user_agent: caller.user_agent().to_owned(),
-            request_id: request_id.clone(),
+            source_ip_address: caller.source_ip_address().into(),
+            user_agent: caller.user_agent().into(),
+            request_id: request_id.as_str().into(),
             request_parameters: Some(parameters),
             response_elements,
             additional,

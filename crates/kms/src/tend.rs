@@ -9,6 +9,7 @@ use crate::store::Expect;
 use serde_json::{Map, json};
 use std::sync::Arc;
 use waxseal_core::KeyArn;
+use waxseal_core::arn::Home;
 use waxseal_kms_api::KmsError;
 
 /// Who does it, in the audit log.
@@ -123,8 +124,10 @@ impl Due {
     }
 
     /// The record of it.
-    pub(crate) fn event(&self, view: &View<'_>, event_id: String, request_id: String) -> Event {
-        let (arn, account_id) = (self.arn.to_string(), self.arn.home.account.clone());
+    pub(crate) fn event(&self, view: &View<'_>, event_id: String, request_id: String) -> Event<'_> {
+        let Home {
+            region, account, ..
+        } = &self.arn.home;
         let event_name = match self.what {
             What::Rotation => "RotateKey",
             What::Expiry => "DeleteExpiredKeyMaterial",
@@ -136,20 +139,23 @@ impl Due {
             additional.insert("rotationType".to_owned(), json!("AUTOMATIC"));
         }
         Event {
-            event_id,
+            event_id: event_id.into(),
             event_time: view.now,
             event_source: "kms.amazonaws.com".into(),
             event_name: event_name.into(),
-            aws_region: self.arn.home.region.clone(),
-            account_id: account_id.clone(),
+            aws_region: region.into(),
+            account_id: account.into(),
             user_identity: json!({ "type": "AWSService", "invokedBy": SERVICE }).into(),
-            source_ip_address: SERVICE.to_owned(),
-            user_agent: SERVICE.to_owned(),
-            request_id,
+            source_ip_address: SERVICE.into(),
+            user_agent: SERVICE.into(),
+            request_id: request_id.into(),
             request_parameters: None,
             response_elements: None,
             additional,
-            resources: vec![Resource { arn, account_id }],
+            resources: vec![Resource {
+                arn: self.arn.text().into(),
+                account_id: account.into(),
+            }],
             read_only: false,
             error: None,
         }

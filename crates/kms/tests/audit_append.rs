@@ -304,7 +304,7 @@ fn segments_end_at_their_limit() {
     }
     // One that is longer than any segment gets its own.
     let mut long = event("106");
-    long.user_agent = "x".repeat(bytes as usize * 3);
+    long.user_agent = "x".repeat(bytes as usize * 3).into();
     log.append(&long).unwrap();
     log.append(&event("107")).unwrap();
     let names: BTreeSet<String> = fs::read_dir(dir.path())
@@ -326,7 +326,7 @@ fn a_record_that_is_too_long_is_refused_alone() {
     let dir = tempfile::tempdir().unwrap();
     let log = AuditLog::open(dir.path()).unwrap();
     let mut long = event("long");
-    long.user_agent = "x".repeat(256 << 10);
+    long.user_agent = "x".repeat(256 << 10).into();
     let error = log.append(&long).unwrap_err();
     assert!(matches!(error, AuditError::RecordTooLong { .. }));
     assert_eq!(log.append(&event("short")).unwrap().sequence, 1);
@@ -586,9 +586,9 @@ fn name(first: u64) -> String {
     format!("{first:020}.jsonl")
 }
 
-fn event(id: &str) -> Event {
+fn event(id: &str) -> Event<'_> {
     Event {
-        event_id: id.to_owned(),
+        event_id: id.into(),
         event_time: OffsetDateTime::from_unix_timestamp(1_420_070_400).unwrap(),
         event_source: "kms.amazonaws.com".into(),
         event_name: "GenerateDataKey".into(),

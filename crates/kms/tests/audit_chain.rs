@@ -385,9 +385,9 @@ fn id(number: u64) -> String {
     format!("00000000-0000-4000-8000-{number:012}")
 }
 
-fn event(number: u64) -> Event {
+fn event(number: u64) -> Event<'static> {
     Event {
-        event_id: id(number),
+        event_id: id(number).into(),
         event_time: OffsetDateTime::from_unix_timestamp(1_420_070_400).unwrap(),
         event_source: "kms.amazonaws.com".into(),
         event_name: "Decrypt".into(),
@@ -396,7 +396,7 @@ fn event(number: u64) -> Event {
         user_identity: json!({"type": "IAMUser", "userName": "alice"}).into(),
         source_ip_address: "127.0.0.1".into(),
         user_agent: "test".into(),
-        request_id: id(number),
+        request_id: id(number).into(),
         request_parameters: Some(json!({"encryptionAlgorithm": "SYMMETRIC_DEFAULT"})),
         response_elements: None,
         additional: Map::new(),

@@ -306,15 +306,15 @@ impl Front {
         };
         match name {
             "DescribeTrails" => {
-                engine.answer_input::<trail::DescribeTrailsRequest>(caller, &region, request.body)
+                engine.answer_input::<trail::DescribeTrailsRequest>(caller, region, request.body)
             }
             "ListPublicKeys" => {
-                engine.answer_input::<trail::ListPublicKeysRequest>(caller, &region, request.body)
+                engine.answer_input::<trail::ListPublicKeysRequest>(caller, region, request.body)
             }
             "LookupEvents" => {
-                engine.answer_input::<trail::LookupEventsRequest>(caller, &region, request.body)
+                engine.answer_input::<trail::LookupEventsRequest>(caller, region, request.body)
             }
-            _ => engine.refuse(&caller, (service, &region), name, wire::unknown_operation()),
+            _ => engine.refuse(&caller, (service, region), name, wire::unknown_operation()),
         }
     }
 
@@ -329,21 +329,21 @@ impl Front {
                 .stranger(&engine, request, from, (trail::S3, name), error)
                 .map(refused),
             (Ok((caller, region)), Err(error)) => engine
-                .refuse(&caller, (trail::S3, &region), name, error)
+                .refuse(&caller, (trail::S3, region), name, error)
                 .map(refused),
             (Ok((caller, region)), Ok(call)) => match call {
                 S3Call::GetBucketLocation(input) => {
-                    performed(&engine, caller, &region, input, |_, answer| {
+                    performed(&engine, caller, region, input, |_, answer| {
                         Sent::xml(answer.xml())
                     })
                 }
                 S3Call::ListObjects(input) => {
-                    performed(&engine, caller, &region, input, |_, answer| {
+                    performed(&engine, caller, region, input, |_, answer| {
                         Sent::xml(answer.xml())
                     })
                 }
                 S3Call::GetObject(input) => {
-                    performed(&engine, caller, &region, input, |_, answer| Sent {
+                    performed(&engine, caller, region, input, |_, answer| Sent {
                         body: SecretBytes::new(answer.body.0),
                         content_type: "application/octet-stream",
                         signature: answer.signature,
@@ -388,7 +388,7 @@ impl Front {
         let engine = self.engine();
         // What is refused already takes the other way, and is recorded there.
         let (caller, region) = self.admit(&engine, request, from, SERVICE).ok()?;
-        let waiting = engine.begin_answer(caller, &region, operation, request.body);
+        let waiting = engine.begin_answer(caller, region, operation, request.body);
         Some(Begun {
             operation,
             begin,
@@ -453,7 +453,7 @@ impl Front {
         let admitted = match &call {
             // Not signed: the token is the proof.
             Ok(sts::Call::AssumeRoleWithWebIdentity(input)) => {
-                let region = engine.home().region.clone();
+                let region = engine.home().region.as_str();
                 let caller = engine.web_identity(input);
                 caller.map(|caller| (self.seen(caller, request, from), region))
             }
@@ -462,13 +462,13 @@ impl Front {
         let answered = match (admitted, call) {
             (Err(error), _) => self.stranger(&engine, request, from, (sts::SERVICE, name), error),
             (Ok((caller, region)), Err(error)) => {
-                engine.refuse(&caller, (sts::SERVICE, &region), name, error)
+                engine.refuse(&caller, (sts::SERVICE, region), name, error)
             }
             (Ok((caller, region)), Ok(call)) => match call {
-                sts::Call::GetCallerIdentity(input) => sts_answer(&engine, caller, &region, input),
-                sts::Call::AssumeRole(input) => sts_answer(&engine, caller, &region, input),
+                sts::Call::GetCallerIdentity(input) => sts_answer(&engine, caller, region, input),
+                sts::Call::AssumeRole(input) => sts_answer(&engine, caller, region, input),
                 sts::Call::AssumeRoleWithWebIdentity(input) => {
-                    sts_answer(&engine, caller, &region, input)
+                    sts_answer(&engine, caller, region, input)
                 }
             },
         };
@@ -501,8 +501,8 @@ impl Front {
             }
         };
         match wire::operation(target) {
-            Ok(operation) => engine.answer(caller, &region, operation, request.body),
-            Err(error) => engine.refuse(&caller, (SERVICE, &region), "", error),
+            Ok(operation) => engine.answer(caller, region, operation, request.body),
+            Err(error) => engine.refuse(&caller, (SERVICE, region), "", error),
         }
     }
 
@@ -531,13 +531,13 @@ impl Front {
     }
 
     /// Who calls, by the signature, and which Region the request is for.
-    fn admit(
+    fn admit<'a>(
         &self,
-        engine: &Engine,
-        request: SignedRequest<'_>,
+        engine: &'a Engine,
+        request: SignedRequest<'a>,
         from: &Peer,
         service: &str,
-    ) -> Result<(Caller, String), KmsError> {
+    ) -> Result<(Caller, &'a str), KmsError> {
         let (caller, region) = match &self.callers {
             Callers::Owner(owner) => self.signer(engine, request, Some(owner), service)?,
             Callers::Anyone(_) => self.anyone(engine, request, service)?,
@@ -554,13 +554,13 @@ impl Front {
     }
 
     /// Who signed a request.
-    fn signer(
+    fn signer<'a>(
         &self,
         engine: &Engine,
-        request: SignedRequest<'_>,
+        request: SignedRequest<'a>,
         owner: Option<&AccessKey>,
         service: &str,
-    ) -> Result<(Caller, String), KmsError> {
+    ) -> Result<(Caller, &'a str), KmsError> {
         let claim = Claim::parse(request)?;
         claim.check(&[service], self.clock.now().unix_timestamp())?;
         let id = claim.scope().access_key_id;
@@ -590,20 +590,20 @@ impl Front {
                 "Credential should be scoped to a valid region. ",
             ));
         }
-        Ok((known.caller, region.to_owned()))
+        Ok((known.caller, region))
     }
 
     /// For development: users and sessions that are known are who they are, if they sign as they
     /// should; everyone else is an owner. An access key id of 12 digits names the account.
-    fn anyone(
+    fn anyone<'a>(
         &self,
-        engine: &Engine,
-        request: SignedRequest<'_>,
+        engine: &'a Engine,
+        request: SignedRequest<'a>,
         service: &str,
-    ) -> Result<(Caller, String), KmsError> {
+    ) -> Result<(Caller, &'a str), KmsError> {
         let home = engine.home();
         let Ok(claim) = Claim::parse(request) else {
-            return Ok((Caller::owner(home, ""), home.region.clone()));
+            return Ok((Caller::owner(home, ""), &home.region));
         };
         let scope = claim.scope();
         let id = scope.access_key_id;
@@ -611,7 +611,7 @@ impl Front {
             return self.signer(engine, request, None, service);
         }
         let region = Some(scope.region).filter(|region| is_region(region));
-        let region = region.unwrap_or(&home.region).to_owned();
+        let region = region.unwrap_or(&home.region);
         let account = if is_account(id) { id } else { &home.account };
         Ok((engine.owner_of(account, ""), region))
     }

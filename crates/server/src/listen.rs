@@ -5,8 +5,8 @@ use crate::front::{Front, Peer, Reply, failing};
 use crate::metrics::Metrics;
 use crate::tls::{Tls, TlsError};
 use crate::workers::Workers;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{HOST, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
@@ -17,7 +17,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +28,7 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinError, JoinHandle};
 use waxseal_core::SecretBytes;
-use waxseal_core::secret::wipe_stack;
+use waxseal_core::secret::{SecretWriter, wipe_stack};
 use waxseal_kms_api::sigv4::SignedRequest;
 use waxseal_kms_api::{ErrorCode, KmsError, wire};
 
@@ -443,11 +443,10 @@ impl Service {
 
     async fn read(&self, request: Request<Incoming>) -> Result<(Head, SecretBytes), KmsError> {
         let (parts, body) = request.into_parts();
-        let whole = Limited::new(body, wire::BODY_BYTES_MAX).collect();
         let limit = Duration::from_secs(BODY_SECONDS);
-        let body = match tokio::time::timeout(limit, whole).await {
-            Ok(Ok(body)) => SecretBytes::new(body.to_bytes().into()),
-            Ok(Err(_)) => {
+        let body = match tokio::time::timeout(limit, whole(body)).await {
+            Ok(Some(body)) => body,
+            Ok(None) => {
                 return Err(malformed(
                     "The body is longer than 65536 bytes, or broke off.",
                 ));
@@ -520,7 +519,7 @@ impl Service {
         if reply.request_id.is_empty() {
             return response;
         }
-        if let Ok(id) = HeaderValue::from_str(&reply.request_id) {
+        if let Ok(id) = HeaderValue::from_maybe_shared(Bytes::from(reply.request_id)) {
             headers.insert(HeaderName::from_static("x-amzn-requestid"), id);
         }
         if self.front.is_open() {
@@ -529,6 +528,28 @@ impl Service {
         }
         response
     }
+}
+
+/// A body to its end. Nothing when it breaks off, or is longer than [`wire::BODY_BYTES_MAX`].
+async fn whole(mut body: Incoming) -> Option<SecretBytes> {
+    let told = usize::try_from(body.size_hint().lower()).ok()?;
+    if told > wire::BODY_BYTES_MAX {
+        return None;
+    }
+    let mut whole = SecretWriter::with_capacity(told);
+    let mut bytes = 0;
+    while let Some(frame) = body.frame().await {
+        // What else there may be are trailers.
+        let Ok(data) = frame.ok()?.into_data() else {
+            continue;
+        };
+        bytes += data.len();
+        if bytes > wire::BODY_BYTES_MAX {
+            return None;
+        }
+        whole.write_all(&data).ok()?;
+    }
+    Some(whole.finish())
 }
 
 /// A request without its body.

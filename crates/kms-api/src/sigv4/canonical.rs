@@ -38,7 +38,7 @@ pub(super) fn request(request: SignedRequest<'_>, names: &[&str], paths: Paths) 
         Some(UNSIGNED) if paths == Paths::AsGiven && request.body.is_empty() => {
             text.push_str(UNSIGNED);
         }
-        _ => hex(&sha256(&[request.body]), &mut text),
+        _ => text.push_str(hex(&sha256(&[request.body])).as_str()),
     }
     text
 }
@@ -46,14 +46,31 @@ pub(super) fn request(request: SignedRequest<'_>, names: &[&str], paths: Paths) 
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
 /// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8; 32], text: &mut String) {
+pub(super) fn hex(bytes: &[u8; 32]) -> Ascii<64> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut digits = [0; 64];
     for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
         pair[0] = DIGITS[usize::from(byte >> 4)];
         pair[1] = DIGITS[usize::from(byte & 15)];
     }
-    text.push_str(std::str::from_utf8(&digits).unwrap_or_default());
+    Ascii(digits)
+}
+
+/// Characters of ASCII, as many as there always are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ascii<const N: usize>(pub(super) [u8; N]);
+
+impl<const N: usize> Ascii<N> {
+    pub(super) fn as_str(&self) -> &str {
+        // Made of nothing else.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl<const N: usize> std::fmt::Display for Ascii<N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 fn path(path: &str, paths: Paths, text: &mut String) {

@@ -139,9 +139,9 @@ impl<'a> Claim<'a> {
                 "Credential should be scoped to correct service: '{named}'. "
             )));
         }
-        if !time::print(self.seconds).starts_with(date) {
-            let printed = time::print(self.seconds);
-            let day = printed.get(..8).unwrap_or_default();
+        let printed = time::print(self.seconds);
+        if !printed.as_str().starts_with(date) {
+            let day = printed.as_str().get(..8).unwrap_or_default();
             return Err(invalid(format!(
                 "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date \
                  from HTTP: '{date}' != '{day}', from '{printed}'."
@@ -176,9 +176,7 @@ impl<'a> Claim<'a> {
         paths: Paths,
     ) -> Result<Verified<'a>, KmsError> {
         let expected = key.sign(self.string_to_sign(request, paths).as_bytes());
-        let mut digits = String::with_capacity(64);
-        hex(&expected, &mut digits);
-        if !ct_eq(digits.as_bytes(), self.signature.as_bytes()) {
+        if !ct_eq(&hex(&expected).0, self.signature.as_bytes()) {
             return Err(does_not_match());
         }
         Ok(Verified {
@@ -200,7 +198,7 @@ impl<'a> Claim<'a> {
             ALGORITHM,
             "\n",
             // What was signed is ISO 8601, however the header spells it.
-            &time::print(self.seconds),
+            time::print(self.seconds).as_str(),
             "\n",
             date,
             "/",
@@ -208,10 +206,10 @@ impl<'a> Claim<'a> {
             "/",
             service,
             "/aws4_request\n",
+            hex(&sha256(&[canonical.as_bytes()])).as_str(),
         ] {
             text.push_str(part);
         }
-        hex(&sha256(&[canonical.as_bytes()]), &mut text);
         text
     }
 }

@@ -1,5 +1,6 @@
 //! The two spellings of a request's time.
 
+use super::canonical::Ascii;
 use time::format_description::well_known::Rfc2822;
 use time::{Date, Month, OffsetDateTime, Time};
 
@@ -34,30 +35,27 @@ fn basic(text: &str) -> Option<i64> {
 }
 
 /// `YYYYMMDDTHHMMSSZ`.
-pub(super) fn print(seconds: i64) -> String {
+pub(super) fn print(seconds: i64) -> Ascii<16> {
+    let mut text = *b"00000000T000000Z";
     let Ok(time) = OffsetDateTime::from_unix_timestamp(seconds) else {
-        return String::new();
+        return Ascii(text);
     };
-    let mut text = String::with_capacity(16);
     // Years that have a sign or five digits are of no request.
-    let century = time.year().unsigned_abs() / 100 % 100;
-    let year = time.year().unsigned_abs() % 100;
-    two_digits(century, &mut text);
-    two_digits(year, &mut text);
-    two_digits(u8::from(time.month()).into(), &mut text);
-    two_digits(time.day().into(), &mut text);
-    text.push('T');
-    two_digits(time.hour().into(), &mut text);
-    two_digits(time.minute().into(), &mut text);
-    two_digits(time.second().into(), &mut text);
-    text.push('Z');
-    text
-}
-
-fn two_digits(number: u32, text: &mut String) {
-    for digit in [number / 10 % 10, number % 10] {
-        text.extend(char::from_digit(digit, 10));
+    let year = time.year().unsigned_abs();
+    for (at, number) in [
+        (0, year / 100),
+        (2, year),
+        (4, u8::from(time.month()).into()),
+        (6, time.day().into()),
+        (9, time.hour().into()),
+        (11, time.minute().into()),
+        (13, time.second().into()),
+    ] {
+        // Two digits, each less than ten.
+        text[at] += (number / 10 % 10) as u8;
+        text[at + 1] += (number % 10) as u8;
     }
+    Ascii(text)
 }
 
 #[cfg(test)]
@@ -68,7 +66,7 @@ mod tests {
     fn both_spellings_are_read() {
         assert_eq!(parse("20150830T123600Z"), Some(1_440_938_160));
         assert_eq!(parse("Sun, 30 Aug 2015 12:36:00 GMT"), Some(1_440_938_160));
-        assert_eq!(print(1_440_938_160), "20150830T123600Z");
+        assert_eq!(print(1_440_938_160).as_str(), "20150830T123600Z");
         for wrong in [
             "",
             "20150830T123600",

@@ -61,7 +61,10 @@ impl Batch {
 
     /// Says how it ended, if nobody did so before.
     pub(super) fn end(&self, outcome: Result<u64, AuditError>) {
-        self.outcome.get_or_init(|| outcome);
+        if self.outcome.set(outcome).is_err() {
+            // Whoever did so wakes everybody.
+            return;
+        }
         self.ended.store(1, Ordering::SeqCst);
         if self.blocked.load(Ordering::SeqCst) > 0 {
             // It fails for addresses that are none.

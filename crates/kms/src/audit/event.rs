@@ -18,29 +18,29 @@ use time::{OffsetDateTime, UtcOffset};
 /// `Serialize` keeps an event until it is recorded, under the names of the fields here. The line
 /// in the log has another layout: see [the module](super).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Event {
+pub struct Event<'a> {
     /// `eventID`: a UUID, unique to the event.
-    pub event_id: String,
+    pub event_id: Cow<'a, str>,
     /// `eventTime`: written in UTC, to the second.
     #[serde(with = "time::serde::timestamp")]
     pub event_time: OffsetDateTime,
     /// `eventSource`: the service, as in `kms.amazonaws.com`.
     #[serde(default = "kms")]
-    pub event_source: Cow<'static, str>,
+    pub event_source: Cow<'a, str>,
     /// `eventName`: the operation, as in `GenerateDataKey`.
-    pub event_name: Cow<'static, str>,
+    pub event_name: Cow<'a, str>,
     /// `awsRegion`.
-    pub aws_region: String,
+    pub aws_region: Cow<'a, str>,
     /// `recipientAccountId`: 12 digits.
-    pub account_id: String,
+    pub account_id: Cow<'a, str>,
     /// `userIdentity`: who asked.
     pub user_identity: Written,
     /// `sourceIPAddress`.
-    pub source_ip_address: String,
+    pub source_ip_address: Cow<'a, str>,
     /// `userAgent`.
-    pub user_agent: String,
+    pub user_agent: Cow<'a, str>,
     /// `requestID`.
-    pub request_id: String,
+    pub request_id: Cow<'a, str>,
     /// `requestParameters`; `null` when there are none.
     pub request_parameters: Option<Value>,
     /// `responseElements`; `null` for cryptographic operations.
@@ -49,7 +49,7 @@ pub struct Event {
     /// `previousHash` and `lastChange` belong to the chain.
     pub additional: Map<String, Value>,
     /// `resources`: the keys that were used.
-    pub resources: Vec<Resource>,
+    pub resources: Vec<Resource<'a>>,
     /// `readOnly`: whether the operation leaves the key's state alone.
     pub read_only: bool,
     /// `errorCode` and `errorMessage` of a refused or failed call.
@@ -57,20 +57,20 @@ pub struct Event {
 }
 
 #[cfg(test)]
-impl Event {
+impl<'a> Event<'a> {
     /// An event that says as little as one can.
-    pub(crate) fn blank(event_id: impl Into<String>) -> Self {
+    pub(crate) fn blank(event_id: impl Into<Cow<'a, str>>) -> Self {
         Self {
             event_id: event_id.into(),
             event_time: OffsetDateTime::UNIX_EPOCH,
             event_source: kms(),
             event_name: "Encrypt".into(),
-            aws_region: String::new(),
-            account_id: String::new(),
+            aws_region: "".into(),
+            account_id: "".into(),
             user_identity: Value::Null.into(),
-            source_ip_address: String::new(),
-            user_agent: String::new(),
-            request_id: String::new(),
+            source_ip_address: "".into(),
+            user_agent: "".into(),
+            request_id: "".into(),
             request_parameters: None,
             response_elements: None,
             additional: Map::new(),
@@ -123,14 +123,14 @@ impl<'de> Deserialize<'de> for Written {
 
 /// A key that an event is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resource {
+pub struct Resource<'a> {
     /// Its ARN.
-    pub arn: String,
+    pub arn: Cow<'a, str>,
     /// The account that owns it.
-    pub account_id: String,
+    pub account_id: Cow<'a, str>,
 }
 
-impl Resource {
+impl Resource<'_> {
     fn kind(&self) -> &'static str {
         match self.arn.split(':').nth(2) {
             Some("iam") => "AWS::IAM::Role",
@@ -159,12 +159,12 @@ pub(super) struct Encoded {
 }
 
 impl Encoded {
-    pub(super) fn new(event: &Event) -> Result<Self, AuditError> {
+    pub(super) fn new(event: &Event<'_>) -> Result<Self, AuditError> {
         Self::within(event, Vec::new())
     }
 
     /// The same in memory that another record had.
-    pub(super) fn within(event: &Event, mut text: Vec<u8>) -> Result<Self, AuditError> {
+    pub(super) fn within(event: &Event<'_>, mut text: Vec<u8>) -> Result<Self, AuditError> {
         text.clear();
         text.reserve(USUAL_BYTES);
         for reserved in ["sequence", "previousHash", "lastChange"] {
@@ -241,7 +241,7 @@ struct Line<'t>(&'t mut Vec<u8>);
 
 impl Line<'_> {
     /// What stands before the members that the log adds.
-    fn opening(&mut self, event: &Event) -> Result<(), AuditError> {
+    fn opening(&mut self, event: &Event<'_>) -> Result<(), AuditError> {
         self.json(r#"{"eventVersion":"1.11","userIdentity":"#);
         self.json(event.user_identity.0.get());
         self.json(r#","eventTime":""#);
@@ -262,7 +262,7 @@ impl Line<'_> {
     }
 
     /// What stands after them, to the end of the line.
-    fn closing(&mut self, event: &Event) -> Result<(), AuditError> {
+    fn closing(&mut self, event: &Event<'_>) -> Result<(), AuditError> {
         self.member(r#","requestID":"#, &event.request_id)?;
         self.member(r#","eventID":"#, &event.event_id)?;
         self.json(match event.read_only {
@@ -482,7 +482,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn event() -> Event {
+    fn event() -> Event<'static> {
         Event {
             event_id: "f3b5e7a4-0000-4000-8000-000000000001".into(),
             event_time: OffsetDateTime::from_unix_timestamp(1_420_070_400).unwrap(),
@@ -506,7 +506,7 @@ mod tests {
         }
     }
 
-    fn line(event: &Event, sequence: u64) -> String {
+    fn line(event: &Event<'_>, sequence: u64) -> String {
         let mut out = Vec::new();
         Encoded::new(event)
             .unwrap()
@@ -597,16 +597,16 @@ mod tests {
     #[test]
     fn the_limit_holds_on_both_sides() {
         let mut event = event();
-        event.user_agent.clear();
-        let longest = |event: &Event| {
+        event.user_agent = "".into();
+        let longest = |event: &Event<'_>| {
             let mut line = Vec::new();
             let encoded = Encoded::new(event).unwrap();
             encoded.write(u64::MAX, &[0xab; 32], u64::MAX, &mut line);
             line.len()
         };
-        event.user_agent = "x".repeat(RECORD_BYTES_MAX - longest(&event));
+        event.user_agent = "x".repeat(RECORD_BYTES_MAX - longest(&event)).into();
         assert_eq!(longest(&event), RECORD_BYTES_MAX);
-        event.user_agent.push('x');
+        event.user_agent.to_mut().push('x');
         let bytes = RECORD_BYTES_MAX + 1;
         let error = Encoded::new(&event).unwrap_err();
         assert_eq!(error, AuditError::RecordTooLong { bytes });

@@ -193,7 +193,7 @@ impl AuditLog {
     ///
     /// # Errors
     /// Any [`AuditError`]; the record is then not in the log, or not acknowledged.
-    pub fn append(&self, event: &Event) -> Result<Receipt, AuditError> {
+    pub fn append(&self, event: &Event<'_>) -> Result<Receipt, AuditError> {
         let record = self.encoded(event)?;
         let mut queue = lock(&self.shared.queue);
         let (batch, place) = self.hand_in(&mut queue, record)?;
@@ -212,7 +212,7 @@ impl AuditLog {
     ///
     /// # Errors
     /// Any [`AuditError`]; the record is then not in the log.
-    pub fn submit(&self, event: &Event) -> Result<Ticket, AuditError> {
+    pub fn submit(&self, event: &Event<'_>) -> Result<Ticket, AuditError> {
         let record = self.encoded(event)?;
         let mut queue = lock(&self.shared.queue);
         if !queue.has_watch {
@@ -244,7 +244,7 @@ impl AuditLog {
         }
     }
 
-    fn encoded(&self, event: &Event) -> Result<Encoded, AuditError> {
+    fn encoded(&self, event: &Event<'_>) -> Result<Encoded, AuditError> {
         let spare = lock(&self.shared.spare).pop();
         Encoded::within(event, spare.unwrap_or_default())
     }
@@ -566,13 +566,13 @@ impl Exclusive<'_> {
     ///
     /// # Errors
     /// As [`AuditLog::append`].
-    pub fn append(&mut self, event: &Event) -> Result<Receipt, AuditError> {
+    pub fn append(&mut self, event: &Event<'_>) -> Result<Receipt, AuditError> {
         self.write(Encoded::new(event)?)
     }
 
     /// The same for the record of a change of the store: this and every later record say that it is the
     /// newest one, until there is another.
-    pub(crate) fn append_change(&mut self, event: &Event) -> Result<Receipt, AuditError> {
+    pub(crate) fn append_change(&mut self, event: &Event<'_>) -> Result<Receipt, AuditError> {
         let mut record = Encoded::new(event)?;
         record.is_change = true;
         self.write(record)
@@ -649,7 +649,7 @@ mod tests {
     use std::pin::Pin;
     use std::task::Poll;
 
-    fn event(id: &str) -> Event {
+    fn event(id: &str) -> Event<'_> {
         Event::blank(id)
     }
 

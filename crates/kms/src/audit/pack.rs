@@ -100,7 +100,7 @@ mod tests {
     use crate::audit::{AuditLog, Event, Reason, VerifyError, records, verify};
     use std::fs;
 
-    fn event(number: u64) -> Event {
+    fn event(number: u64) -> Event<'static> {
         Event::blank(format!("event-{number}"))
     }
 

@@ -402,7 +402,7 @@ mod tests {
     use crate::audit::{AuditLog, Event};
     use std::fs;
 
-    fn event(number: u64) -> Event {
+    fn event(number: u64) -> Event<'static> {
         Event::blank(number.to_string())
     }
 

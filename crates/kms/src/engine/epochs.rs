@@ -109,7 +109,11 @@ impl Engine {
         Ok(true)
     }
 
-    fn epoch_event(&self, name: &'static str, epoch: u32) -> Result<crate::audit::Event, KmsError> {
+    fn epoch_event(
+        &self,
+        name: &'static str,
+        epoch: u32,
+    ) -> Result<crate::audit::Event<'static>, KmsError> {
         let additional = Map::from_iter([("domainKeyEpoch".to_owned(), json!(epoch))]);
         self.service_event(name, additional, None)
     }

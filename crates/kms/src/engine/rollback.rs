@@ -147,7 +147,7 @@ impl Engine {
         // Where a crash left a record that was to be written, other requests may have been recorded before
         // it was.
         for document in self.scan(PENDING_PREFIX)? {
-            let pending: Pending = self.open_json(&document)?;
+            let pending: Pending<'_> = self.open_json(&document)?;
             let found = log.find(pending.since_sequence, &pending.event.event_id);
             if found.map_err(internal)? == Some(last.last_change) {
                 last.last_change = 0;
@@ -201,16 +201,16 @@ impl Engine {
         self.settle(&mut log, Room::Common)?;
         let caller = Caller::owner(self.home(), concat!("waxseal/", env!("CARGO_PKG_VERSION")));
         let event = Event {
-            event_id: self.uuid()?,
+            event_id: self.uuid()?.into(),
             event_time: self.now(),
             event_source: "kms.amazonaws.com".into(),
             event_name: "AcceptRollback".into(),
-            aws_region: self.home().region.clone(),
-            account_id: self.home().account.clone(),
+            aws_region: (&self.home().region).into(),
+            account_id: (&self.home().account).into(),
             user_identity: caller.identity(),
-            source_ip_address: caller.source_ip_address().to_owned(),
-            user_agent: caller.user_agent().to_owned(),
-            request_id: self.uuid()?,
+            source_ip_address: caller.source_ip_address().into(),
+            user_agent: caller.user_agent().into(),
+            request_id: self.uuid()?.into(),
             request_parameters: Some(json!({ "accepted": error.to_string() })),
             response_elements: None,
             additional: Default::default(),

@@ -65,7 +65,7 @@ impl Engine {
     pub(super) fn appended(
         &self,
         log: &mut Exclusive<'_>,
-        event: &Event,
+        event: &Event<'_>,
         room: Room,
     ) -> Result<(), KmsError> {
         self.with_room(room, || log.append(event))
@@ -75,7 +75,7 @@ impl Engine {
     pub(super) fn appended_change(
         &self,
         log: &mut Exclusive<'_>,
-        event: &Event,
+        event: &Event<'_>,
         room: Room,
     ) -> Result<(), KmsError> {
         self.with_room(room, || log.append_change(event))

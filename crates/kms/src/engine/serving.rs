@@ -172,19 +172,19 @@ impl Engine {
         name: &'static str,
         additional: Map<String, Value>,
         why: Option<&str>,
-    ) -> Result<Event, KmsError> {
+    ) -> Result<Event<'static>, KmsError> {
         let home = self.home();
         Ok(Event {
-            event_id: self.uuid()?,
+            event_id: self.uuid()?.into(),
             event_time: self.now(),
             event_source: SERVICE.into(),
             event_name: name.into(),
-            aws_region: home.region.clone(),
-            account_id: home.account.clone(),
+            aws_region: home.region.clone().into(),
+            account_id: home.account.clone().into(),
             user_identity: json!({ "type": "AWSService", "invokedBy": SERVICE }).into(),
-            source_ip_address: SERVICE.to_owned(),
-            user_agent: SERVICE.to_owned(),
-            request_id: self.uuid()?,
+            source_ip_address: SERVICE.into(),
+            user_agent: SERVICE.into(),
+            request_id: self.uuid()?.into(),
             request_parameters: None,
             response_elements: None,
             additional,

@@ -392,34 +392,36 @@ impl View<'_> {
     pub(crate) fn resolve(&self, text: &str, aliases: Aliases) -> Result<KeyEntry, KmsError> {
         let invalid = || KmsError::new(ErrorCode::NotFound, format!("Invalid keyId '{text}'"));
         let name: KeyRef = text.parse().map_err(|_| invalid())?;
-        let place = name.home().unwrap_or(self.place).clone();
+        let place = name.home().unwrap_or(self.place);
         if place.region != self.place.region || place.partition != self.place.partition {
             let message = format!("Invalid arn {}", place.region);
             return Err(KmsError::new(ErrorCode::NotFound, message));
         }
-        let id = match name {
+        let target: KeyId;
+        let id = match &name {
             KeyRef::Id(id) if id.is_well_formed() => id,
-            KeyRef::Arn(arn) => arn.id,
+            KeyRef::Arn(arn) => &arn.id,
             KeyRef::Alias(alias) | KeyRef::AliasArn(_, alias) if aliases == Aliases::Allowed => {
                 let there = View {
                     engine: self.engine,
-                    place: &place,
+                    place,
                     caller: self.caller,
                     now: self.now,
                     drawn: self.engine.draw(),
                     enclave: None,
                     ahead: Mutex::default(),
                 };
-                let entry = there.alias(&alias)?.ok_or_else(|| there.no_alias(&alias))?;
-                entry.record.target.parse().map_err(internal)?
+                let entry = there.alias(alias)?.ok_or_else(|| there.no_alias(alias))?;
+                target = entry.record.target.parse().map_err(internal)?;
+                &target
             }
             _ => return Err(invalid()),
         };
-        let found = self.key(&id)?;
+        let found = self.key(id)?;
         found
             .filter(|key| key.arn.home.account == place.account)
             .ok_or_else(|| {
-                let arn = place.key_arn(id);
+                let arn = place.key_arn(id.clone());
                 KmsError::new(ErrorCode::NotFound, format!("Key '{arn}' does not exist"))
             })
     }

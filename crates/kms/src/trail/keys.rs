@@ -172,7 +172,7 @@ impl Engine {
         &self,
         record: &KeyRecord,
         made: &Signer,
-    ) -> Result<Option<(Vec<Change>, Event)>, KmsError> {
+    ) -> Result<Option<(Vec<Change>, Event<'static>)>, KmsError> {
         let mut additional = Map::new();
         additional.insert("fingerprint".to_owned(), json!(made.fingerprint));
         let mut changes = Vec::new();
