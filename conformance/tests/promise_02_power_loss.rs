@@ -4,7 +4,7 @@
 //! The engine runs on files; between any two of its syncs the files are looked at, and what may be on
 //! the disk if the power failed there is made beside them and opened. The store syncs before it answers
 //! (`Store::commit`), the log before the next change begins: so one of the two differs between two looks,
-//! and where a checkpoint moved the write-ahead log of SQLite into its file, that came after.
+//! and where SQLite synced more than once in between, the order is known ([`stages`]).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use serde_json::Value;
@@ -25,15 +25,57 @@ use waxseal_kms_api::op::*;
 use waxseal_kms_api::shape::SecretBlob;
 
 const SECTOR: usize = 512;
+/// What a write-ahead log of SQLite begins with ("WAL-mode file format", section 2.1).
+const LOG_HEADER_BYTES: usize = 32;
 /// Power failures between two looks.
 const FAILURES: usize = 4;
 /// So many keys; then they are used and changed.
 const KEYS: usize = 6;
 
+/// Power failures in the life of one engine. Each failure reads the whole log, which grows with each
+/// call: many short lives look at more than a long one.
+const LIFE: usize = 2_000;
+
 #[test]
 fn whatever_the_disk_has_of_the_last_write_nothing_acknowledged_is_lost() {
     let failures = tier(2_000, 100_000);
-    let (dice, seed) = Dice::new(0x5ea1_0202);
+    let (mut dice, seed) = Dice::new(0x5ea1_0202);
+    let mut tally = Tally::default();
+    while tally.failures < failures {
+        let lived = live(&mut dice, failures - tally.failures);
+        tally.lives += 1;
+        tally.failures += lived.failures;
+        tally.torn += lived.torn;
+        tally.checkpoints += lived.checkpoints;
+    }
+    assert!(
+        tally.torn > failures / 4 && tally.checkpoints > failures / 10,
+        "the failures came between writes: {tally:?}"
+    );
+    promise(
+        "02",
+        format!(
+            "{} power failures (seed {seed}, lives of engines: {}), {} of them within a write, {} with a \
+             checkpoint: 0 acknowledged changes or records lost, 0 changes without their record",
+            tally.failures, tally.lives, tally.torn, tally.checkpoints
+        ),
+    );
+}
+
+/// How many calls there are between two checkpoints: SQLite makes one by itself for a thousand pages, which
+/// is once in many lives.
+const CALLS: u64 = 12;
+
+/// Moves the write-ahead log of SQLite into its file, as any process may that has it open.
+fn checkpoint(store: &Path) {
+    let beside = rusqlite::Connection::open(store).unwrap();
+    let pragma = "PRAGMA wal_checkpoint(PASSIVE)";
+    let busy: i64 = beside.query_row(pragma, [], |row| row.get(0)).unwrap();
+    assert_eq!(busy, 0);
+}
+
+/// The life of one engine, from an empty home on.
+fn live(dice: &mut Dice, failures: usize) -> Tally {
     let place = quick_place();
     let home = place.path().join("home");
     fs::create_dir(&home).unwrap();
@@ -42,7 +84,7 @@ fn whatever_the_disk_has_of_the_last_write_nothing_acknowledged_is_lost() {
         beside: place.path().join("beside"),
         before: Files::new(),
         state: State::default(),
-        dice,
+        dice: dice.another(),
         tally: Tally::default(),
     })));
     let store = SqliteStore::open(&home.join("store.db")).unwrap();
@@ -51,9 +93,8 @@ fn whatever_the_disk_has_of_the_last_write_nothing_acknowledged_is_lost() {
         watch: watch.clone(),
     };
     let engine = engine(store, &home);
-    let mut dice = Dice::new(seed.wrapping_add(1)).0;
     let mut keys = Vec::new();
-    while watch.failures() < failures {
+    while watch.failures() < failures.min(LIFE) {
         match dice.below(5) {
             0 if keys.len() < KEYS => {
                 let made = call(&engine, CreateKeyRequest::default());
@@ -83,20 +124,12 @@ fn whatever_the_disk_has_of_the_last_write_nothing_acknowledged_is_lost() {
             }
         }
         watch.acknowledge(&keys);
+        if dice.below(CALLS) == 0 {
+            checkpoint(&home.join("store.db"));
+            watch.look();
+        }
     }
-    let tally = watch.0.lock().unwrap().tally.clone();
-    assert!(
-        tally.torn > failures / 4,
-        "the failures came between writes: {tally:?}"
-    );
-    promise(
-        "02",
-        format!(
-            "{} power failures (seed {seed}), {} of them within a write, {} with a checkpoint: 0 acknowledged \
-             changes or records lost, 0 changes without their record",
-            tally.failures, tally.torn, tally.checkpoints
-        ),
-    );
+    watch.0.lock().unwrap().tally.clone()
 }
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
@@ -111,6 +144,7 @@ struct State {
 
 #[derive(Debug, Clone, Default)]
 struct Tally {
+    lives: usize,
     failures: usize,
     torn: usize,
     checkpoints: usize,
@@ -159,27 +193,19 @@ impl Looks {
             self.before = now;
             return;
         }
-        let store = Path::new("store.db");
-        let is_checkpoint = self.before.get(store) != now.get(store);
-        // A checkpoint writes the file once the write-ahead log is synced.
-        let mut between = now.clone();
-        if let (true, Some(old)) = (is_checkpoint, self.before.get(store)) {
-            between.insert(store.to_owned(), old.clone());
-        }
+        let (stages, is_checkpoint) = stages(&self.before, &now);
         let failures = match is_checkpoint {
             true => 10 * FAILURES,
             false => FAILURES,
         };
-        for number in 0..failures {
-            let (from, to) = match (is_checkpoint, number % 2) {
-                (true, 0) => (&between, &now),
-                _ => (&self.before, &between),
-            };
-            let failed = torn(from, to, &mut self.dice);
-            self.tally.torn += usize::from(&failed != from && &failed != to);
-            self.tally.checkpoints += usize::from(is_checkpoint);
-            self.tally.failures += 1;
-            self.assert_kept(&failed);
+        for pair in stages.windows(2) {
+            for _ in 0..failures {
+                let failed = torn(&pair[0], &pair[1], &mut self.dice);
+                self.tally.torn += usize::from(failed != pair[0] && failed != pair[1]);
+                self.tally.checkpoints += usize::from(is_checkpoint);
+                self.tally.failures += 1;
+                self.assert_kept(&failed);
+            }
         }
         self.before = now;
     }
@@ -243,6 +269,36 @@ impl Looks {
             .filter(|(key, was)| enabled[*key] != **was);
         assert!(changed.count() <= 1, "more than the last change is another");
     }
+}
+
+/// What was synced one after the other on the way from `before` to `now`, these two included; and whether a
+/// checkpoint is among it.
+fn stages(before: &Files, now: &Files) -> (Vec<Files>, bool) {
+    let (store, log) = (Path::new("store.db"), Path::new("store.db-wal"));
+    let mut stages = vec![before.clone()];
+    // After a checkpoint the log is written from its beginning. Its header, which ends all that is behind it,
+    // is synced before anything else is overwritten.
+    let header = |files: &Files| files.get(log)?.get(..LOG_HEADER_BYTES).map(<[u8]>::to_vec);
+    if let (Some(old), Some(new)) = (header(before), header(now))
+        && old != new
+    {
+        let mut begun = before.clone();
+        if let Some(bytes) = begun.get_mut(log) {
+            bytes[..LOG_HEADER_BYTES].copy_from_slice(&new);
+        }
+        stages.push(begun);
+    }
+    // A checkpoint writes the file once the log is synced.
+    let is_checkpoint = before.get(store) != now.get(store);
+    if let (true, Some(old)) = (is_checkpoint, before.get(store)) {
+        let mut logged = now.clone();
+        logged.insert(store.to_owned(), old.clone());
+        if Some(&logged) != stages.last() {
+            stages.push(logged);
+        }
+    }
+    stages.push(now.clone());
+    (stages, is_checkpoint)
 }
 
 /// Files of which some sectors are those of `from` still, and whose lengths lie between the two.
