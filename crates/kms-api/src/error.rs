@@ -159,6 +159,14 @@ impl KmsError {
         }
     }
 
+    /// `ThrottlingException`: too much is asked for at once.
+    pub fn throttled() -> Self {
+        Self::new(
+            ErrorCode::Throttling,
+            "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.",
+        )
+    }
+
     /// The validation sentence for one member: `constraint` follows "Member must".
     pub fn validation(member: &str, constraint: &str) -> Self {
         Self::new(

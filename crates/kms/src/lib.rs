@@ -42,6 +42,7 @@ pub mod federation;
 mod files;
 pub mod home;
 pub mod keyring;
+mod making;
 mod model;
 pub mod op;
 pub mod policy;

@@ -458,7 +458,7 @@ impl Service {
 
     async fn reply(&self, head: Head, body: SecretBytes, from: &Peer) -> Reply {
         let Some(permit) = self.requests.one_of(REQUESTS_MAX) else {
-            return self.front.refusal(throttled());
+            return self.front.refusal(KmsError::throttled());
         };
         let front = self.front.clone();
         let begun = head.with(&body, |request| front.begin(request, from));
@@ -599,11 +599,4 @@ impl AsRef<[u8]> for Wiped {
 
 fn malformed(what: &str) -> KmsError {
     KmsError::new(ErrorCode::Serialization, what)
-}
-
-fn throttled() -> KmsError {
-    KmsError::new(
-        ErrorCode::Throttling,
-        "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.",
-    )
 }

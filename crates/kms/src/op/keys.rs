@@ -4,6 +4,7 @@ use super::{
     Needs, Perform, hosted, invalid, one_key, paginate, put, stays, tagged, unsupported, usable,
 };
 use crate::engine::{KeyEntry, View};
+use crate::making;
 use crate::model::{
     AWS_CLOUDHSM, AWS_KMS, ConnectionState, EXTERNAL, KeyRecord, KeyState, MaterialKind,
     MaterialRecord, StoreRecord, key_document,
@@ -39,7 +40,7 @@ impl Perform for CreateKeyRequest {
         let id = new_id(self, view).ok()?;
         let plan = Plan::of(self, view, &id).ok()?;
         plan.takes_long().then(|| NewKey {
-            made: plan.made(view, &id),
+            made: making::in_turn(|| plan.made(view, &id)),
             id,
         })
     }

@@ -16,6 +16,7 @@ use super::keys::{changed, kept};
 use super::rotation::{material_id, material_row};
 use super::{Perform, invalid, is_primary, of_origin, one_key, spec, stays, unsupported};
 use crate::engine::{KeyEntry, View, internal};
+use crate::making;
 use crate::model::{
     DAY, EXTERNAL, ImportRecord, KeyRecord, KeyState, MaterialKind, MaterialRecord,
     material_document,
@@ -50,7 +51,7 @@ impl Perform for GetParametersForImportRequest {
         stays(&key)?;
         Wrapping::of(&self.wrapping_algorithm).ok_or_else(unsupported)?;
         let (size, _) = wrapping_key(&self.wrapping_key_spec)?;
-        let pair = KeyPair::generate(size).map_err(internal)?;
+        let pair = making::in_turn(|| KeyPair::generate(size).map_err(internal))?;
         let token = Token {
             algorithm: self.wrapping_algorithm,
             size: self.wrapping_key_spec,

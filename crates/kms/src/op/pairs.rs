@@ -3,6 +3,7 @@
 use super::cryptography::{Sealed, context, random, seal, used, wrapping};
 use super::{Perform, for_recipient, one_key, unsupported};
 use crate::engine::{KeyEntry, View, internal};
+use crate::making;
 use crate::request::Done;
 use crate::spec::{Material, Spec};
 use waxseal_core::SecretBytes;
@@ -83,7 +84,7 @@ impl Made {
         }
         let (private, public) = match Spec::of(spec).ok_or_else(unsupported)?.material {
             Material::Pair(pair) => {
-                let made = KeyPair::generate(pair).map_err(internal)?;
+                let made = making::in_turn(|| KeyPair::generate(pair).map_err(internal))?;
                 let public = made.spki().map_err(internal)?;
                 (made.pkcs8().map_err(internal)?, public)
             }
