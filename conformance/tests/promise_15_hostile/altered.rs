@@ -62,7 +62,7 @@ pub(crate) fn altered(attack: &mut Attack<'_>, keys: &Keys, dice: &mut Dice) {
         b" ",
         b",",
     ];
-    for _ in 0..tier(3_000, 300_000) {
+    let one = |dice: &mut Dice| {
         let mut bytes = dice.pick(&whole).clone();
         for _ in 0..1 + dice.below(3) {
             let at = dice.below(bytes.len() as u64) as usize;
@@ -78,7 +78,31 @@ pub(crate) fn altered(attack: &mut Attack<'_>, keys: &Keys, dice: &mut Dice) {
                 _ => drop(bytes.splice(at..end, dice.pick(EVIL).iter().copied())),
             }
         }
-        let answer = attack.server.exchange(&bytes, Some(PATIENCE));
-        attack.bytes("altered", answer, || told("", &bytes));
+        bytes
+    };
+    // Each third is no whole request any more, and is waited for.
+    let (threads, each) = (tier(1, 16), tier(3_000, 20_000));
+    let server = attack.server;
+    let done: Vec<_> = std::thread::scope(|scope| {
+        let attackers = (0..threads).map(|_| {
+            let (mut dice, one) = (dice.another(), &one);
+            scope.spawn(move || {
+                let mut attack = Attack::new(server);
+                for _ in 0..each {
+                    let bytes = one(&mut dice);
+                    let answer = server.exchange(&bytes, Some(PATIENCE));
+                    attack.bytes("altered", answer, || told("", &bytes));
+                }
+                attack
+            })
+        });
+        let attackers: Vec<_> = attackers.collect();
+        attackers
+            .into_iter()
+            .map(|one| one.join().unwrap())
+            .collect()
+    });
+    for other in done {
+        attack.take(other);
     }
 }

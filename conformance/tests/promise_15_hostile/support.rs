@@ -100,6 +100,21 @@ impl<'s> Attack<'s> {
         answer
     }
 
+    /// What somebody else saw besides.
+    pub(crate) fn take(&mut self, other: Self) {
+        self.took.extend(other.took);
+        self.ids.extend(other.ids);
+        for (kind, count) in other.kinds {
+            *self.kinds.entry(kind).or_default() += count;
+        }
+        self.by_protocol += other.by_protocol;
+        self.done += other.done;
+        if other.longest.0 > self.longest.0 {
+            self.longest = other.longest;
+        }
+        self.faults.extend(other.faults);
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.kinds.values().sum()
     }
