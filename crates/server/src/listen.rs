@@ -56,6 +56,8 @@ pub const HEADER_SECONDS: u64 = 30;
 pub const BODY_SECONDS: u64 = 10;
 /// How long requests that are under way are waited for at the end.
 pub const DRAIN_SECONDS: u64 = 10;
+/// A body as long as this is kept without growing; a longer one has to come before there is room for it.
+const BODY_BYTES_USUAL: usize = 4 * 1024;
 /// The longest head of a request.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// How often a request that waits for a thread looks whether the disk holds it up.
@@ -536,7 +538,7 @@ async fn whole(mut body: Incoming) -> Option<SecretBytes> {
     if told > wire::BODY_BYTES_MAX {
         return None;
     }
-    let mut whole = SecretWriter::with_capacity(told);
+    let mut whole = SecretWriter::with_capacity(told.min(BODY_BYTES_USUAL));
     let mut bytes = 0;
     while let Some(frame) = body.frame().await {
         // What else there may be are trailers.
