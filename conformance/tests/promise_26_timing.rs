@@ -301,12 +301,12 @@ impl Sealed {
     }
 
     fn refused(self, blobs: [Vec<u8>; 2], contexts: [&'static str; 2]) -> Refusal<'static> {
-        let contexts = contexts.map(context);
         let mut given = self.blob.clone();
         let mut blobs = Inputs::new(blobs);
         Box::new(move |class| {
             given.copy_from_slice(blobs.of(class));
-            let context = contexts[class].clone();
+            // Made anew, so that both are where the other was.
+            let context = context(contexts[class]);
             let mut is_opened = true;
             let time = timed(|| is_opened = blob::open(&self.key, &given, &context).is_ok());
             assert!(!is_opened);
