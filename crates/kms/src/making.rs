@@ -9,8 +9,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use waxseal_kms_api::KmsError;
 
-/// How many requests wait until they may make a key pair; more are answered with `ThrottlingException`.
-const WAITING_MAX: usize = 32;
+/// How many requests wait until they may make a key pair, half of all that a server has places for; more are
+/// answered with `ThrottlingException`.
+const WAITING_MAX: usize = 128;
 
 /// The cores are those of the process, whichever engine it is for.
 static DESK: Desk = Desk::new();
