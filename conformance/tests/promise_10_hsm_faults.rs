@@ -204,18 +204,18 @@ fn promise_10() {
 
 /// A device behind the shim.
 struct Device {
-    library: PathBuf,
+    module: PathBuf,
     uri: String,
 }
 
 impl Device {
     fn new(directory: &Path, token: &str) -> Self {
-        let library = directory.join(format!("{token}.so"));
+        let module = directory.join(format!("{token}.so"));
         let uri = format!(
             "pkcs11:token={token};object=root?module-path={}",
-            library.display()
+            module.display()
         );
-        Self { library, uri }
+        Self { module, uri }
     }
 
     /// A keyring as a process that starts has it.
@@ -226,7 +226,7 @@ impl Device {
     }
 
     fn beside(&self, what: &str) -> PathBuf {
-        let mut name = self.library.clone().into_os_string();
+        let mut name = self.module.clone().into_os_string();
         name.push(what);
         name.into()
     }
@@ -499,7 +499,7 @@ fn another_device_is_used(home: &Path, one: &Device, two: &Device) -> usize {
 }
 
 fn a_device_that_hangs_is_given_up(home: &Path, one: &Device) -> usize {
-    let two = Device::new(one.library.parent().unwrap(), "two");
+    let two = Device::new(one.module.parent().unwrap(), "two");
     let mut hung = 0;
     for function in ["C_GetTokenInfo", "C_OpenSession", "C_Login", "C_Decrypt"] {
         one.plan(&format!("{function} 0 hang {HANG_MILLIS}"));

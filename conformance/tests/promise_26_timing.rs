@@ -125,7 +125,6 @@ fn spoilt(right: &[u8], by: u8) -> [Vec<u8>; 2] {
 struct Inputs {
     places: [Vec<u8>; 2],
     given: usize,
-    are_swapped: bool,
 }
 
 /// After how many samples they change places.
@@ -133,11 +132,7 @@ const STAY: usize = 1_000;
 
 impl Inputs {
     fn new(places: [Vec<u8>; 2]) -> Self {
-        Self {
-            places,
-            given: 0,
-            are_swapped: false,
-        }
+        Self { places, given: 0 }
     }
 
     fn of(&mut self, class: usize) -> &[u8] {
@@ -145,9 +140,8 @@ impl Inputs {
         if self.given.is_multiple_of(STAY) {
             let [one, other] = &mut self.places;
             one.swap_with_slice(other);
-            self.are_swapped = !self.are_swapped;
         }
-        &self.places[class ^ usize::from(self.are_swapped)]
+        &self.places[class ^ (self.given / STAY % 2)]
     }
 }
 

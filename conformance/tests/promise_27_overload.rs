@@ -167,7 +167,8 @@ fn more_than_it_can_take_does_not_take_the_server() {
         "27",
         format_args!(
             "{IDLE} idle connections ({kept} kept), 1,000 that send without an end, {PAIRS} key pairs at once \
-             ({done} made, {throttled} throttled, {others} other requests answered meanwhile): health and requests answered, at most {} MiB resident",
+             ({done} made, {throttled} throttled, {others} other requests answered meanwhile): health and \
+             requests answered, at most {} MiB resident",
             server.resident_kib("VmHWM") / 1024
         ),
     );

@@ -19,6 +19,7 @@ pub mod model;
 pub mod op;
 pub mod shape;
 pub mod sigv4;
+pub mod stamp;
 pub mod sts;
 pub mod trail;
 pub mod wire;

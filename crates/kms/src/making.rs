@@ -4,8 +4,7 @@
 //! are cores, so that whoever encrypts meanwhile has a share of each; some of the others wait, and the rest
 //! is told to come again, so that they do not take the places of all other requests.
 
-use std::num::NonZero;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use waxseal_kms_api::KmsError;
 
@@ -14,7 +13,10 @@ use waxseal_kms_api::KmsError;
 const WAITING_MAX: usize = 128;
 
 /// The cores are those of the process, whichever engine it is for.
-static DESK: Desk = Desk::new();
+static DESK: LazyLock<Desk> = LazyLock::new(|| {
+    let cores = available_parallelism().map_or(1, usize::from);
+    Desk::new(cores, WAITING_MAX)
+});
 
 /// Makes what takes a core for long, once there is one for it. Not for those who hold the log: whoever is
 /// before them may take longer than it may be held.
@@ -22,16 +24,18 @@ static DESK: Desk = Desk::new();
 /// # Errors
 /// `ThrottlingException` when too many wait already, and those of `make`.
 pub(crate) fn in_turn<T>(make: impl FnOnce() -> Result<T, KmsError>) -> Result<T, KmsError> {
-    let cores = available_parallelism().map_or(1, NonZero::get);
-    let _place = DESK.place(cores, WAITING_MAX)?;
+    let _place = DESK.place()?;
     make()
 }
 
 struct Desk {
+    makers_max: usize,
+    waiting_max: usize,
     state: Mutex<State>,
     freed: Condvar,
 }
 
+#[derive(Default)]
 struct State {
     making: usize,
     waiting: usize,
@@ -41,12 +45,11 @@ struct State {
 struct Place<'d>(&'d Desk);
 
 impl Desk {
-    const fn new() -> Self {
+    fn new(makers_max: usize, waiting_max: usize) -> Self {
         Self {
-            state: Mutex::new(State {
-                making: 0,
-                waiting: 0,
-            }),
+            makers_max,
+            waiting_max,
+            state: Mutex::default(),
             freed: Condvar::new(),
         }
     }
@@ -56,14 +59,14 @@ impl Desk {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn place(&self, makers_max: usize, waiting_max: usize) -> Result<Place<'_>, KmsError> {
+    fn place(&self) -> Result<Place<'_>, KmsError> {
         let mut state = self.state();
-        if state.making >= makers_max {
-            if state.waiting >= waiting_max {
+        if state.making >= self.makers_max {
+            if state.waiting >= self.waiting_max {
                 return Err(KmsError::throttled());
             }
             state.waiting += 1;
-            let is_full = |state: &mut State| state.making >= makers_max;
+            let is_full = |state: &mut State| state.making >= self.makers_max;
             let freed = self.freed.wait_while(state, is_full);
             state = freed.unwrap_or_else(PoisonError::into_inner);
             state.waiting -= 1;
@@ -87,20 +90,21 @@ mod tests {
 
     #[test]
     fn one_makes_one_waits_and_a_third_is_told_to_come_again() {
-        let desk = Desk::new();
-        let first = desk.place(1, 1).unwrap();
+        let desk = Desk::new(1, 1);
+        let first = desk.place().unwrap();
         std::thread::scope(|scope| {
-            let second = scope.spawn(|| desk.place(1, 1).map(drop));
+            let second = scope.spawn(|| desk.place().map(drop));
             while desk.state().waiting == 0 {
                 std::thread::yield_now();
             }
-            let third = desk.place(1, 1).map(drop).unwrap_err();
+            let third = desk.place().map(drop).unwrap_err();
             assert_eq!(third.code, ErrorCode::Throttling);
             assert!(!second.is_finished());
             drop(first);
             second.join().unwrap().unwrap();
         });
-        assert!(desk.place(1, 0).is_ok(), "all were given back");
+        let State { making, waiting } = *desk.state();
+        assert_eq!((making, waiting), (0, 0), "all were given back");
     }
 
     /// Whoever fails, or panics, gives its place back.

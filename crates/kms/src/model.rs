@@ -429,11 +429,8 @@ pub(crate) fn siblings_prefix(id: &KeyId) -> String {
 
 pub(crate) fn material_document(region: &str, id: &KeyId, version: u32) -> String {
     let [id, at, region] = key_name(region, id);
-    let mut digits = [0; 8];
-    // Four bytes have eight of them, and all are ASCII.
-    let _ = hex::encode_to_slice(version.to_be_bytes(), &mut digits);
-    let version = str::from_utf8(&digits).unwrap_or_default();
-    ["material/", id, at, region, "/", version].concat()
+    let version = hex::encode(version.to_be_bytes());
+    ["material/", id, at, region, "/", &version].concat()
 }
 
 /// The last use of a key, once the record of it was removed from the log.

@@ -5,7 +5,7 @@ use crate::front::{Front, Peer, Reply, failing};
 use crate::metrics::Metrics;
 use crate::tls::{Tls, TlsError};
 use crate::workers::Workers;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{HOST, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
@@ -533,22 +533,18 @@ impl Service {
 }
 
 /// A body to its end. Nothing when it breaks off, or is longer than [`wire::BODY_BYTES_MAX`].
-async fn whole(mut body: Incoming) -> Option<SecretBytes> {
+async fn whole(body: Incoming) -> Option<SecretBytes> {
     let told = usize::try_from(body.size_hint().lower()).ok()?;
     if told > wire::BODY_BYTES_MAX {
         return None;
     }
     let mut whole = SecretWriter::with_capacity(told.min(BODY_BYTES_USUAL));
-    let mut bytes = 0;
+    let mut body = Limited::new(body, wire::BODY_BYTES_MAX);
     while let Some(frame) = body.frame().await {
         // What else there may be are trailers.
         let Ok(data) = frame.ok()?.into_data() else {
             continue;
         };
-        bytes += data.len();
-        if bytes > wire::BODY_BYTES_MAX {
-            return None;
-        }
         whole.write_all(&data).ok()?;
     }
     Some(whole.finish())

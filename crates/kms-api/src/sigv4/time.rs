@@ -1,6 +1,7 @@
 //! The two spellings of a request's time.
 
 use super::canonical::Ascii;
+use crate::stamp::stamped;
 use time::format_description::well_known::Rfc2822;
 use time::{Date, Month, OffsetDateTime, Time};
 
@@ -34,28 +35,11 @@ fn basic(text: &str) -> Option<i64> {
     Some(date.with_time(time).assume_utc().unix_timestamp())
 }
 
-/// `YYYYMMDDTHHMMSSZ`.
+/// `YYYYMMDDTHHMMSSZ`; of seconds that no date has, the zero of it.
 pub(super) fn print(seconds: i64) -> Ascii<16> {
-    let mut text = *b"00000000T000000Z";
-    let Ok(time) = OffsetDateTime::from_unix_timestamp(seconds) else {
-        return Ascii(text);
-    };
-    // Years that have a sign or five digits are of no request.
-    let year = time.year().unsigned_abs();
-    for (at, number) in [
-        (0, year / 100),
-        (2, year),
-        (4, u8::from(time.month()).into()),
-        (6, time.day().into()),
-        (9, time.hour().into()),
-        (11, time.minute().into()),
-        (13, time.second().into()),
-    ] {
-        // Two digits, each less than ten.
-        text[at] += (number / 10 % 10) as u8;
-        text[at + 1] += (number % 10) as u8;
-    }
-    Ascii(text)
+    const ZERO: [u8; 16] = *b"00000000T000000Z";
+    let time = OffsetDateTime::from_unix_timestamp(seconds);
+    Ascii(time.map_or(ZERO, |time| stamped(ZERO, time)))
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::io::Write;
 use std::sync::Arc;
-use time::{OffsetDateTime, UtcOffset};
+use time::OffsetDateTime;
+use waxseal_kms_api::stamp::stamped;
 
 /// What happened: the fields of a CloudTrail event that differ from call to call.
 ///
@@ -357,26 +358,7 @@ pub(crate) fn timestamp(time: OffsetDateTime) -> String {
 
 /// The same in ASCII.
 fn digits(time: OffsetDateTime) -> [u8; 20] {
-    let time = time.to_offset(UtcOffset::UTC);
-    let (year, month, day) = time.to_calendar_date();
-    let (hour, minute, second) = time.to_hms();
-    // Years that have a sign or five digits are of no event.
-    let year = year.unsigned_abs();
-    let mut text = *b"0000-00-00T00:00:00Z";
-    for (at, number) in [
-        (0, year / 100),
-        (2, year % 100),
-        (5, u8::from(month).into()),
-        (8, day.into()),
-        (11, hour.into()),
-        (14, minute.into()),
-        (17, second.into()),
-    ] {
-        // Two digits, each less than ten.
-        text[at] += (number / 10 % 10) as u8;
-        text[at + 1] += (number % 10) as u8;
-    }
-    text
+    stamped(*b"0000-00-00T00:00:00Z", time)
 }
 
 /// What the log itself needs to know of a line that was read.
@@ -614,7 +596,7 @@ mod tests {
 
     #[test]
     fn times_are_written_in_utc() {
-        let offset = UtcOffset::from_hms(-5, -30, 0).unwrap();
+        let offset = time::UtcOffset::from_hms(-5, -30, 0).unwrap();
         let time = OffsetDateTime::from_unix_timestamp(1_709_251_199).unwrap();
         assert_eq!(timestamp(time.to_offset(offset)), "2024-02-29T23:59:59Z");
     }

@@ -115,6 +115,6 @@ impl Engine {
         epoch: u32,
     ) -> Result<crate::audit::Event<'static>, KmsError> {
         let additional = Map::from_iter([("domainKeyEpoch".to_owned(), json!(epoch))]);
-        self.service_event(name, additional, None)
+        self.event_itself(self.home(), name, additional)
     }
 }

@@ -14,13 +14,10 @@ use crate::audit::{Event, EventError};
 use crate::root::{ROOT_DOCUMENT, RootRecord};
 use crate::seal::RowSealer;
 use crate::store::{Document, Store};
-use serde_json::{Map, Value, json};
+use serde_json::Map;
 use std::sync::{Arc, PoisonError, RwLock};
 use waxseal_core::SecretBytes;
 use waxseal_kms_api::{ErrorCode, KmsError};
-
-/// Who seals, in the audit log.
-const SERVICE: &str = "kms.amazonaws.com";
 
 /// The domain key, and what was opened with it.
 pub(crate) struct Serving {
@@ -161,40 +158,13 @@ impl Engine {
     /// Records that the engine was sealed, or serves again. That it cannot be recorded changes nothing:
     /// no key is used by it.
     fn record_edge(&self, name: &'static str, why: Option<&str>) {
-        if let Ok(event) = self.service_event(name, Map::new(), why) {
-            drop(self.parts.audit.append(&event));
+        let error = why.map(|why| EventError {
+            code: ErrorCode::KeyUnavailable.name().to_owned(),
+            message: why.to_owned(),
+        });
+        if let Ok(event) = self.event_itself(self.home(), name, Map::new()) {
+            drop(self.parts.audit.append(&Event { error, ..event }));
         }
-    }
-
-    /// Something that the KMS did by itself, and not to one key.
-    pub(super) fn service_event(
-        &self,
-        name: &'static str,
-        additional: Map<String, Value>,
-        why: Option<&str>,
-    ) -> Result<Event<'static>, KmsError> {
-        let home = self.home();
-        Ok(Event {
-            event_id: self.uuid()?.into(),
-            event_time: self.now(),
-            event_source: SERVICE.into(),
-            event_name: name.into(),
-            aws_region: home.region.clone().into(),
-            account_id: home.account.clone().into(),
-            user_identity: json!({ "type": "AWSService", "invokedBy": SERVICE }).into(),
-            source_ip_address: SERVICE.into(),
-            user_agent: SERVICE.into(),
-            request_id: self.uuid()?.into(),
-            request_parameters: None,
-            response_elements: None,
-            additional,
-            resources: Vec::new(),
-            read_only: false,
-            error: why.map(|why| EventError {
-                code: ErrorCode::KeyUnavailable.name().to_owned(),
-                message: why.to_owned(),
-            }),
-        })
     }
 }
 
