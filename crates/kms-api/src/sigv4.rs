@@ -27,6 +27,7 @@ pub use claim::{Claim, Scope, Verified};
 pub use keys::{SigningKey, SigningKeys};
 
 use crate::error::{ErrorCode, KmsError};
+use memchr::memchr;
 
 /// How far the time of a request may be from ours, in seconds: 5 minutes each way.
 pub const WINDOW_SECONDS: i64 = 300;
@@ -66,6 +67,24 @@ impl<'a> SignedRequest<'a> {
             )),
         }
     }
+}
+
+/// The parts of a text between bytes of ASCII, which are in no longer character.
+fn split(text: &str, between: u8) -> impl Iterator<Item = &str> {
+    split_where(text, move |bytes| memchr(between, bytes))
+}
+
+/// The same between bytes that `find` finds the next of.
+fn split_where(text: &str, find: impl Fn(&[u8]) -> Option<usize>) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let Some(at) = find(text.as_bytes()) else {
+            return rest.take();
+        };
+        rest = text.get(at + 1..);
+        text.get(..at)
+    })
 }
 
 /// The answer to a wrong signature: the same whatever was wrong.

@@ -76,7 +76,7 @@ pub struct Front {
     strangers: Strangers,
     /// Stands in for the secret of an access key id that nobody has: a signature is compared all the same.
     /// The answer names the id as unknown, as AWS does.
-    decoy: SecretBytes,
+    decoy: Arc<SecretBytes>,
 }
 
 impl std::fmt::Debug for Front {
@@ -150,7 +150,7 @@ impl Front {
             errand: None,
             keys: SigningKeys::default(),
             strangers: Strangers::default(),
-            decoy: SecretBytes::copy_of(&decoy),
+            decoy: Arc::new(SecretBytes::copy_of(&decoy)),
         })
     }
 
@@ -572,7 +572,7 @@ impl Front {
             }),
             None => engine.credential(id, claim.session_token())?,
         };
-        let secret = known.as_ref().map(|known| known.secret.as_ref());
+        let secret = known.as_ref().map(|known| &known.secret);
         let secret = secret.unwrap_or(&self.decoy);
         let key = self.keys.key(secret, claim.scope());
         let paths = match service {

@@ -16,11 +16,13 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -446,7 +448,13 @@ impl Service {
     async fn read(&self, request: Request<Incoming>) -> Result<(Head, SecretBytes), KmsError> {
         let (parts, body) = request.into_parts();
         let limit = Duration::from_secs(BODY_SECONDS);
-        let body = match tokio::time::timeout(limit, whole(body)).await {
+        let mut body = pin!(whole(body));
+        // Most are there with the head, and need no timer.
+        let body = match poll_fn(|context| Poll::Ready(body.as_mut().poll(context))).await {
+            Poll::Ready(body) => Ok(body),
+            Poll::Pending => tokio::time::timeout(limit, body).await,
+        };
+        let body = match body {
             Ok(Some(body)) => body,
             Ok(None) => {
                 return Err(malformed(

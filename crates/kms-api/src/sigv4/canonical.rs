@@ -1,6 +1,7 @@
 //! The canonical request: one text for all the ways in which HTTP can spell a request.
 
-use super::SignedRequest;
+use super::{SignedRequest, split};
+use memchr::memchr;
 use std::fmt::Write as _;
 use waxseal_core::crypto::hash::sha256;
 
@@ -14,8 +15,8 @@ pub enum Paths {
     AsGiven,
 }
 
-/// The canonical request. `names` are the signed headers, in lower case and sorted.
-pub(super) fn request(request: SignedRequest<'_>, names: &[&str], paths: Paths) -> String {
+/// The canonical request. `names` are the signed headers, in lower case and sorted, with `;` between them.
+pub(super) fn request(request: SignedRequest<'_>, names: &str, paths: Paths) -> String {
     let mut text = String::with_capacity(1024);
     text.push_str(request.method);
     text.push('\n');
@@ -23,14 +24,11 @@ pub(super) fn request(request: SignedRequest<'_>, names: &[&str], paths: Paths) 
     text.push('\n');
     query(request.query, &mut text);
     text.push('\n');
-    for name in names {
+    for name in split(names, b';') {
         header(request, name, &mut text);
     }
     text.push('\n');
-    for (at, name) in names.iter().enumerate() {
-        text.push_str(if at == 0 { "" } else { ";" });
-        text.push_str(name);
-    }
+    text.push_str(names);
     text.push('\n');
     // S3's clients leave the payload to TLS (S3 API reference, "Signature calculations").
     let payload = request.values("x-amz-content-sha256").next();
@@ -122,6 +120,10 @@ fn header(request: SignedRequest<'_>, name: &str, text: &mut String) {
     for (at, value) in request.values(name).enumerate() {
         if at > 0 {
             text.push(',');
+        }
+        if memchr(b' ', value.as_bytes()).is_none() {
+            text.push_str(value);
+            continue;
         }
         let mut words = value.split(' ').filter(|word| !word.is_empty());
         if let Some(first) = words.next() {

@@ -1,8 +1,9 @@
 //! What a request says of its signer, and the comparison.
 
-use super::canonical::{self, Paths, hex};
-use super::{SignedRequest, SigningKey, WINDOW_SECONDS, does_not_match, time};
+use super::canonical::{self, Ascii, Paths, hex};
+use super::{SignedRequest, SigningKey, WINDOW_SECONDS, does_not_match, split, split_where, time};
 use crate::error::{ErrorCode, KmsError};
+use memchr::memchr2;
 use waxseal_core::crypto::hash::sha256;
 use waxseal_core::secret::ct_eq;
 
@@ -29,7 +30,7 @@ pub struct Scope<'a> {
 impl<'a> Scope<'a> {
     /// `AKID/YYYYMMDD/REGION/SERVICE/aws4_request`.
     pub(super) fn parse(credential: &'a str) -> Result<Self, KmsError> {
-        let mut parts = credential.split('/');
+        let mut parts = split(credential, b'/');
         let mut part = || parts.next();
         let (Some(access_key_id), Some(date), Some(region), Some(service), Some(end), None) =
             (part(), part(), part(), part(), part(), part())
@@ -68,9 +69,12 @@ impl<'a> Scope<'a> {
 #[derive(Debug, Clone)]
 pub struct Claim<'a> {
     scope: Scope<'a>,
-    names: Vec<&'a str>,
+    /// The names of the headers that are signed: see [`check_names`].
+    names: &'a str,
     signature: &'a str,
     seconds: i64,
+    /// The same as ISO 8601 has it, however the request does.
+    printed: Ascii<16>,
     session_token: Option<&'a str>,
 }
 
@@ -106,12 +110,13 @@ impl<'a> Claim<'a> {
         let seconds = request_time(request)?;
         let session_token = request.value("x-amz-security-token")?;
         let scope = Scope::parse(parts.credential)?;
-        let names = signed_names(request, parts.signed_headers)?;
+        check_names(request, parts.signed_headers)?;
         Ok(Self {
             scope,
-            names,
+            names: parts.signed_headers,
             signature: parts.signature,
             seconds,
+            printed: time::print(seconds),
             session_token,
         })
     }
@@ -133,13 +138,13 @@ impl<'a> Claim<'a> {
     /// `InvalidSignatureException`, with AWS's sentences.
     pub fn check(&self, services: &[&str], now: i64) -> Result<(), KmsError> {
         let Scope { date, service, .. } = self.scope;
+        let printed = self.printed;
         if !services.contains(&service) {
             let named = services.first().copied().unwrap_or_default();
             return Err(invalid(format!(
                 "Credential should be scoped to correct service: '{named}'. "
             )));
         }
-        let printed = time::print(self.seconds);
         if !printed.as_str().starts_with(date) {
             let day = printed.as_str().get(..8).unwrap_or_default();
             return Err(invalid(format!(
@@ -147,17 +152,14 @@ impl<'a> Claim<'a> {
                  from HTTP: '{date}' != '{day}', from '{printed}'."
             )));
         }
-        let spelled = || (time::print(self.seconds), time::print(now));
         if self.seconds < now - WINDOW_SECONDS {
-            let (printed, ours) = spelled();
-            let edge = time::print(now - WINDOW_SECONDS);
+            let (ours, edge) = (time::print(now), time::print(now - WINDOW_SECONDS));
             return Err(invalid(format!(
                 "Signature expired: {printed} is now earlier than {edge} ({ours} - 5 min.)"
             )));
         }
         if self.seconds > now + WINDOW_SECONDS {
-            let (printed, ours) = spelled();
-            let edge = time::print(now + WINDOW_SECONDS);
+            let (ours, edge) = (time::print(now), time::print(now + WINDOW_SECONDS));
             return Err(invalid(format!(
                 "Signature not yet current: {printed} is still later than {edge} ({ours} + 5 min.)"
             )));
@@ -186,19 +188,20 @@ impl<'a> Claim<'a> {
     }
 
     fn string_to_sign(&self, request: SignedRequest<'_>, paths: Paths) -> String {
-        let canonical = canonical::request(request, &self.names, paths);
+        let mut text = canonical::request(request, self.names, paths);
+        let digest = hex(&sha256(&[text.as_bytes()]));
         let Scope {
             date,
             region,
             service,
             ..
         } = self.scope;
-        let mut text = String::with_capacity(256);
+        // In the same memory.
+        text.clear();
         for part in [
             ALGORITHM,
             "\n",
-            // What was signed is ISO 8601, however the header spells it.
-            time::print(self.seconds).as_str(),
+            self.printed.as_str(),
             "\n",
             date,
             "/",
@@ -206,7 +209,7 @@ impl<'a> Claim<'a> {
             "/",
             service,
             "/aws4_request\n",
-            hex(&sha256(&[canonical.as_bytes()])).as_str(),
+            digest.as_str(),
         ] {
             text.push_str(part);
         }
@@ -224,9 +227,7 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn parse(text: &'a str) -> Result<Self, KmsError> {
         let (mut credential, mut signed_headers, mut signature) = (None, None, None);
-        // Bytes are split several times as fast as characters, and these two are in none that is longer.
-        let parts = text.as_bytes().split(|byte| matches!(byte, b',' | b' '));
-        let parts = parts.filter_map(|part| str::from_utf8(part).ok());
+        let parts = split_where(text, |bytes| memchr2(b',', b' ', bytes));
         for part in parts.filter(|part| !part.is_empty()) {
             let Some((name, value)) = part.split_once('=') else {
                 return Err(incomplete(
@@ -280,40 +281,46 @@ fn request_time(request: SignedRequest<'_>) -> Result<i64, KmsError> {
     })
 }
 
-/// The signed names, which must be in their one order and cover what matters.
-fn signed_names<'a>(request: SignedRequest<'a>, list: &'a str) -> Result<Vec<&'a str>, KmsError> {
-    let names: Vec<&str> = list.split(';').collect();
-    let canonical = |name: &&str| !name.is_empty() && !name.bytes().any(|b| b.is_ascii_uppercase());
-    let ordered = names.windows(2).all(|pair| pair[0] < pair[1]);
-    if names.len() > SIGNED_HEADERS_MAX || !ordered || !names.iter().all(canonical) {
-        return Err(invalid(
-            "'SignedHeaders' must be lower-case names in their order, each once.".to_owned(),
-        ));
+/// Whether the signed names, with `;` between them, are in their one order and cover what matters.
+fn check_names(request: SignedRequest<'_>, list: &str) -> Result<(), KmsError> {
+    let (mut before, mut count) = ("", 0);
+    let (mut absent, mut is_host_signed) = (None, false);
+    for name in split(list, b';') {
+        count += 1;
+        let is_lower = !name.bytes().any(|byte| byte.is_ascii_uppercase());
+        // None is before the empty name, so that it is not among them.
+        if count > SIGNED_HEADERS_MAX || name <= before || !is_lower {
+            return Err(invalid(
+                "'SignedHeaders' must be lower-case names in their order, each once.".to_owned(),
+            ));
+        }
+        if absent.is_none() && request.values(name).next().is_none() {
+            absent = Some(name);
+        }
+        is_host_signed |= name == "host";
+        before = name;
     }
-    if let Some(absent) = names
-        .iter()
-        .find(|name| request.values(name).next().is_none())
-    {
+    if let Some(absent) = absent {
         return Err(invalid(format!(
             "The signed header '{absent}' is not in the request."
         )));
     }
+    if !is_host_signed {
+        return Err(unsigned("host"));
+    }
     let must = |name: &str| {
         let begins = name.get(..6).unwrap_or_default();
         let matters = begins.eq_ignore_ascii_case("x-amz-") || name.eq_ignore_ascii_case("host");
-        let is_signed = || names.iter().any(|signed| name.eq_ignore_ascii_case(signed));
+        let is_signed = || split(list, b';').any(|signed| name.eq_ignore_ascii_case(signed));
         (matters && !is_signed()).then(|| name.to_ascii_lowercase())
     };
-    if !names.contains(&"host") {
-        return Err(unsigned("host"));
-    }
     if let Some(name) = request.headers.iter().find_map(|(name, _)| must(name)) {
         return Err(unsigned(&name));
     }
     for once in ["host", "x-amz-target", "x-amz-content-sha256"] {
         request.value(once)?;
     }
-    Ok(names)
+    Ok(())
 }
 
 fn unsigned(name: &str) -> KmsError {

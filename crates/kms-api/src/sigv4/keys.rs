@@ -2,7 +2,7 @@
 
 use super::Scope;
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use waxseal_core::SecretBytes;
 use waxseal_core::crypto::hash::sha256;
 use waxseal_core::crypto::mac::{MacHash, PreparedKey, hmac};
@@ -46,18 +46,26 @@ pub struct SigningKeys {
 
 #[derive(Debug)]
 struct Kept {
-    /// SHA-256 of the secret.
-    secret: [u8; 32],
+    /// Where the secret was. While this is here nothing else comes to be there.
+    from: Weak<SecretBytes>,
+    /// SHA-256 of it, for a secret that is read anew for each request.
+    fingerprint: [u8; 32],
     key: Arc<SigningKey>,
 }
 
 impl SigningKeys {
     /// The key for `secret` and `scope`.
-    pub fn key(&self, secret: &SecretBytes, scope: &Scope<'_>) -> Arc<SigningKey> {
-        let fingerprint = sha256(&[secret.expose()]);
+    pub fn key(&self, secret: &Arc<SecretBytes>, scope: &Scope<'_>) -> Arc<SigningKey> {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = kept.get(scope.text)
-            && ct_eq(&known.secret, &fingerprint)
+        let known = kept.get(scope.text);
+        if let Some(known) = known
+            && known.from.as_ptr() == Arc::as_ptr(secret)
+        {
+            return known.key.clone();
+        }
+        let fingerprint = sha256(&[secret.expose()]);
+        if let Some(known) = known
+            && ct_eq(&known.fingerprint, &fingerprint)
         {
             return known.key.clone();
         }
@@ -68,7 +76,8 @@ impl SigningKeys {
             kept.clear();
         }
         let known = Kept {
-            secret: fingerprint,
+            from: Arc::downgrade(secret),
+            fingerprint,
             key: key.clone(),
         };
         kept.insert(scope.text.to_owned(), known);
@@ -93,7 +102,7 @@ mod tests {
     #[test]
     fn kept_keys_are_those_of_their_secret_and_scope() {
         let keys = SigningKeys::default();
-        let [one, two] = [b"one", b"two"].map(|secret| SecretBytes::copy_of(secret));
+        let [one, two] = [b"one", b"two"].map(|secret| Arc::new(SecretBytes::copy_of(secret)));
         let scope = |text| Scope::parse(text).unwrap();
         let first = scope("AKIDEXAMPLE/20150830/us-east-1/iam/aws4_request");
         let key = keys.key(&one, &first);
@@ -111,6 +120,12 @@ mod tests {
         ] {
             assert_ne!(key.sign(b"text"), other.sign(b"text"));
         }
+        // The same secret elsewhere, as of a session's token that was opened again.
+        let again = Arc::new(SecretBytes::copy_of(b"one"));
+        assert!(Arc::ptr_eq(
+            &keys.key(&one, &first),
+            &keys.key(&again, &first)
+        ));
         // What was kept for the other secret is not there any more, or is not taken.
         assert_eq!(keys.key(&one, &first).sign(b"text"), key.sign(b"text"));
     }
