@@ -9,13 +9,14 @@
     reason = "a benchmark that cannot be set up has nothing to say"
 )]
 
-use serde_json::{Map, json};
+use serde_json::json;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 use waxseal_kms::audit::{AuditLog, Event, Filter, Outcome, Resource, records, verify};
+use waxseal_kms_api::members::Members;
 
 /// Records of the log that is read.
 const RECORDS: u64 = 1_000_000;
@@ -70,12 +71,16 @@ fn event(number: u64) -> Event<'static> {
         source_ip_address: "10.1.2.3".into(),
         user_agent: "aws-sdk-rust/1.3.10 os/linux lang/rust/1.95.0".into(),
         request_id: format!("0b1c2d3e-0000-4000-8000-{number:012x}").into(),
-        request_parameters: Some(json!({
-            "keyId": arn, "keySpec": "AES_256",
-            "encryptionContext": { "tenant": format!("t{}", number % 97), "purpose": "orders" },
-        })),
+        request_parameters: Some(Members::from_iter([
+            ("keyId", json!(arn)),
+            ("keySpec", json!("AES_256")),
+            (
+                "encryptionContext",
+                json!({ "tenant": format!("t{}", number % 97), "purpose": "orders" }),
+            ),
+        ])),
         response_elements: None,
-        additional: Map::from_iter([("keyMaterialId".to_owned(), json!("ab".repeat(32)))]),
+        additional: Members::from_iter([("keyMaterialId", "ab".repeat(32))]),
         resources: vec![Resource {
             arn: arn.into(),
             account_id: "111122223333".into(),

@@ -129,12 +129,12 @@ fn some<'a>(dice: &mut Dice, from: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// A request as the evaluator takes it: condition keys have no case.
-pub fn facts(request: &Request) -> Facts {
+pub fn facts(request: &Request) -> Facts<'static> {
     let mut facts = Facts::default();
     for (key, value) in request {
         match key.ends_with("Many") {
-            true => facts.set_all(&key.to_uppercase(), words(value)),
-            false => facts.set(&key.to_lowercase(), *value),
+            true => facts.set_all(key.to_uppercase(), words(value)),
+            false => facts.set(key.to_lowercase(), (*value).to_owned()),
         }
     }
     facts

@@ -17,9 +17,13 @@ use waxseal_kms::engine::Parts;
 use waxseal_kms::op::Perform;
 use waxseal_kms::seed::SeedUser;
 use waxseal_kms::store::SqliteStore;
-use waxseal_kms_api::iam::{DisableUserRequest, EnableUserRequest};
+use waxseal_kms_api::iam::{
+    CreateRoleRequest, DisableUserRequest, EnableUserRequest, PutRolePolicyRequest,
+    PutUserPolicyRequest,
+};
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::shape::Blob;
+use waxseal_kms_api::sts::AssumeRoleRequest;
 
 const REGION: &str = "eu-west-1";
 const ACCOUNT: &str = "000000000000";
@@ -49,15 +53,22 @@ enum Way {
     Retire,
     Deletion,
     User,
+    /// Of a user.
+    Identity,
+    /// Of a role, which is used in a session.
+    Role,
 }
 
-const WAYS: [Way; 6] = [
+const WAYS: [Way; 8] = [
     Way::Disable,
     Way::Policy,
     Way::Grant,
     Way::Retire,
     Way::Deletion,
     Way::User,
+    // Last: from then on ann may decrypt with every key.
+    Way::Role,
+    Way::Identity,
 ];
 
 fn key_policy(more: &str) -> String {
@@ -73,6 +84,31 @@ struct Race {
     key: String,
     blob: Blob,
     grant: std::sync::Mutex<CreateGrantResponse>,
+    /// Access key id and token, where a session uses the key.
+    session: Option<(String, String)>,
+}
+
+/// A session of a role that ann may be.
+fn session(engine: &Engine) -> (String, String) {
+    let trust = format!(
+        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"sts:AssumeRole",
+        "Principal":{{"AWS":"{ANN}"}}}}]}}"#
+    );
+    let role = CreateRoleRequest {
+        role_name: "app".to_owned(),
+        assume_role_policy_document: trust,
+        max_session_duration: None,
+    };
+    let assume = AssumeRoleRequest {
+        role_arn: owner(engine, role).arn,
+        role_session_name: "job".to_owned(),
+        ..AssumeRoleRequest::default()
+    };
+    let ann = engine.credential(ACCESS_KEY, None).unwrap().unwrap();
+    let assume = engine.by_caller(ann.caller, REGION, assume).unwrap();
+    let begun = engine.call(assume).unwrap();
+    let token = begun.session_token.0.expose().to_vec();
+    (begun.access_key_id, String::from_utf8(token).unwrap())
 }
 
 impl Race {
@@ -93,10 +129,11 @@ impl Race {
             key,
             blob: sealed.ciphertext_blob,
             grant: std::sync::Mutex::default(),
+            session: matches!(way, Way::Role).then(|| session(engine)),
         };
         // Each way is the only one by which ann may use its key.
         race.restore(engine);
-        if !matches!(way, Way::Grant | Way::Retire | Way::Policy) {
+        if matches!(way, Way::Disable | Way::Deletion | Way::User) {
             race.put_policy(engine, true);
         }
         race
@@ -114,6 +151,35 @@ impl Race {
                 ..PutKeyPolicyRequest::default()
             },
         );
+    }
+
+    /// The policy of the user or the role, or none.
+    fn put_identity(&self, engine: &Engine, lets: bool) {
+        let document = lets.then(|| {
+            r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"kms:Decrypt","Resource":"*"}}"#
+                .to_owned()
+        });
+        let policy_name = "decrypt".to_owned();
+        match self.way {
+            Way::Role => {
+                let role_name = "app".to_owned();
+                let put = PutRolePolicyRequest {
+                    role_name,
+                    policy_name,
+                    policy_document: document,
+                };
+                owner(engine, put);
+            }
+            _ => {
+                let user_name = "ann".to_owned();
+                let put = PutUserPolicyRequest {
+                    user_name,
+                    policy_name,
+                    policy_document: document,
+                };
+                owner(engine, put);
+            }
+        }
     }
 
     fn revoke(&self, engine: &Engine) {
@@ -149,6 +215,7 @@ impl Race {
                 let user_name = "ann".to_owned();
                 owner(engine, DisableUserRequest { user_name });
             }
+            Way::Identity | Way::Role => self.put_identity(engine, false),
         }
     }
 
@@ -186,12 +253,17 @@ impl Race {
                 let user_name = "ann".to_owned();
                 owner(engine, EnableUserRequest { user_name });
             }
+            Way::Identity | Way::Role => self.put_identity(engine, true),
         }
     }
 
     /// As a server does it: who signed is looked up, and then asks.
     fn is_used_by_ann(&self, engine: &Engine) -> bool {
-        let Some(ann) = engine.credential(ACCESS_KEY, None).unwrap() else {
+        let known = match &self.session {
+            Some((id, token)) => engine.credential(id, Some(token)),
+            None => engine.credential(ACCESS_KEY, None),
+        };
+        let Some(ann) = known.unwrap() else {
             return false;
         };
         let decrypt = DecryptRequest {

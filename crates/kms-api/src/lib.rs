@@ -15,6 +15,7 @@
 
 pub mod error;
 pub mod iam;
+pub mod members;
 pub mod model;
 pub mod op;
 pub mod shape;

@@ -11,9 +11,10 @@
 //! `shapes!`; a test compares them with the published model.
 
 use crate::error::{ErrorCode, KmsError};
+use crate::members::Members;
 use crate::shape::{Blob, SecretBlob, Timestamp};
 use regex_lite::Regex;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -40,7 +41,7 @@ pub trait Shape {
 
     /// The members as the audit log names them, `keyId` for `KeyId`. Bytes and what is secret are
     /// left out without being looked at.
-    fn logged(&self) -> Map<String, Value>;
+    fn logged(&self) -> Members;
 }
 
 /// The kinds of values.
@@ -496,21 +497,22 @@ impl Checked for Vec<String> {
     }
 }
 
+/// `keyId` for `KeyId`. `N` is the length of the name.
+pub(crate) const fn camel_case<const N: usize>(name: &str) -> [u8; N] {
+    let (bytes, mut spelled) = (name.as_bytes(), [0; N]);
+    spelled.copy_from_slice(bytes);
+    if let Some(first) = spelled.first_mut() {
+        first.make_ascii_lowercase();
+    }
+    spelled
+}
+
 /// Adds a member to what is logged, unless it is secret.
-pub(crate) fn log(
-    name: &'static str,
-    rule: &Rule,
-    value: &impl Checked,
-    named: &mut Map<String, Value>,
-) {
+pub(crate) fn log(name: &'static str, rule: &Rule, value: &impl Checked, named: &mut Members) {
     if rule.is_secret || rule.item.is_some_and(|item| item.is_secret) {
         return;
     }
     if let Some(value) = value.logged(rule) {
-        let mut name = name.to_owned();
-        if let Some(first) = name.get_mut(..1) {
-            first.make_ascii_lowercase();
-        }
         named.insert(name, value);
     }
 }
@@ -531,7 +533,11 @@ impl<T: Structure> Checked for Vec<T> {
 
     fn logged(&self, rule: &Rule) -> Option<Value> {
         let is_said = rule.is_required || !self.is_empty();
-        is_said.then(|| self.iter().map(Shape::logged).collect())
+        is_said.then(|| {
+            self.iter()
+                .map(|item| Value::from(Shape::logged(item)))
+                .collect()
+        })
     }
 }
 
@@ -575,11 +581,17 @@ macro_rules! shapes {
                 }
 
                 #[allow(unused_mut, reason = "some shapes have no members")]
-                fn logged(&self) -> serde_json::Map<String, serde_json::Value> {
-                    let mut named = serde_json::Map::new();
+                fn logged(&self) -> $crate::members::Members {
+                    let mut named = $crate::members::Members::new();
                     $({
                         const RULE: Rule = $rule;
-                        $crate::model::log($wire, &RULE, &self.$field, &mut named);
+                        const SPELLED: &[u8] = &$crate::model::camel_case::<{ $wire.len() }>($wire);
+                        // A name of the model is ASCII.
+                        const NAME: &str = match str::from_utf8(SPELLED) {
+                            Ok(name) => name,
+                            Err(_) => $wire,
+                        };
+                        $crate::model::log(NAME, &RULE, &self.$field, &mut named);
                     })*
                     named
                 }
@@ -628,8 +640,10 @@ mod tests {
             ..Default::default()
         };
         let expected = r#"{"dryRun":false,"encryptionContext":{"a":"b"},"keyId":"k"}"#;
-        let logged: BTreeMap<_, _> = Shape::logged(&input).into_iter().collect();
-        assert_eq!(serde_json::json!(logged).to_string(), expected);
+        assert_eq!(
+            serde_json::json!(Shape::logged(&input)).to_string(),
+            expected
+        );
     }
 
     #[test]

@@ -7,22 +7,23 @@ use crate::attestation::Enclave;
 use crate::caller::{Caller, Who};
 use crate::engine::{KeyEntry, View};
 use crate::model::GrantTerms;
-use crate::policy::{
-    Decision, Facts, Policy, PolicyKind, Question, decide as decided, default_key_policy,
-};
+use crate::policy::{Decision, Facts, Known, Question, decide as decided};
 use crate::principals::PrincipalEntry;
 use serde_json::Value;
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use time::format_description::well_known::Rfc3339;
 use waxseal_core::arn::Home;
+use waxseal_kms_api::members::Members;
 use waxseal_kms_api::{Action, ErrorCode, KmsError};
 
 /// What an action is done to.
 #[derive(Debug, Clone)]
 pub(crate) enum Resource {
     /// A key.
-    Key(Box<KeyEntry>),
+    Key(KeyEntry),
     /// An alias.
     Alias(String, Home),
     /// A role.
@@ -35,14 +36,14 @@ pub(crate) enum Resource {
 
 impl Resource {
     pub(crate) fn key(entry: &KeyEntry) -> Self {
-        Self::Key(Box::new(entry.clone()))
+        Self::Key(entry.clone())
     }
 
     /// The ARN of a key or role, for audit records.
-    pub(crate) fn arn(&self) -> Option<String> {
+    pub(crate) fn arn(&self) -> Option<&str> {
         match self {
-            Self::Key(key) => Some(key.arn.text()),
-            Self::Role(role) => Some(role.arn.clone()),
+            Self::Key(key) => Some(&key.name),
+            Self::Role(role) => Some(&role.arn),
             Self::Alias(..) | Self::Account(_) | Self::AnyKey(_) => None,
         }
     }
@@ -56,11 +57,11 @@ impl Resource {
         }
     }
 
-    fn name(&self) -> String {
+    fn name(&self) -> Cow<'_, str> {
         match self {
-            Self::Alias(arn, _) => arn.clone(),
-            Self::AnyKey(home) => format!("{home}:key/*"),
-            _ => self.arn().unwrap_or_else(|| "*".to_owned()),
+            Self::Alias(arn, _) => arn.into(),
+            Self::AnyKey(home) => format!("{home}:key/*").into(),
+            _ => self.arn().unwrap_or("*").into(),
         }
     }
 }
@@ -76,7 +77,7 @@ pub(crate) struct Access {
 pub(crate) struct Asked<'a> {
     pub(crate) caller: &'a Caller,
     /// As in the audit log.
-    pub(crate) parameters: &'a Value,
+    pub(crate) parameters: &'a Members,
     pub(crate) view: &'a View<'a>,
 }
 
@@ -85,7 +86,7 @@ pub(crate) fn decide(asked: &Asked<'_>, access: &Access) -> Result<(), KmsError>
     let caller = asked.caller;
     let is_own = caller.account() == access.resource.account();
     let has_default_policy = match &access.resource {
-        Resource::Key(key) => key.policy.is_none(),
+        Resource::Key(key) => key.has_default_policy(),
         Resource::Role(_) => false,
         Resource::Alias(..) | Resource::Account(_) | Resource::AnyKey(_) => true,
     };
@@ -125,33 +126,83 @@ pub(crate) fn refused(caller: &Caller, action: Action, resource: &str, because: 
 
 /// What the policies and grants say.
 pub(crate) fn evaluate(asked: &Asked<'_>, access: &Access) -> Result<Decision, KmsError> {
-    let facts = facts(asked, access)?;
-    let default;
+    let known = Gathered::new(asked, access);
     let key_policy = match &access.resource {
         Resource::Alias(..) | Resource::Account(_) | Resource::AnyKey(_) => None,
         Resource::Role(role) => role.trust.as_deref(),
-        Resource::Key(key) => Some(match &key.policy {
-            Some(policy) => policy.as_ref(),
-            None => {
-                let home = &key.arn.home;
-                let text = default_key_policy(&home.partition, &home.account);
-                let parsed = Policy::parse(&text, PolicyKind::Key);
-                default = parsed.map_err(crate::engine::internal)?;
-                &default
-            }
-        }),
+        Resource::Key(key) => Some(key.policy.as_ref()),
     };
-    Ok(decided(&Question {
+    let question = Question {
         principal: asked.caller.principal(),
         action: &access.action.to_string(),
         resource: &access.resource.name(),
         account: access.resource.account(),
-        facts: &facts,
+        facts: &known,
         key_policy,
         identity: asked.caller.identity_policies(),
         session: asked.caller.session_policies(),
-        has_grant: grant(asked, access)?.is_some(),
-    }))
+        has_grant: false,
+    };
+    let mut decision = decided(&question);
+    // A grant takes nothing away, so it is looked for where nothing else allows.
+    if !decision.allowed && grant(asked, access)?.is_some() {
+        decision = decided(&Question {
+            has_grant: true,
+            ..question
+        });
+    }
+    known.trouble.into_inner().map_or(Ok(decision), Err)
+}
+
+/// What conditions and variables may ask for. It is put together when one does: most policies have none.
+struct Gathered<'a> {
+    asked: &'a Asked<'a>,
+    access: &'a Access,
+    facts: OnceCell<Facts<'a>>,
+    /// `kms:ResourceAliases`, for which all aliases of the place are read.
+    aliases: OnceCell<Vec<Cow<'static, str>>>,
+    /// Why something could not be put together. Nothing is decided then.
+    trouble: OnceCell<KmsError>,
+}
+
+impl<'a> Gathered<'a> {
+    fn new(asked: &'a Asked<'a>, access: &'a Access) -> Self {
+        Self {
+            asked,
+            access,
+            facts: OnceCell::new(),
+            aliases: OnceCell::new(),
+            trouble: OnceCell::new(),
+        }
+    }
+
+    /// What was put together, or nothing, and trouble.
+    fn or_trouble<T: Default>(&self, made: Result<T, KmsError>) -> T {
+        made.unwrap_or_else(|error| {
+            // The first is told.
+            let _ = self.trouble.set(error);
+            T::default()
+        })
+    }
+}
+
+impl std::fmt::Debug for Gathered<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Gathered({:?})", self.facts)
+    }
+}
+
+impl Known for Gathered<'_> {
+    fn all(&self, name: &str) -> Option<&[Cow<'_, str>]> {
+        if let Resource::Key(key) = &self.access.resource
+            && name.eq_ignore_ascii_case("kms:ResourceAliases")
+        {
+            let read = || self.or_trouble(names_of_key(key, self.asked.view));
+            return Some(self.aliases.get_or_init(read));
+        }
+        let gather = || self.or_trouble(facts(self.asked, self.access));
+        self.facts.get_or_init(gather).all(name)
+    }
 }
 
 /// The id of a grant that lets the caller do it.
@@ -162,15 +213,15 @@ pub(crate) fn grant(asked: &Asked<'_>, access: &Access) -> Result<Option<String>
     let principal = asked.caller.principal();
     let (context, _) = names_of(access.action);
     let context = asked.parameters.get(context).and_then(Value::as_object);
-    let mut grants = asked.view.grants(&key.arn)?.into_iter();
-    let found = grants.find(|grant| {
+    let grants = asked.view.grants(&key.arn)?;
+    let found = grants.iter().find(|grant| {
         let terms = &grant.record.terms;
         let mut operations = terms.operations.iter();
         principal.is_named(terms.grantee.as_deref())
             && operations.any(|operation| operation == access.action.name)
             && constraints_hold(terms, access.action, context)
     });
-    Ok(found.map(|grant| grant.record.id))
+    Ok(found.map(|grant| grant.record.id.clone()))
 }
 
 /// Whether the encryption context of a request is as a grant wants it. Operations that have none
@@ -208,17 +259,18 @@ fn names_of(action: Action) -> (&'static str, &'static str) {
 }
 
 /// All that conditions may ask for.
-fn facts(asked: &Asked<'_>, access: &Access) -> Result<Facts, KmsError> {
+fn facts<'a>(asked: &Asked<'a>, access: &'a Access) -> Result<Facts<'a>, KmsError> {
     let Asked {
         caller,
         parameters,
         view,
-    } = asked;
+    } = *asked;
     let mut facts = Facts::default();
     // First: what an issuer says is never to stand in the place of what is known.
     if let Some(federated) = caller.federated() {
         for (name, values) in &federated.claims {
-            facts.set_all(&format!("{}:{name}", federated.issuer), values.clone());
+            let values = values.iter().map(String::as_str);
+            facts.set_all(format!("{}:{name}", federated.issuer), values);
         }
         facts.set("aws:FederatedProvider", federated.provider.as_str());
     }
@@ -230,7 +282,7 @@ fn facts(asked: &Asked<'_>, access: &Access) -> Result<Facts, KmsError> {
     facts.set("aws:PrincipalAccount", caller.account());
     facts.set("aws:PrincipalIsAWSService", "false");
     facts.set("aws:userid", caller.id());
-    facts.set("aws:SecureTransport", caller.is_secure().to_string());
+    facts.set("aws:SecureTransport", flag(caller.is_secure()));
     match caller.who() {
         Who::Root => facts.set("aws:PrincipalType", "Account"),
         Who::Stranger => facts.set("aws:PrincipalType", "Anonymous"),
@@ -253,19 +305,27 @@ fn facts(asked: &Asked<'_>, access: &Access) -> Result<Facts, KmsError> {
     facts.set("aws:CurrentTime", now);
     of_request(&mut facts, access, parameters);
     for (name, value) in view.enclave().into_iter().flat_map(Enclave::facts) {
-        facts.set(&format!("kms:RecipientAttestation:{name}"), value);
+        facts.set(format!("kms:RecipientAttestation:{name}"), value);
     }
     if let Resource::Key(key) = &access.resource {
-        of_key(&mut facts, key, view)?;
+        of_key(&mut facts, key);
     }
     Ok(facts)
 }
 
-fn of_key(facts: &mut Facts, key: &KeyEntry, view: &View<'_>) -> Result<(), KmsError> {
+/// The names of a key in the request's place.
+fn names_of_key(key: &KeyEntry, view: &View<'_>) -> Result<Vec<Cow<'static, str>>, KmsError> {
+    let aliases = view.aliases()?.into_iter();
+    let own = aliases.filter(|alias| alias.record.target == key.record.id);
+    Ok(own.map(|alias| alias.name.to_string().into()).collect())
+}
+
+/// But for its names, which [`Gathered`] has.
+fn of_key<'a>(facts: &mut Facts<'a>, key: &'a KeyEntry) {
     facts.set("kms:KeySpec", key.record.spec.as_str());
     facts.set("kms:KeyUsage", key.record.usage.as_str());
     facts.set("kms:KeyOrigin", key.record.origin.as_str());
-    facts.set("kms:MultiRegion", key.record.multi_region.to_string());
+    facts.set("kms:MultiRegion", flag(key.record.multi_region));
     if key.record.multi_region {
         let is_primary = key.record.is_primary();
         facts.set(
@@ -274,13 +334,8 @@ fn of_key(facts: &mut Facts, key: &KeyEntry, view: &View<'_>) -> Result<(), KmsE
         );
     }
     for (name, value) in &key.record.tags {
-        facts.set(&format!("aws:ResourceTag/{name}"), value.as_str());
+        facts.set(format!("aws:ResourceTag/{name}"), value.as_str());
     }
-    let aliases = view.aliases()?.into_iter();
-    let own = aliases.filter(|alias| alias.record.target == key.record.id);
-    let names = own.map(|alias| alias.name.to_string()).collect();
-    facts.set_all("kms:ResourceAliases", names);
-    Ok(())
 }
 
 /// Members of requests, as the audit log names them, and the condition keys they are.
@@ -315,11 +370,11 @@ const MEMBERS: [(&str, &str); 22] = [
     ("roleSessionName", "sts:RoleSessionName"),
 ];
 
-fn of_request(facts: &mut Facts, access: &Access, parameters: &Value) {
+fn of_request<'a>(facts: &mut Facts<'a>, access: &Access, parameters: &'a Members) {
     let text = |name: &str| match parameters.get(name)? {
-        Value::String(text) => Some(text.clone()),
+        Value::String(text) => Some(Cow::from(text)),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
-        other => Some(other.to_string()),
+        other => Some(other.to_string().into()),
     };
     for (name, key) in MEMBERS {
         if let Some(value) = text(name) {
@@ -329,7 +384,7 @@ fn of_request(facts: &mut Facts, access: &Access, parameters: &Value) {
     let (context, named) = names_of(access.action);
     if let Some(Value::Array(operations)) = parameters.get("operations") {
         let names = operations.iter().filter_map(Value::as_str);
-        facts.set_all("kms:GrantOperations", names.map(str::to_owned).collect());
+        facts.set_all("kms:GrantOperations", names);
         facts.set("kms:GrantIsForAWSResource", "false");
     }
     if let Some(Value::Object(constraints)) = parameters.get("constraints") {
@@ -345,24 +400,29 @@ fn of_request(facts: &mut Facts, access: &Access, parameters: &Value) {
     if let Some(Value::Object(pairs)) = parameters.get(context) {
         for (name, value) in pairs {
             let value = value.as_str().unwrap_or_default();
-            facts.set(&format!("kms:EncryptionContext:{name}"), value);
+            facts.set(format!("kms:EncryptionContext:{name}"), value);
         }
-        let names = pairs.keys().cloned().collect();
+        let names = pairs.keys().map(String::as_str);
         facts.set_all("kms:EncryptionContextKeys", names);
     }
-    let tag =
-        |tag: &Value, member: &str| tag.get(member).and_then(Value::as_str).map(str::to_owned);
+    let tag = |tag: &'a Value, member: &str| tag.get(member).and_then(Value::as_str);
     if let Some(Value::Array(tags)) = parameters.get("tags") {
         for one in tags {
             if let (Some(name), Some(value)) = (tag(one, "tagKey"), tag(one, "tagValue")) {
-                facts.set(&format!("aws:RequestTag/{name}"), value);
+                facts.set(format!("aws:RequestTag/{name}"), value);
             }
         }
         let names = tags.iter().filter_map(|one| tag(one, "tagKey"));
-        facts.set_all("aws:TagKeys", names.collect());
+        facts.set_all("aws:TagKeys", names);
     }
     if let Some(Value::Array(names)) = parameters.get("tagKeys") {
-        let names = names.iter().filter_map(Value::as_str).map(str::to_owned);
-        facts.set_all("aws:TagKeys", names.collect());
+        facts.set_all("aws:TagKeys", names.iter().filter_map(Value::as_str));
+    }
+}
+
+fn flag(is_so: bool) -> &'static str {
+    match is_so {
+        true => "true",
+        false => "false",
     }
 }

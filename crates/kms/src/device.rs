@@ -20,11 +20,11 @@ use crate::engine::{Engine, internal};
 use crate::model::{ConnectionState, StoreRecord, store_document, store_password_document};
 use crate::op;
 use crate::store::Expect;
-use serde_json::{Map, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use waxseal_core::SecretBytes;
 use waxseal_kms_api::KmsError;
+use waxseal_kms_api::members::Members;
 
 /// Bytes that the key of one message is derived from.
 pub const SALT_BYTES: usize = 32;
@@ -370,11 +370,11 @@ impl Engine {
     }
 
     fn event_of_connection(&self, record: &StoreRecord) -> Result<Event<'static>, KmsError> {
-        let mut additional = Map::new();
-        additional.insert("customKeyStoreId".to_owned(), json!(record.id));
-        additional.insert("connectionState".to_owned(), json!(record.state.name()));
+        let mut additional = Members::new();
+        additional.insert("customKeyStoreId", record.id.as_str());
+        additional.insert("connectionState", record.state.name());
         if let Some(code) = &record.error {
-            additional.insert("connectionErrorCode".to_owned(), json!(code));
+            additional.insert("connectionErrorCode", code.as_str());
         }
         let place = record.place(self.home());
         self.event_itself(&place, "ConnectCustomKeyStore", additional)

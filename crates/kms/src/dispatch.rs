@@ -138,8 +138,8 @@ impl Engine {
         if request.waits(self) {
             return Err(internal("the request needs a thread of its own"));
         }
-        let request_id = request.request_id().to_owned();
-        let (outcome, ticket) = self.begin(request)?;
+        let (mut outcome, ticket) = self.begin(request)?;
+        let request_id = outcome.take_request_id();
         // It goes nowhere before the ticket is honoured.
         let result = outcome.recorded().answer();
         let result = result.and_then(|output| wire::output(&output));

@@ -23,8 +23,8 @@ use crate::model::{
     store_document,
 };
 use crate::op::{Perform, Uses};
-use crate::policy::{Policy, PolicyKind};
-use crate::principals::{AccessKeyRecord, PrincipalEntry};
+use crate::policy::{Policy, PolicyKind, default_key_policy};
+use crate::principals::{AccessKeyEntry, PrincipalEntry, SessionEntry};
 use crate::request::{Asking, Authenticated, Caller, Change, Origin, Outcome};
 use crate::reserve::Reserve;
 use crate::seal::RowSealer;
@@ -32,17 +32,19 @@ use crate::store::{Batch, Document, Expect, Store, StoreError};
 use crate::tend::{self, Due};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use serving::Gate;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use time::OffsetDateTime;
+use uuid::Uuid;
+use waxseal_core::SecretBytes;
 use waxseal_core::arn::Home;
 use waxseal_core::crypto::certificate::TrustRoots;
 use waxseal_core::crypto::random::{self, Drawn, Entropy};
-use waxseal_core::{KeyArn, SecretBytes};
+use waxseal_kms_api::members::Members;
 use waxseal_kms_api::{ErrorCode, KmsError};
 
 /// What an engine is made of. Everything that touches the world is handed in.
@@ -72,7 +74,7 @@ impl std::fmt::Debug for Parts {
 struct Held {
     store: Box<dyn Store>,
     audit: AuditLog,
-    home: Home,
+    home: Arc<Home>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -91,6 +93,8 @@ pub struct Engine {
     /// Whether the store's medium may have more of deleted material than it should.
     is_littered: AtomicBool,
     steady: Steady,
+    /// The policies of keys that were given none, by partition and account.
+    default_policies: Mutex<HashMap<(String, String), Arc<Policy>>>,
     /// Why the last commit failed, if it did.
     trouble: Mutex<Option<&'static str>>,
 }
@@ -119,7 +123,7 @@ impl Engine {
             parts: Held {
                 store: parts.store,
                 audit: parts.audit,
-                home: parts.home,
+                home: parts.home.into(),
                 clock: parts.clock,
                 entropy: parts.entropy,
             },
@@ -132,6 +136,7 @@ impl Engine {
             devices: Devices::default(),
             // What another process left behind is not known.
             is_littered: AtomicBool::new(true),
+            default_policies: Mutex::default(),
             trouble: Mutex::default(),
         }
     }
@@ -160,6 +165,22 @@ impl Engine {
     pub fn let_tags_choose(&self) {
         // Once is enough.
         let _ = self.tags_choose.set(());
+    }
+
+    /// The policy of an account's keys that were given none: one for all of them.
+    fn default_policy(&self, home: &Home) -> Result<Arc<Policy>, KmsError> {
+        let mut known = self
+            .default_policies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let account = (home.partition.clone(), home.account.clone());
+        if let Some(policy) = known.get(&account) {
+            return Ok(Arc::clone(policy));
+        }
+        let text = default_key_policy(&home.partition, &home.account);
+        let policy = Arc::new(Policy::parse(&text, PolicyKind::Key).map_err(internal)?);
+        known.insert(account, Arc::clone(&policy));
+        Ok(policy)
     }
 
     pub(crate) fn lets_tags_choose(&self) -> bool {
@@ -202,10 +223,14 @@ impl Engine {
         region: &str,
         input: O,
     ) -> Result<Authenticated<O>, KmsError> {
-        let place = Home {
-            partition: self.home().partition.clone(),
-            region: region.to_owned(),
-            account: caller.account().to_owned(),
+        let own = &self.parts.home;
+        let place = match own.region == region && own.account == caller.account() {
+            true => own.clone(),
+            false => Arc::new(Home {
+                partition: own.partition.clone(),
+                region: region.to_owned(),
+                account: caller.account().to_owned(),
+            }),
         };
         let drawn = self.draw();
         let request_id = uuid(&drawn)?;
@@ -315,7 +340,8 @@ impl Engine {
         let (caller, place, drawn, asking) = request.apart();
         let mut view = self.view_drawing(drawn, &place, Some(&caller));
         let mut outcome = perform(asking, &mut view);
-        let event = outcome.event(&caller, &view, uuid(view.entropy())?);
+        let mut id = Uuid::encode_buffer();
+        let event = outcome.event(&caller, &view, uuid_in(&mut id, view.entropy())?);
         let recorded = record(&event).map_err(internal)?;
         Ok((outcome, recorded))
     }
@@ -342,7 +368,9 @@ impl Engine {
         let mut view = self.view_drawing(drawn, &place, Some(&caller)).with(ahead);
         let mut outcome = perform(asking, &mut view);
         let changes = outcome.take_changes();
-        let event_id = uuid(view.entropy())?;
+        let mut ids = [Uuid::encode_buffer(); 2];
+        let [id, another] = &mut ids;
+        let event_id = uuid_in(id, view.entropy())?;
         if changes.is_empty() {
             let event = outcome.event(&caller, &view, event_id);
             self.appended(&mut log, &event, room)?;
@@ -351,7 +379,7 @@ impl Engine {
         let event = outcome.event(&caller, &view, event_id);
         if let Err(refused) = self.commit_recorded(&mut log, &changes, &event, room)? {
             outcome.fail(refused);
-            let event = outcome.event(&caller, &view, uuid(view.entropy())?);
+            let event = outcome.event(&caller, &view, uuid_in(another, view.entropy())?);
             self.appended(&mut log, &event, room)?;
         }
         outcome.recorded().answer()
@@ -405,7 +433,7 @@ impl Engine {
         &self,
         place: &Home,
         name: &'static str,
-        additional: Map<String, Value>,
+        additional: Members,
     ) -> Result<Event<'static>, KmsError> {
         Ok(Event {
             event_id: self.uuid()?.into(),
@@ -563,8 +591,11 @@ impl Engine {
         for key in &changes.keys {
             // A key that was disabled, or waits for its deletion, is not to be used: its material leaves
             // this process. One that was changed in another way is opened again at its next use.
-            if let Some(Entry::Key(_, record, ..)) = cache.entries.remove(key) {
-                for material in record.material_documents(self.home()) {
+            if let Some(grants) = model::grants_of(key) {
+                cache.entries.remove(grants);
+            }
+            if let Some(Entry::Key(key)) = cache.entries.remove(key) {
+                for material in key.record.material_documents(self.home()) {
                     cache.entries.remove(&material);
                 }
             }
@@ -577,13 +608,27 @@ impl Engine {
         }
     }
 
-    /// The cached record of a document, read and opened when it is not there. What was read is kept only
-    /// while nothing else was learnt since: another request may have found it changed meanwhile, and
-    /// would not look again.
+    /// The cached record of a document, read and opened when it is not there.
     pub(crate) fn cached(
         &self,
         key: &str,
         read: fn(&Self, &Document) -> Result<Entry, KmsError>,
+    ) -> Result<Option<Entry>, KmsError> {
+        self.cached_as(key, || match self.parts.store.get(key) {
+            Ok(Some(document)) => read(self, &document).map(Some),
+            // What no document can be called, though somebody asks for it, is none.
+            Ok(None) | Err(StoreError::InvalidKey { .. }) => Ok(None),
+            Err(error) => Err(internal(error)),
+        })
+    }
+
+    /// What is cached of a document, or of all whose names begin so, read when it is not there. What was
+    /// read is kept only while nothing else was learnt since: another request may have found it changed
+    /// meanwhile, and would not look again.
+    pub(crate) fn cached_as(
+        &self,
+        key: &str,
+        read: impl FnOnce() -> Result<Option<Entry>, KmsError>,
     ) -> Result<Option<Entry>, KmsError> {
         let serving = self.serving()?;
         let head = {
@@ -594,13 +639,9 @@ impl Engine {
             }
             cache.head
         };
-        let document = match self.parts.store.get(key) {
-            Ok(Some(document)) => document,
-            // What no document can be called, though somebody asks for it, is none.
-            Ok(None) | Err(StoreError::InvalidKey { .. }) => return Ok(None),
-            Err(error) => return Err(internal(error)),
+        let Some(entry) = read()? else {
+            return Ok(None);
         };
-        let entry = read(self, &document)?;
         let mut cache = serving
             .cache
             .write()
@@ -611,6 +652,30 @@ impl Engine {
             cache.entries.insert(key.to_owned(), entry.clone());
         }
         Ok(Some(entry))
+    }
+
+    pub(crate) fn known_session(&self, id: &str) -> Result<Option<Arc<SessionEntry>>, KmsError> {
+        let serving = self.serving()?;
+        let cache = serving.cache.read();
+        let cache = cache.unwrap_or_else(PoisonError::into_inner);
+        Ok(cache.sessions.get(id).cloned())
+    }
+
+    pub(crate) fn remember_session(
+        &self,
+        id: &str,
+        session: Arc<SessionEntry>,
+    ) -> Result<(), KmsError> {
+        let serving = self.serving()?;
+        let mut cache = serving
+            .cache
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if cache.sessions.len() >= SESSIONS_MAX {
+            cache.sessions.clear();
+        }
+        cache.sessions.insert(id.to_owned(), session);
+        Ok(())
     }
 
     pub(crate) fn scan(&self, prefix: &str) -> Result<Vec<Document>, KmsError> {
@@ -713,13 +778,19 @@ impl Engine {
     }
 }
 
+/// The bytes of a UUID in text, and those that the library asks room for.
+const ID_BYTES: usize = Uuid::encode_buffer().len();
+
 /// A version 4 UUID (RFC 9562).
 fn uuid(entropy: &dyn Entropy) -> Result<String, KmsError> {
+    uuid_in(&mut Uuid::encode_buffer(), entropy).map(str::to_owned)
+}
+
+/// The same in memory of the caller's.
+fn uuid_in<'r>(room: &'r mut [u8; ID_BYTES], entropy: &dyn Entropy) -> Result<&'r str, KmsError> {
     let bytes: [u8; 16] = random::array(entropy).map_err(internal)?;
-    Ok(uuid::Builder::from_random_bytes(bytes)
-        .into_uuid()
-        .hyphenated()
-        .to_string())
+    let uuid = uuid::Builder::from_random_bytes(bytes).into_uuid();
+    Ok(uuid.hyphenated().encode_lower(room))
 }
 
 fn perform<O: Perform>(request: Asking<O>, view: &mut View<'_>) -> Outcome<O> {
@@ -756,7 +827,7 @@ impl Engine {
             let Some(due) = self.due(&document.key)? else {
                 continue;
             };
-            let view = self.view(&due.arn.home, None);
+            let view = self.view(&due.key.arn.home, None);
             let event = due.event(&view, self.uuid()?, self.uuid()?);
             if self
                 .commit_recorded(&mut log, &due.changes(&view)?, &event, Room::Common)?
@@ -772,16 +843,11 @@ impl Engine {
 
     /// What is due for the key in a document.
     fn due(&self, document: &str) -> Result<Option<Due>, KmsError> {
-        let Some(Entry::Key(arn, record, _, revision)) = self.cached(document, Entry::key)? else {
+        let Some(Entry::Key(key)) = self.cached(document, Entry::key)? else {
             return Ok(None);
         };
-        let view = self.view(&arn.home, None);
-        Ok(tend::what(&view, &arn, &record)?.map(|what| Due {
-            what,
-            arn,
-            record,
-            revision,
-        }))
+        let view = self.view(&key.arn.home, None);
+        Ok(tend::what(&view, &key.arn, &key.record)?.map(|what| Due { what, key }))
     }
 }
 
@@ -803,16 +869,23 @@ struct Cache {
     /// Everything in `entries` is as new as this head of the store, or newer.
     head: u64,
     entries: HashMap<String, Entry>,
+    /// Sessions whose tokens were opened, by their access key ids. No document says when they end.
+    sessions: HashMap<String, Arc<SessionEntry>>,
 }
+
+/// How many sessions are remembered. It is a matter of speed: when there are more, all are forgotten.
+const SESSIONS_MAX: usize = 1_000;
 
 /// A record that was read and opened.
 #[derive(Clone)]
 pub(crate) enum Entry {
-    Key(Arc<KeyArn>, Arc<KeyRecord>, Option<Arc<Policy>>, u64),
+    Key(KeyEntry),
     Alias(Arc<AliasRecord>, u64),
+    /// All grants of a key, under what their documents begin with.
+    Grants(Arc<[GrantEntry]>),
     Material(Arc<SecretBytes>),
     Principal(Arc<PrincipalEntry>),
-    AccessKey(Arc<AccessKeyRecord>),
+    AccessKey(Arc<AccessKeyEntry>),
     Provider(Arc<ProviderEntry>),
     KeyStore(Arc<StoreRecord>, u64),
 }
@@ -825,15 +898,20 @@ impl Entry {
 
     fn key(engine: &Engine, document: &Document) -> Result<Self, KmsError> {
         let record: KeyRecord = engine.open_json(document)?;
-        let policy = record.policy.as_deref();
-        // It was read before it was stored. One that cannot be read lets nobody in.
-        let policy = policy
-            .map(|text| Policy::parse(text, PolicyKind::Key))
-            .transpose();
-        let policy = policy.map_err(internal)?.map(Arc::new);
         let id = record.id.parse().map_err(internal)?;
-        let arn = Arc::new(record.place(engine.home()).key_arn(id));
-        Ok(Self::Key(arn, Arc::new(record), policy, document.revision))
+        let arn = record.place(engine.home()).key_arn(id);
+        let policy = match &record.policy {
+            // It was read before it was stored. One that cannot be read lets nobody in.
+            Some(text) => Arc::new(Policy::parse(text, PolicyKind::Key).map_err(internal)?),
+            None => engine.default_policy(&arn.home)?,
+        };
+        Ok(Self::Key(KeyEntry {
+            name: arn.text().into(),
+            arn: Arc::new(arn),
+            record: Arc::new(record),
+            policy,
+            revision: document.revision,
+        }))
     }
 
     fn alias(engine: &Engine, document: &Document) -> Result<Self, KmsError> {

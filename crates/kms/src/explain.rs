@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use waxseal_core::KeyRef;
 use waxseal_core::arn::Home;
+use waxseal_kms_api::members::Members;
 use waxseal_kms_api::op::OPERATIONS;
 use waxseal_kms_api::{Action, ErrorCode, KmsError};
 
@@ -63,12 +64,12 @@ impl Engine {
         let view = self.view(&place, Some(&caller));
         let key = view.resolve(&ask.key, Aliases::Allowed)?;
         let context: Value = json!(ask.context);
-        let parameters = json!({
-            "keyId": ask.key,
-            "encryptionContext": context,
-            "sourceEncryptionContext": context,
-            "destinationEncryptionContext": context,
-        });
+        let parameters = Members::from_iter([
+            ("keyId", json!(ask.key)),
+            ("encryptionContext", context.clone()),
+            ("sourceEncryptionContext", context.clone()),
+            ("destinationEncryptionContext", context),
+        ]);
         let asked = Asked {
             caller: &caller,
             parameters: &parameters,
@@ -85,7 +86,7 @@ impl Engine {
         };
         Ok(Explanation {
             allowed: decision.allowed,
-            because: because(&decision, &named, key.policy.is_none(), grant),
+            because: because(&decision, &named, key.has_default_policy(), grant),
             key: key.arn.to_string(),
         })
     }

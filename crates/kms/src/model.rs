@@ -455,6 +455,12 @@ pub(crate) fn grants_prefix(region: &str, id: &KeyId) -> String {
     ["grant/", id, at, region, "/"].concat()
 }
 
+/// What the grants begin with among which the document of this name is, if it is one.
+pub(crate) fn grants_of(document: &str) -> Option<&str> {
+    let (key, _) = document.strip_prefix("grant/")?.split_once('/')?;
+    document.get(.."grant/".len() + key.len() + 1)
+}
+
 /// What the aliases of `place` begin with, in an engine whose own place is `home`; the name
 /// follows, from `alias/` on.
 pub(crate) fn aliases_prefix(home: &Home, place: &Home) -> String {

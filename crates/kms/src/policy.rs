@@ -15,7 +15,7 @@ pub mod document;
 mod json;
 pub mod pattern;
 
-pub use condition::Facts;
+pub use condition::{Facts, Known};
 pub use decision::{Decision, Kind, Principal, Question, Reason, decide};
 pub use document::{Policy, PolicyError, PolicyKind};
 

@@ -18,10 +18,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use waxseal_core::SecretBytes;
 use waxseal_core::arn::Home;
 use waxseal_core::crypto::random::{Entropy, EntropyError};
+use waxseal_core::secret::ct_eq;
 use waxseal_kms_api::shape::SecretBlob;
 use waxseal_kms_api::{ErrorCode, KmsError};
 
@@ -163,6 +164,49 @@ pub(crate) struct AccessKeyRecord {
     pub(crate) secret: SecretBlob,
 }
 
+/// An access key as requests see it.
+pub(crate) struct AccessKeyEntry {
+    account: String,
+    user: String,
+    secret: Arc<SecretBytes>,
+    caller: Remembered,
+}
+
+impl AccessKeyEntry {
+    fn read(engine: &Engine, document: &Document) -> Result<Entry, KmsError> {
+        let record: AccessKeyRecord = engine.open_json(document)?;
+        Ok(Entry::AccessKey(Arc::new(Self {
+            account: record.account,
+            user: record.user,
+            secret: Arc::new(record.secret.0),
+            caller: Remembered::default(),
+        })))
+    }
+}
+
+/// The caller that somebody was, and the user or role as they were then: as long as these stay the same
+/// it is put together once, and not for each request.
+#[derive(Default)]
+struct Remembered(Mutex<Option<(Arc<PrincipalEntry>, Caller)>>);
+
+impl Remembered {
+    fn or(
+        &self,
+        principal: Arc<PrincipalEntry>,
+        make: impl FnOnce(&PrincipalEntry) -> Caller,
+    ) -> Caller {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((seen, caller)) = &*known
+            && Arc::ptr_eq(seen, &principal)
+        {
+            return caller.clone();
+        }
+        let caller = make(&principal);
+        *known = Some((principal, caller.clone()));
+        caller
+    }
+}
+
 pub(crate) fn access_key_document(id: &str) -> String {
     format!("access-key/{id}")
 }
@@ -182,6 +226,16 @@ pub(crate) struct Session {
     /// Of a session that a web identity began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) federated: Option<Federated>,
+}
+
+/// A session as requests see it: its token is opened once, and not for each of them.
+pub(crate) struct SessionEntry {
+    token: String,
+    /// But for the secret.
+    session: Session,
+    secret: Arc<SecretBytes>,
+    policy: Option<Arc<Policy>>,
+    caller: Remembered,
 }
 
 fn session_row(id: &str) -> String {
@@ -247,38 +301,36 @@ impl Engine {
     }
 
     fn user_of(&self, access_key_id: &str) -> Result<Option<Credential>, KmsError> {
-        let read = |engine: &Self, document: &Document| {
-            let record = engine.open_json(document)?;
-            Ok(Entry::AccessKey(Arc::new(record)))
-        };
         let document = access_key_document(access_key_id);
-        let Some(Entry::AccessKey(key)) = self.cached(&document, read)? else {
+        let Some(Entry::AccessKey(key)) = self.cached(&document, AccessKeyEntry::read)? else {
             return Ok(None);
         };
         let user = self.principal(Sort::User, &key.account, &key.user)?;
         let Some(user) = user.filter(|user| user.record.is_enabled) else {
             return Ok(None);
         };
-        let who = Who::User {
-            id: user.record.id.clone(),
-            name: user.name.clone(),
-        };
-        let caller = Caller::new(who, user.arn.clone(), user.account.clone());
-        Ok(Some(Credential {
-            secret: Arc::new(SecretBytes::copy_of(key.secret.0.expose())),
-            caller: caller
+        let make = |user: &PrincipalEntry| {
+            let who = Who::User {
+                id: user.record.id.clone(),
+                name: user.name.clone(),
+            };
+            Caller::new(who, user.arn.clone(), user.account.clone())
                 .with_access_key(access_key_id)
-                .under(user.policies.clone(), Vec::new()),
+                .under(user.policies.clone(), Vec::new())
+        };
+        Ok(Some(Credential {
+            secret: Arc::clone(&key.secret),
+            caller: key.caller.or(user, make),
         }))
     }
 
     fn session_of(&self, id: &str, token: &str) -> Result<Option<Credential>, KmsError> {
-        let opened = STANDARD.decode(token).ok();
-        let opened = opened.and_then(|sealed| self.open_sealed(&session_row(id), &sealed).ok());
-        let Some(opened) = opened else {
+        let Some(entry) = self.opened_session(id, token)? else {
             return Ok(None);
         };
-        let session: Session = serde_json::from_slice(opened.expose()).map_err(internal)?;
+        let SessionEntry {
+            session, policy, ..
+        } = entry.as_ref();
         if session.end <= self.now().unix_timestamp() {
             return Err(KmsError::new(
                 ErrorCode::ExpiredToken,
@@ -289,26 +341,51 @@ impl Engine {
         let Some(role) = role.filter(|role| role.record.id == session.role_id) else {
             return Ok(None);
         };
+        let make = |role: &PrincipalEntry| {
+            let partition = &self.home().partition;
+            let arn = session_arn(partition, &role.account, &role.name, &session.name);
+            let who = Who::Session {
+                role_id: session.role_id.clone(),
+                role_name: role.name.clone(),
+                role_arn: role.arn.clone(),
+                session_name: session.name.clone(),
+                since: session.since,
+                federated: session.federated.clone(),
+            };
+            Caller::new(who, arn, role.account.clone())
+                .with_access_key(id)
+                .under(role.policies.clone(), policy.iter().cloned().collect())
+        };
+        Ok(Some(Credential {
+            secret: Arc::clone(&entry.secret),
+            caller: entry.caller.or(role, make),
+        }))
+    }
+
+    /// What a session's token holds. Nothing when it was not given for this id, by this KMS.
+    fn opened_session(&self, id: &str, token: &str) -> Result<Option<Arc<SessionEntry>>, KmsError> {
+        if let Some(known) = self.known_session(id)?
+            && ct_eq(known.token.as_bytes(), token.as_bytes())
+        {
+            return Ok(Some(known));
+        }
+        let opened = STANDARD.decode(token).ok();
+        let opened = opened.and_then(|sealed| self.open_sealed(&session_row(id), &sealed).ok());
+        let Some(opened) = opened else {
+            return Ok(None);
+        };
+        let mut session: Session = serde_json::from_slice(opened.expose()).map_err(internal)?;
         let policy = session.policy.as_ref();
         let policy = policy.map(|text| Policy::parse(text, PolicyKind::Identity).map(Arc::new));
-        let policy = policy.transpose().map_err(internal)?;
-        let partition = &self.home().partition;
-        let arn = session_arn(partition, &role.account, &role.name, &session.name);
-        let who = Who::Session {
-            role_id: session.role_id,
-            role_name: role.name.clone(),
-            role_arn: role.arn.clone(),
-            session_name: session.name,
-            since: session.since,
-            federated: session.federated,
-        };
-        let caller = Caller::new(who, arn, role.account.clone());
-        Ok(Some(Credential {
-            secret: Arc::new(session.secret.0),
-            caller: caller
-                .with_access_key(id)
-                .under(role.policies.clone(), policy.into_iter().collect()),
-        }))
+        let entry = Arc::new(SessionEntry {
+            token: token.to_owned(),
+            secret: Arc::new(std::mem::take(&mut session.secret).0),
+            policy: policy.transpose().map_err(internal)?,
+            session,
+            caller: Remembered::default(),
+        });
+        self.remember_session(id, Arc::clone(&entry))?;
+        Ok(Some(entry))
     }
 
     pub(crate) fn principal(

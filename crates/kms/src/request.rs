@@ -18,10 +18,12 @@ use crate::authorize::{self, Access, Asked};
 use crate::engine::{Engine, View};
 use crate::op::{NewKey, Perform};
 use crate::store::Expect;
-use serde_json::{Map, Value};
+use serde_json::Value;
+use std::sync::Arc;
 use waxseal_core::arn::Home;
 use waxseal_core::crypto::random::Drawn;
 use waxseal_core::{KeyArn, SecretBytes};
+use waxseal_kms_api::members::Members;
 use waxseal_kms_api::{ErrorCode, KmsError};
 
 /// Who asks, and where.
@@ -29,7 +31,7 @@ use waxseal_kms_api::{ErrorCode, KmsError};
 pub(crate) struct Origin {
     pub(crate) caller: Caller,
     /// The Region of the request, and the account of its caller.
-    pub(crate) place: Home,
+    pub(crate) place: Arc<Home>,
     /// Randomness for its ids and keys.
     pub(crate) drawn: Drawn,
 }
@@ -66,7 +68,7 @@ impl<O: Perform> Authenticated<O> {
 
     /// Who asks, where, and with which randomness, for the view of the state that the rest is looked at
     /// through.
-    pub(crate) fn apart(self) -> (Caller, Home, Drawn, Asking<O>) {
+    pub(crate) fn apart(self) -> (Caller, Arc<Home>, Drawn, Asking<O>) {
         let Origin {
             caller,
             place,
@@ -85,7 +87,7 @@ impl<O: Perform> Asking<O> {
     /// What takes long, made for a caller who may have it as things are. All is asked again before it is
     /// used: see [`Asking::authorize`].
     pub(crate) fn made_ahead(&self, view: &View<'_>) -> Option<NewKey> {
-        let parameters = Value::Object(self.input.logged());
+        let parameters = self.input.logged();
         self.input.validate().ok()?;
         let needs = self.input.needs(view).ok()?;
         allowed(&needs.accesses, &parameters, view).ok()?;
@@ -95,7 +97,7 @@ impl<O: Perform> Asking<O> {
     /// Resolves what the request names and asks whether the caller, who is the view's, may do it.
     pub(crate) fn authorize(self, view: &mut View<'_>) -> Result<Authorized<O>, Box<Outcome<O>>> {
         let Self { request_id, input } = self;
-        let parameters = Value::Object(input.logged());
+        let parameters = input.logged();
         let mut about = About {
             request_id,
             parameters,
@@ -121,7 +123,7 @@ impl<O: Perform> Asking<O> {
 }
 
 /// Whether the caller, who is the view's, may have all of these.
-fn allowed(accesses: &[Access], parameters: &Value, view: &View<'_>) -> Result<(), KmsError> {
+fn allowed(accesses: &[Access], parameters: &Members, view: &View<'_>) -> Result<(), KmsError> {
     let asked = Asked {
         caller: view.caller()?,
         parameters,
@@ -134,7 +136,7 @@ fn allowed(accesses: &[Access], parameters: &Value, view: &View<'_>) -> Result<(
 /// What is known of a request before its outcome.
 struct About {
     request_id: String,
-    parameters: Value,
+    parameters: Members,
     accesses: Vec<Access>,
 }
 
@@ -189,7 +191,7 @@ pub struct Done<T> {
     /// `responseElements` of the audit record: null for cryptographic operations.
     pub(crate) response_elements: Option<Value>,
     /// `additionalEventData` of the audit record.
-    pub(crate) additional: Map<String, Value>,
+    pub(crate) additional: Members,
     /// A key that did not exist before the request, for `resources` of the audit record.
     pub(crate) created: Option<KeyArn>,
 }
@@ -200,7 +202,7 @@ impl<T> Done<T> {
             output,
             changes: Vec::new(),
             response_elements: None,
-            additional: Map::new(),
+            additional: Members::new(),
             created: None,
         }
     }
@@ -227,6 +229,11 @@ impl<O: Perform> Outcome<O> {
         }
     }
 
+    /// The id of the request; taken once.
+    pub(crate) fn take_request_id(&mut self) -> String {
+        std::mem::take(&mut self.about.request_id)
+    }
+
     /// Turns the outcome into a failure whose changes were not made.
     pub(crate) fn fail(&mut self, error: KmsError) {
         self.result = Err(error);
@@ -238,7 +245,7 @@ impl<O: Perform> Outcome<O> {
         &'a mut self,
         caller: &'a Caller,
         view: &'a View<'_>,
-        event_id: String,
+        event_id: &'a str,
     ) -> Event<'a> {
         let About {
             request_id,
@@ -261,11 +268,11 @@ impl<O: Perform> Outcome<O> {
                     message: error.message.clone().unwrap_or_default(),
                 }),
                 None,
-                Map::new(),
+                Members::new(),
             ),
         };
         if let Some(enclave) = view.enclave() {
-            additional.insert("recipient".to_owned(), enclave.told());
+            additional.insert("recipient", enclave.told());
         }
         let mut resources: Vec<EventResource<'_>> = Vec::new();
         if let Ok(Done {

@@ -13,10 +13,11 @@ use crate::request::Done;
 use crate::spec::{self, Material, Spec};
 use crate::store::Expect;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use waxseal_core::crypto::key_pair::KeyPair;
 use waxseal_core::{AliasName, KeyId, SecretBytes};
+use waxseal_kms_api::members::Members;
 use waxseal_kms_api::model::{Member, Path, Shape, Violations};
 use waxseal_kms_api::op::{Empty, SYMMETRIC_DEFAULT};
 use waxseal_kms_api::shape::SecretBlob;
@@ -102,8 +103,8 @@ macro_rules! seeds {
 
             fn check(&self, _: &Path<'_>, _: &mut Violations) {}
 
-            fn logged(&self) -> Map<String, Value> {
-                [($logged.to_owned(), Value::from(self.$member.as_str()))].into_iter().collect()
+            fn logged(&self) -> Members {
+                Members::from_iter([($logged, self.$member.as_str())])
             }
         }
 

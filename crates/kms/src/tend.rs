@@ -6,11 +6,11 @@ use crate::model::{DAY, KeyRecord, KeyState, MaterialKind, key_document, last_us
 use crate::op;
 use crate::request::Change;
 use crate::store::Expect;
-use serde_json::{Map, json};
-use std::sync::Arc;
+use serde_json::json;
 use waxseal_core::KeyArn;
 use waxseal_core::arn::Home;
 use waxseal_kms_api::KmsError;
+use waxseal_kms_api::members::Members;
 
 /// Who does it, in the audit log.
 pub(crate) const SERVICE: &str = "kms.amazonaws.com";
@@ -46,9 +46,7 @@ pub(crate) fn what(
 /// Something that is due.
 pub(crate) struct Due {
     pub(crate) what: What,
-    pub(crate) arn: Arc<KeyArn>,
-    pub(crate) record: Arc<KeyRecord>,
-    pub(crate) revision: u64,
+    pub(crate) key: KeyEntry,
 }
 
 impl Due {
@@ -56,42 +54,37 @@ impl Due {
     /// or its record would be lost while its material is still there; a device that is not there is
     /// waited for. Nobody can have the key back: its time is over.
     pub(crate) fn is_clear(&self, engine: &Engine) -> Result<bool, KmsError> {
-        if self.what != What::Deletion || !self.record.is_hosted() {
+        if self.what != What::Deletion || !self.key.record.is_hosted() {
             return Ok(true);
         }
-        op::destroyed(engine, &self.record)
+        op::destroyed(engine, &self.key.record)
     }
 
     /// The changes that do it.
     pub(crate) fn changes(&self, view: &View<'_>) -> Result<Vec<Change>, KmsError> {
-        let key = KeyEntry {
-            arn: self.arn.clone(),
-            record: self.record.clone(),
-            policy: None,
-            revision: self.revision,
-        };
         match self.what {
-            What::Rotation => op::rotated(view, &key, MaterialKind::Automatic),
+            What::Rotation => op::rotated(view, &self.key, MaterialKind::Automatic),
             What::Deletion => self.removal(view),
             What::Expiry => {
-                let Some((versions, record)) = self.record.without_expired(view.steady_seconds())
+                let Some((versions, record)) =
+                    self.key.record.without_expired(view.steady_seconds())
                 else {
                     return Ok(Vec::new());
                 };
-                let mut changes = vec![op::kept(&key, &record)?];
+                let mut changes = vec![op::kept(&self.key, &record)?];
                 changes.extend(
                     versions
                         .into_iter()
-                        .map(|version| op::unkept(&key.arn, version)),
+                        .map(|version| op::unkept(&self.key.arn, version)),
                 );
                 Ok(changes)
             }
             What::Waiting => {
-                let mut record = KeyRecord::clone(&self.record);
+                let mut record = KeyRecord::clone(&self.key.record);
                 let days = record.deletion_days.take().unwrap_or_default();
                 record.state = KeyState::PendingDeletion;
                 record.deletion = Some(view.steady_seconds() + days as f64 * DAY);
-                Ok(vec![op::kept(&key, &record)?])
+                Ok(vec![op::kept(&self.key, &record)?])
             }
         }
     }
@@ -102,21 +95,21 @@ impl Due {
             expect: Expect::Revision(revision),
             body: None,
         };
-        let (region, id) = (&self.arn.home.region, &self.arn.id);
-        let mut changes = vec![remove(key_document(region, id), self.revision)];
-        for (version, material) in (1..).zip(&self.record.materials) {
-            if material.is_here() && !self.record.is_hosted() {
-                changes.push(op::unkept(&self.arn, version));
+        let (region, id) = (&self.key.arn.home.region, &self.key.arn.id);
+        let mut changes = vec![remove(key_document(region, id), self.key.revision)];
+        for (version, material) in (1..).zip(&self.key.record.materials) {
+            if material.is_here() && !self.key.record.is_hosted() {
+                changes.push(op::unkept(&self.key.arn, version));
             }
         }
         if let Some(used) = view.engine().document(&last_use_document(region, id))? {
             changes.push(remove(used.key, used.revision));
         }
-        for grant in view.grants(&self.arn)? {
-            changes.push(remove(grant.document, grant.revision));
+        for grant in view.grants(&self.key.arn)?.iter() {
+            changes.push(remove(grant.document.clone(), grant.revision));
         }
         for alias in view.aliases()? {
-            if alias.record.target == self.record.id {
+            if alias.record.target == self.key.record.id {
                 changes.push(remove(view.alias_document(&alias.name), alias.revision));
             }
         }
@@ -127,16 +120,16 @@ impl Due {
     pub(crate) fn event(&self, view: &View<'_>, event_id: String, request_id: String) -> Event<'_> {
         let Home {
             region, account, ..
-        } = &self.arn.home;
+        } = &self.key.arn.home;
         let event_name = match self.what {
             What::Rotation => "RotateKey",
             What::Expiry => "DeleteExpiredKeyMaterial",
             What::Waiting => "ScheduleKeyDeletion",
             What::Deletion => "DeleteKey",
         };
-        let mut additional = Map::new();
+        let mut additional = Members::new();
         if self.what == What::Rotation {
-            additional.insert("rotationType".to_owned(), json!("AUTOMATIC"));
+            additional.insert("rotationType", "AUTOMATIC");
         }
         Event {
             event_id: event_id.into(),
@@ -153,7 +146,7 @@ impl Due {
             response_elements: None,
             additional,
             resources: vec![Resource {
-                arn: self.arn.text().into(),
+                arn: self.key.name.as_ref().into(),
                 account_id: account.into(),
             }],
             read_only: false,

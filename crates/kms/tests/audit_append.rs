@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
-use serde_json::{Map, json};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use waxseal_kms::audit::{AuditError, AuditLog, Event, records, verify};
+use waxseal_kms_api::members::Members;
 
 #[test]
 fn threads_lose_nothing() {
@@ -598,9 +599,12 @@ fn event(id: &str) -> Event<'_> {
         source_ip_address: "127.0.0.1".into(),
         user_agent: "test".into(),
         request_id: "r".into(),
-        request_parameters: Some(json!({"encryptionContext": {"a": "b"}})),
+        request_parameters: Some(Members::from_iter([(
+            "encryptionContext",
+            json!({"a": "b"}),
+        )])),
         response_elements: None,
-        additional: Map::new(),
+        additional: Members::new(),
         resources: vec![],
         read_only: true,
         error: None,

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
-use serde_json::{Map, json};
+use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use waxseal_kms::audit::{
     AuditError, AuditLog, BrokenRecord, Event, Reason, Receipt, VerifyError, records, verify,
 };
+use waxseal_kms_api::members::Members;
 
 /// Ten records in segments of three, the first of which are 1, 4, 7 and 10.
 struct Log(TempDir);
@@ -397,9 +398,12 @@ fn event(number: u64) -> Event<'static> {
         source_ip_address: "127.0.0.1".into(),
         user_agent: "test".into(),
         request_id: id(number).into(),
-        request_parameters: Some(json!({"encryptionAlgorithm": "SYMMETRIC_DEFAULT"})),
+        request_parameters: Some(Members::from_iter([(
+            "encryptionAlgorithm",
+            "SYMMETRIC_DEFAULT",
+        )])),
         response_elements: None,
-        additional: Map::new(),
+        additional: Members::new(),
         resources: vec![],
         read_only: true,
         error: None,

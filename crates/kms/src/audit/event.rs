@@ -3,12 +3,13 @@
 use super::scan::{members, plain};
 use super::{AuditError, RECORD_BYTES_MAX};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::io::Write;
 use std::sync::Arc;
 use time::OffsetDateTime;
+use waxseal_kms_api::members::Members;
 use waxseal_kms_api::stamp::stamped;
 
 /// What happened: the fields of a CloudTrail event that differ from call to call.
@@ -43,12 +44,12 @@ pub struct Event<'a> {
     /// `requestID`.
     pub request_id: Cow<'a, str>,
     /// `requestParameters`; `null` when there are none.
-    pub request_parameters: Option<Value>,
+    pub request_parameters: Option<Members>,
     /// `responseElements`; `null` for cryptographic operations.
     pub response_elements: Option<Value>,
     /// Further members of `additionalEventData`, such as `keyMaterialId`. The names `sequence`,
     /// `previousHash` and `lastChange` belong to the chain.
-    pub additional: Map<String, Value>,
+    pub additional: Members,
     /// `resources`: the keys that were used.
     pub resources: Vec<Resource<'a>>,
     /// `readOnly`: whether the operation leaves the key's state alone.
@@ -74,7 +75,7 @@ impl<'a> Event<'a> {
             request_id: "".into(),
             request_parameters: None,
             response_elements: None,
-            additional: Map::new(),
+            additional: Members::new(),
             resources: vec![],
             read_only: true,
             error: None,
@@ -169,7 +170,7 @@ impl Encoded {
         text.clear();
         text.reserve(USUAL_BYTES);
         for reserved in ["sequence", "previousHash", "lastChange"] {
-            if event.additional.contains_key(reserved) {
+            if event.additional.get(reserved).is_some() {
                 return Err(AuditError::ReservedMember(reserved));
             }
         }
@@ -177,7 +178,7 @@ impl Encoded {
         line.opening(event)?;
         line.json(r#","additionalEventData":{"sequence":"#);
         let link_at = line.0.len();
-        for (name, value) in &event.additional {
+        for (name, value) in event.additional.iter() {
             line.json(",");
             line.named(name, value)?;
         }
@@ -257,7 +258,10 @@ impl Line<'_> {
             self.member(r#","errorMessage":"#, message)?;
         }
         self.json(r#","requestParameters":"#);
-        self.value(event.request_parameters.as_ref().unwrap_or(&Value::Null))?;
+        match &event.request_parameters {
+            Some(parameters) => self.members(parameters.iter())?,
+            None => self.json("null"),
+        }
         self.json(r#","responseElements":"#);
         self.value(event.response_elements.as_ref().unwrap_or(&Value::Null))
     }
@@ -333,16 +337,23 @@ impl Line<'_> {
                 Ok(())
             }
             Value::Object(members) => {
-                self.json("{");
-                for (number, (name, value)) in members.iter().enumerate() {
-                    self.json(if number == 0 { "" } else { "," });
-                    self.named(name, value)?;
-                }
-                self.json("}");
-                Ok(())
+                self.members(members.iter().map(|(name, value)| (name.as_str(), value)))
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => self.serialized(value),
         }
+    }
+
+    fn members<'v>(
+        &mut self,
+        members: impl Iterator<Item = (&'v str, &'v Value)>,
+    ) -> Result<(), AuditError> {
+        self.json("{");
+        for (number, (name, value)) in members.enumerate() {
+            self.json(if number == 0 { "" } else { "," });
+            self.named(name, value)?;
+        }
+        self.json("}");
+        Ok(())
     }
 
     fn serialized<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), AuditError> {
@@ -476,9 +487,12 @@ mod tests {
             source_ip_address: "127.0.0.1".into(),
             user_agent: "waxseal".into(),
             request_id: "r".into(),
-            request_parameters: Some(json!({"encryptionContext": {"a": "b"}})),
+            request_parameters: Some(Members::from_iter([(
+                "encryptionContext",
+                json!({"a": "b"}),
+            )])),
             response_elements: None,
-            additional: Map::new(),
+            additional: Members::new(),
             resources: vec![Resource {
                 arn: "arn:aws:kms:eu-west-1:111122223333:key/k".into(),
                 account_id: "111122223333".into(),
@@ -534,7 +548,7 @@ mod tests {
     fn members_that_apply_only_sometimes() {
         let mut event = event();
         event.resources.clear();
-        event.additional.insert("keyMaterialId".into(), json!("m"));
+        event.additional.insert("keyMaterialId", "m");
         event.error = Some(EventError {
             code: "AccessDenied".into(),
             message: "no".into(),
@@ -557,7 +571,7 @@ mod tests {
         let hostile = "a\nb\r\u{1b}[31m\u{0}\u{7f}\",\"readOnly\":true}\u{2028}";
         event.user_agent = hostile.into();
         event.event_id = hostile.into();
-        event.additional.insert(hostile.into(), json!([hostile]));
+        event.additional.insert(hostile, json!([hostile]));
         let line = line(&event, 1);
         assert!(line.bytes().all(|byte| byte >= b' '));
         assert_eq!(Link::parse(line.as_bytes()).unwrap().event_id, hostile);
@@ -570,7 +584,7 @@ mod tests {
     fn the_chain_s_own_members_are_reserved() {
         for name in ["sequence", "previousHash", "lastChange"] {
             let mut event = event();
-            event.additional.insert(name.into(), json!(1));
+            event.additional.insert(name, 1);
             let error = Encoded::new(&event).unwrap_err();
             assert_eq!(error, AuditError::ReservedMember(name));
         }

@@ -11,8 +11,9 @@ use super::{Engine, Room, internal};
 use crate::model::PENDING_PREFIX;
 use crate::root::{ROOT_DOCUMENT, RootError, RootRecord};
 use crate::store::{Batch, Document, Expect};
-use serde_json::{Map, json};
+
 use waxseal_kms_api::KmsError;
+use waxseal_kms_api::members::Members;
 
 /// Rows that are sealed anew under one lock: others wait for no more than these.
 const ROWS_AT_ONCE: usize = 64;
@@ -114,7 +115,7 @@ impl Engine {
         name: &'static str,
         epoch: u32,
     ) -> Result<crate::audit::Event<'static>, KmsError> {
-        let additional = Map::from_iter([("domainKeyEpoch".to_owned(), json!(epoch))]);
+        let additional = Members::from_iter([("domainKeyEpoch", epoch)]);
         self.event_itself(self.home(), name, additional)
     }
 }

@@ -27,9 +27,9 @@ use crate::model::{LOG_DOCUMENT, PENDING_PREFIX};
 use crate::request::Caller;
 use crate::store::{Batch, Document, Expect};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use std::path::Path;
 use waxseal_kms_api::KmsError;
+use waxseal_kms_api::members::Members;
 
 /// Store and log do not belong together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -211,7 +211,7 @@ impl Engine {
             source_ip_address: caller.source_ip_address().into(),
             user_agent: caller.user_agent().into(),
             request_id: self.uuid()?.into(),
-            request_parameters: Some(json!({ "accepted": error.to_string() })),
+            request_parameters: Some(Members::from_iter([("accepted", error.to_string())])),
             response_elements: None,
             additional: Default::default(),
             resources: Vec::new(),

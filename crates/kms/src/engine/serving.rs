@@ -14,9 +14,9 @@ use crate::audit::{Event, EventError};
 use crate::root::{ROOT_DOCUMENT, RootRecord};
 use crate::seal::RowSealer;
 use crate::store::{Document, Store};
-use serde_json::Map;
 use std::sync::{Arc, PoisonError, RwLock};
 use waxseal_core::SecretBytes;
+use waxseal_kms_api::members::Members;
 use waxseal_kms_api::{ErrorCode, KmsError};
 
 /// The domain key, and what was opened with it.
@@ -162,7 +162,7 @@ impl Engine {
             code: ErrorCode::KeyUnavailable.name().to_owned(),
             message: why.to_owned(),
         });
-        if let Ok(event) = self.event_itself(self.home(), name, Map::new()) {
+        if let Ok(event) = self.event_itself(self.home(), name, Members::new()) {
             drop(self.parts.audit.append(&Event { error, ..event }));
         }
     }

@@ -25,10 +25,19 @@ use waxseal_kms_api::{ErrorCode, KmsError};
 #[derive(Debug, Clone)]
 pub struct KeyEntry {
     pub(crate) arn: Arc<KeyArn>,
+    /// The ARN in text.
+    pub(crate) name: Arc<str>,
     pub(crate) record: Arc<KeyRecord>,
-    /// None is the default policy.
-    pub(crate) policy: Option<Arc<Policy>>,
+    /// The one that it was given, or the default one.
+    pub(crate) policy: Arc<Policy>,
     pub(crate) revision: u64,
+}
+
+impl KeyEntry {
+    /// Whether it was given no policy.
+    pub(crate) fn has_default_policy(&self) -> bool {
+        self.record.policy.is_none()
+    }
 }
 
 /// A grant as one request sees it.
@@ -178,19 +187,14 @@ impl View<'_> {
 
     fn key_entry(&self, entry: Option<Entry>) -> Option<KeyEntry> {
         match entry {
-            Some(Entry::Key(arn, record, policy, revision)) if !self.is_gone(&record) => {
+            Some(Entry::Key(mut key)) if !self.is_gone(&key.record) => {
                 // Material whose time is over is not there, whether it was removed yet or not.
-                let lasting = match record.can_expire() {
-                    true => record.without_expired(self.steady_seconds()),
-                    false => None,
-                };
-                let record = lasting.map_or(record, |(_, record)| Arc::new(record));
-                Some(KeyEntry {
-                    arn,
-                    record,
-                    policy,
-                    revision,
-                })
+                if key.record.can_expire()
+                    && let Some((_, lasting)) = key.record.without_expired(self.steady_seconds())
+                {
+                    key.record = Arc::new(lasting);
+                }
+                Some(key)
             }
             _ => None,
         }
@@ -224,7 +228,7 @@ impl View<'_> {
         let entries = self.engine.entries(model::KEY_PREFIX, Entry::key)?;
         let mut keys = entries.iter();
         Ok(keys.any(|entry| {
-            matches!(entry, Entry::Key(_, record, ..) if record.custom_key_store.as_deref() == Some(id))
+            matches!(entry, Entry::Key(key) if key.record.custom_key_store.as_deref() == Some(id))
         }))
     }
 
@@ -336,10 +340,8 @@ impl View<'_> {
     }
 
     /// The grants of a key, in the order of their ids.
-    pub(crate) fn grants(&self, key: &KeyArn) -> Result<Vec<GrantEntry>, KmsError> {
-        let documents = self
-            .engine
-            .scan(&grants_prefix(&key.home.region, &key.id))?;
+    pub(crate) fn grants(&self, key: &KeyArn) -> Result<Arc<[GrantEntry]>, KmsError> {
+        let prefix = grants_prefix(&key.home.region, &key.id);
         let entry = |document: &Document| {
             Ok(GrantEntry {
                 record: self.engine.open_json(document)?,
@@ -347,7 +349,15 @@ impl View<'_> {
                 revision: document.revision,
             })
         };
-        documents.iter().map(entry).collect()
+        let read = || {
+            let documents = self.engine.scan(&prefix)?;
+            let grants: Result<_, KmsError> = documents.iter().map(entry).collect();
+            Ok(Some(Entry::Grants(grants?)))
+        };
+        match self.engine.cached_as(&prefix, read)? {
+            Some(Entry::Grants(grants)) => Ok(grants),
+            _ => Err(internal("the grants of the key are something else")),
+        }
     }
 
     /// The last use of a key.

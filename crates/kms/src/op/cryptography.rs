@@ -7,7 +7,6 @@ use crate::blob::{self, BlobFacts};
 use crate::engine::{Aliases, KeyEntry, View, internal};
 use crate::request::Done;
 use crate::spec::ENCRYPT_DECRYPT;
-use serde_json::json;
 use waxseal_core::crypto::rsa::RsaPadding;
 use waxseal_core::{EncryptionContext, SecretBytes};
 use waxseal_kms_api::op::*;
@@ -28,7 +27,7 @@ impl Perform for EncryptRequest {
         let context = context(&self.encryption_context)?;
         let sealed = encrypted(view, &key, algorithm, self.plaintext.0.expose(), &context)?;
         Ok(used(
-            &sealed.material_id,
+            sealed.material_id,
             EncryptResponse {
                 ciphertext_blob: Blob(sealed.blob),
                 key_id: key.arn.text(),
@@ -71,14 +70,15 @@ impl Perform for DecryptRequest {
         }
         let opened = source.open(view, algorithm, blob(&self.ciphertext_blob)?, &context)?;
         let (plaintext, ciphertext_for_recipient) = view.handed(opened.plaintext)?;
+        let key_material_id = source.told(&opened.material_id);
         Ok(used(
-            &opened.material_id,
+            opened.material_id,
             DecryptResponse {
                 key_id: source.key.arn.text(),
                 plaintext,
                 encryption_algorithm: algorithm.to_owned(),
                 ciphertext_for_recipient,
-                key_material_id: source.told(&opened.material_id),
+                key_material_id,
             },
         ))
     }
@@ -165,7 +165,7 @@ impl Perform for ReEncryptRequest {
             ("destinationKeyMaterialId", sealed.material_id),
         ] {
             if !id.is_empty() {
-                done.additional.insert(name.to_owned(), json!(id));
+                done.additional.insert(name, id);
             }
         }
         Ok(done)
@@ -191,13 +191,13 @@ impl Perform for GenerateDataKeyRequest {
         let (plaintext, sealed) = data_key(view, &key, bytes, &self.encryption_context)?;
         let (plaintext, ciphertext_for_recipient) = view.handed(plaintext)?;
         Ok(used(
-            &sealed.material_id,
+            sealed.material_id.clone(),
             GenerateDataKeyResponse {
                 ciphertext_blob: Blob(sealed.blob),
                 plaintext,
                 key_id: key.arn.text(),
                 ciphertext_for_recipient,
-                key_material_id: sealed.material_id.clone(),
+                key_material_id: sealed.material_id,
             },
         ))
     }
@@ -220,11 +220,11 @@ impl Perform for GenerateDataKeyWithoutPlaintextRequest {
         wrapping::<Self>(&key)?;
         let (_, sealed) = data_key(view, &key, bytes, &self.encryption_context)?;
         Ok(used(
-            &sealed.material_id,
+            sealed.material_id.clone(),
             GenerateDataKeyWithoutPlaintextResponse {
                 ciphertext_blob: Blob(sealed.blob),
                 key_id: key.arn.text(),
-                key_material_id: sealed.material_id.clone(),
+                key_material_id: sealed.material_id,
             },
         ))
     }
@@ -550,13 +550,11 @@ fn validation(error: &waxseal_core::context::ContextError) -> KmsError {
 }
 
 /// The answer of an operation that used a key: which material is said in the record.
-pub(super) fn used<T>(material_id: &str, output: T) -> Done<T> {
+pub(super) fn used<T>(material_id: String, output: T) -> Done<T> {
     let mut done = Done::read(output);
-    if material_id.is_empty() {
-        return done;
+    if !material_id.is_empty() {
+        done.additional.insert("keyMaterialId", material_id);
     }
-    done.additional
-        .insert("keyMaterialId".to_owned(), json!(material_id));
     done
 }
 

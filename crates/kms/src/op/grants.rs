@@ -201,8 +201,10 @@ impl Perform for ListGrantsRequest {
         let is = |wanted: &Option<String>, seen: Option<&String>| {
             wanted.as_ref().is_none_or(|wanted| seen == Some(wanted))
         };
-        let grants = view.grants(&key.arn)?.into_iter();
-        let entries = grants.map(|grant| entry(&key.arn, grant.record));
+        let grants = view.grants(&key.arn)?;
+        let entries = grants
+            .iter()
+            .map(|grant| entry(&key.arn, grant.record.clone()));
         let wanted = entries.filter(|grant| {
             is(&self.grant_id, Some(&grant.grant_id))
                 && is(&self.grantee_principal, grant.grantee_principal.as_ref())
@@ -231,8 +233,10 @@ impl Perform for ListRetirableGrantsRequest {
     fn run(self, (): (), view: &View<'_>) -> Result<Done<ListGrantsResponse>, KmsError> {
         let mut entries = Vec::new();
         for key in view.keys()? {
-            let grants = view.grants(&key.arn)?.into_iter();
-            let grants = grants.map(|grant| entry(&key.arn, grant.record));
+            let grants = view.grants(&key.arn)?;
+            let grants = grants
+                .iter()
+                .map(|grant| entry(&key.arn, grant.record.clone()));
             entries.extend(grants.filter(|grant| {
                 grant.retiring_principal == self.retiring_principal
                     && grant.retiring_service_principal == self.retiring_service_principal
@@ -325,9 +329,10 @@ fn of_token(view: &View<'_>, token: &str) -> Result<(KeyEntry, String), KmsError
 }
 
 fn found(view: &View<'_>, key: &KeyArn, id: &str) -> Result<GrantEntry, KmsError> {
-    let mut grants = view.grants(key)?.into_iter();
-    grants
-        .find(|grant| grant.record.id == id)
+    let grants = view.grants(key)?;
+    let found = grants.iter().find(|grant| grant.record.id == id);
+    found
+        .cloned()
         .ok_or_else(|| KmsError::new(ErrorCode::NotFound, format!("Grant ID {id} not found")))
 }
 

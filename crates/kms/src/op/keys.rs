@@ -16,11 +16,12 @@ use crate::op::tags;
 use crate::request::{Change, Done};
 use crate::spec::{self, Material, Spec};
 use crate::store::Expect;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use waxseal_core::{KeyArn, KeyId, SecretBytes};
 use waxseal_kms_api::KmsError;
+use waxseal_kms_api::members::Members;
 use waxseal_kms_api::model::Shape as _;
 use waxseal_kms_api::op::*;
 use waxseal_kms_api::shape::Timestamp;
@@ -441,7 +442,7 @@ fn configuration(
 }
 
 /// As CloudTrail has it: names in its own spelling.
-pub(super) fn logged(metadata: &KeyMetadata) -> Map<String, Value> {
+pub(super) fn logged(metadata: &KeyMetadata) -> Members {
     let mut named = metadata.logged();
     // CloudTrail dates are texts; this one is the event's own time.
     named.remove("creationDate");

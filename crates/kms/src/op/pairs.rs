@@ -25,7 +25,7 @@ impl Perform for GenerateDataKeyPairRequest {
         let made = Made::new::<Self>(view, &key, &self.key_pair_spec, &self.encryption_context)?;
         let (private, ciphertext_for_recipient) = view.handed(made.private)?;
         Ok(used(
-            &made.sealed.material_id,
+            made.sealed.material_id.clone(),
             GenerateDataKeyPairResponse {
                 private_key_ciphertext_blob: Blob(made.sealed.blob),
                 private_key_plaintext: private,
@@ -33,7 +33,7 @@ impl Perform for GenerateDataKeyPairRequest {
                 key_id: key.arn.text(),
                 key_pair_spec: self.key_pair_spec,
                 ciphertext_for_recipient,
-                key_material_id: Some(made.sealed.material_id.clone()),
+                key_material_id: Some(made.sealed.material_id),
             },
         ))
     }
@@ -49,13 +49,13 @@ impl Perform for GenerateDataKeyPairWithoutPlaintextRequest {
     ) -> Result<Done<GenerateDataKeyPairWithoutPlaintextResponse>, KmsError> {
         let made = Made::new::<Self>(view, &key, &self.key_pair_spec, &self.encryption_context)?;
         Ok(used(
-            &made.sealed.material_id,
+            made.sealed.material_id.clone(),
             GenerateDataKeyPairWithoutPlaintextResponse {
                 private_key_ciphertext_blob: Blob(made.sealed.blob),
                 public_key: Blob(made.public),
                 key_id: key.arn.text(),
                 key_pair_spec: self.key_pair_spec,
-                key_material_id: made.sealed.material_id.clone(),
+                key_material_id: made.sealed.material_id,
             },
         ))
     }

@@ -1,40 +1,92 @@
 //! Conditions: what is known of a request, and the operators that look at it (IAM User Guide, "IAM
 //! JSON policy elements: Condition operators").
 
-use super::pattern::{self, Pattern, Token};
+use super::pattern::{self, Pattern};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// What is known of a request, by the names that conditions use. Names are compared without case.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Facts(BTreeMap<String, Vec<String>>);
-
-impl Facts {
-    /// Sets a fact that has one value.
-    pub fn set(&mut self, name: &str, value: impl Into<String>) {
-        self.0.insert(name.to_ascii_lowercase(), vec![value.into()]);
-    }
-
-    /// Sets a fact that has any number of values.
-    pub fn set_all(&mut self, name: &str, values: Vec<String>) {
-        self.0.insert(name.to_ascii_lowercase(), values);
-    }
-
+pub trait Known: std::fmt::Debug {
     /// All values of a fact, if it is known.
-    pub fn all(&self, name: &str) -> Option<&[String]> {
-        self.0.get(&name.to_ascii_lowercase()).map(Vec::as_slice)
-    }
+    fn all(&self, name: &str) -> Option<&[Cow<'_, str>]>;
 
     /// The value of a fact that has one.
-    pub fn single(&self, name: &str) -> Option<&str> {
+    fn single(&self, name: &str) -> Option<&str> {
         match self.all(name)? {
             [value] => Some(value),
             _ => None,
         }
+    }
+}
+
+/// Facts that were put together.
+#[derive(Debug, Clone, Default)]
+pub struct Facts<'a> {
+    /// Where a name is there twice, what was said last holds.
+    said: Vec<(Cow<'a, str>, Values<'a>)>,
+    /// Where in `said` each name is, in lower case. For facts that are many: an encryption context may
+    /// have thousands of pairs, and a policy as many conditions.
+    places: OnceCell<HashMap<String, usize>>,
+}
+
+/// Up to so many are looked through one by one.
+const FEW: usize = 64;
+
+#[derive(Debug, Clone)]
+enum Values<'a> {
+    One([Cow<'a, str>; 1]),
+    All(Vec<Cow<'a, str>>),
+}
+
+impl<'a> Facts<'a> {
+    /// Sets a fact that has one value.
+    pub fn set(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) {
+        self.say(name.into(), Values::One([value.into()]));
+    }
+
+    /// Sets a fact that has any number of values.
+    pub fn set_all<V: Into<Cow<'a, str>>>(
+        &mut self,
+        name: impl Into<Cow<'a, str>>,
+        values: impl IntoIterator<Item = V>,
+    ) {
+        let values = values.into_iter().map(Into::into);
+        self.say(name.into(), Values::All(values.collect()));
+    }
+
+    fn say(&mut self, name: Cow<'a, str>, values: Values<'a>) {
+        self.said.push((name, values));
+        self.places.take();
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        let all = || self.said.iter().enumerate();
+        if self.said.len() <= FEW {
+            let mut last_first = all().rev();
+            let found = last_first.find(|(_, (said, _))| said.eq_ignore_ascii_case(name));
+            return found.map(|(at, _)| at);
+        }
+        let places = self.places.get_or_init(|| {
+            let places = all().map(|(at, (said, _))| (said.to_ascii_lowercase(), at));
+            places.collect()
+        });
+        places.get(&name.to_ascii_lowercase()).copied()
+    }
+}
+
+impl Known for Facts<'_> {
+    fn all(&self, name: &str) -> Option<&[Cow<'_, str>]> {
+        let (_, values) = self.said.get(self.place(name)?)?;
+        Some(match values {
+            Values::One(value) => value,
+            Values::All(values) => values,
+        })
     }
 }
 
@@ -124,7 +176,7 @@ impl Condition {
     }
 
     /// Whether it holds.
-    pub fn holds(&self, facts: &Facts) -> bool {
+    pub fn holds(&self, facts: &dyn Known) -> bool {
         let given = facts.all(&self.fact);
         if self.compare == Compare::Null {
             let is_missing = given.is_none_or(<[_]>::is_empty);
@@ -145,7 +197,7 @@ impl Condition {
                 };
             }
         };
-        let satisfies = |value: &String| {
+        let satisfies = |value: &Cow<'_, str>| {
             let any = self.values.iter().any(|own| self.equal(value, own, facts));
             any != self.is_negated
         };
@@ -156,7 +208,7 @@ impl Condition {
     }
 
     /// Whether a value of the request is as one of the policy, negation aside.
-    fn equal(&self, value: &str, own: &Pattern, facts: &Facts) -> bool {
+    fn equal(&self, value: &str, own: &Pattern, facts: &dyn Known) -> bool {
         let text = || own.text(facts);
         let tokens = || own.tokens(facts);
         match self.compare {
@@ -165,9 +217,7 @@ impl Condition {
                 text().is_some_and(|own| own.to_lowercase() == value.to_lowercase())
             }
             Compare::TextLike => tokens().is_some_and(|own| pattern::matches(&own, value)),
-            Compare::Arn => {
-                tokens().is_some_and(|own: Vec<Token>| pattern::arn_matches(&own, value))
-            }
+            Compare::Arn => tokens().is_some_and(|own| pattern::arn_matches(&own, value)),
             Compare::Flag => text().is_some_and(|own| own.eq_ignore_ascii_case(value)),
             Compare::Number(order) => {
                 let own = text().and_then(|own| own.trim().parse::<f64>().ok());
@@ -182,7 +232,7 @@ impl Condition {
                     .is_some_and(|(own, value)| order.holds(value, own))
             }
             Compare::Binary => {
-                let own = text().and_then(|own| STANDARD.decode(own).ok());
+                let own = text().and_then(|own| STANDARD.decode(own.as_bytes()).ok());
                 own.is_some_and(|own| STANDARD.decode(value).is_ok_and(|value| value == own))
             }
             Compare::Address => text().is_some_and(|own| is_within(value, &own)),
@@ -266,7 +316,7 @@ fn is_within(address: &str, block: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn facts() -> Facts {
+    fn facts() -> Facts<'static> {
         let mut facts = Facts::default();
         facts.set("kms:EncryptionContext:team", "blue");
         facts.set("aws:SourceIp", "10.1.2.3");
@@ -274,11 +324,8 @@ mod tests {
         facts.set("kms:RotationPeriodInDays", "90");
         facts.set("aws:SecureTransport", "true");
         facts.set("aws:PrincipalArn", "arn:aws:iam::111122223333:user/ann");
-        facts.set_all(
-            "kms:EncryptionContextKeys",
-            vec!["team".into(), "unit".into()],
-        );
-        facts.set_all("aws:TagKeys", Vec::new());
+        facts.set_all("kms:EncryptionContextKeys", ["team", "unit"]);
+        facts.set_all("aws:TagKeys", [""; 0]);
         facts
     }
 
@@ -287,6 +334,28 @@ mod tests {
         Condition::new(operator, fact, values.collect())
             .unwrap()
             .holds(&facts())
+    }
+
+    /// Few or many, in any case, and the last word holds.
+    #[test]
+    fn facts_are_found_by_their_names() {
+        let mut facts = Facts::default();
+        for number in 0..3 * FEW {
+            facts.set("aws:PrincipalArn", format!("before {number}"));
+            facts.set(format!("kms:EncryptionContext:K{number}"), "v");
+            facts.set_all("aws:tagKeys", [number.to_string(), "x".to_owned()]);
+            assert_eq!(
+                facts.single("AWS:principalARN"),
+                Some(&*format!("before {number}"))
+            );
+            assert_eq!(
+                facts.single(&format!("kms:encryptioncontext:k{number}")),
+                Some("v")
+            );
+            assert_eq!(facts.all("aws:TagKeys").unwrap()[0], number.to_string());
+            assert_eq!(facts.single("aws:TagKeys"), None);
+            assert_eq!(facts.all("aws:PrincipalArn2"), None);
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@
 //! otherwise                                                          no
 //! ```
 
-use super::condition::Facts;
+use super::condition::Known;
 use super::document::{Named, Policy, Principals, Statement};
 use std::sync::Arc;
 
@@ -67,7 +67,7 @@ pub struct Question<'a> {
     /// Whose account the resource is in.
     pub account: &'a str,
     /// What is known of the request.
-    pub facts: &'a Facts,
+    pub facts: &'a dyn Known,
     /// The key's policy, where the action is on a key.
     pub key_policy: Option<&'a Policy>,
     /// The policies of the user or role.
@@ -212,29 +212,34 @@ struct Found {
 }
 
 impl Found {
-    fn of(policies: &[&Policy], question: &Question<'_>) -> Self {
+    /// `action` is the question's, in lower case.
+    fn of<'p>(
+        policies: impl Iterator<Item = &'p Policy>,
+        question: &Question<'_>,
+        action: &str,
+    ) -> Self {
         let mut found = Self::default();
-        for (policy, one) in policies.iter().enumerate() {
+        for (policy, one) in policies.enumerate() {
             for (statement, it) in one.statements.iter().enumerate() {
                 let Some(spoken) = speaks(it, &question.principal) else {
                     continue;
                 };
-                if !it.speaks_of(question.action, question.resource, question.facts) {
+                if !it.speaks_of(action, question.resource, question.facts) {
                     continue;
                 }
-                let at = At {
+                let at = || At {
                     policy,
                     statement,
                     sid: it.sid.clone(),
                 };
                 if !it.allows {
-                    found.denied.get_or_insert(at);
+                    found.denied.get_or_insert_with(at);
                 } else if found
                     .allowed
                     .as_ref()
                     .is_none_or(|(so_far, _)| spoken > *so_far)
                 {
-                    found.allowed = Some((spoken, at));
+                    found.allowed = Some((spoken, at()));
                 }
             }
         }
@@ -244,12 +249,10 @@ impl Found {
 
 /// Whether it is allowed.
 pub fn decide(question: &Question<'_>) -> Decision {
-    let of = |policies: &[Arc<Policy>]| {
-        let policies: Vec<&Policy> = policies.iter().map(Arc::as_ref).collect();
-        Found::of(&policies, question)
-    };
-    let key: Vec<&Policy> = question.key_policy.into_iter().collect();
-    let key = Found::of(&key, question);
+    let action = question.action.to_ascii_lowercase();
+    let of =
+        |policies: &[Arc<Policy>]| Found::of(policies.iter().map(Arc::as_ref), question, &action);
+    let key = Found::of(question.key_policy.into_iter(), question, &action);
     let (identity, session) = (of(question.identity), of(question.session));
     if let Some(at) = key.denied {
         return Decision::no(Reason::KeyPolicy(at));
@@ -323,7 +326,7 @@ fn allowed(
 }
 
 /// Whether `policy` would keep `principal` from ever putting another one in its place.
-pub fn locks_out(policy: &Policy, principal: &Principal<'_>, key: &str, facts: &Facts) -> bool {
+pub fn locks_out(policy: &Policy, principal: &Principal<'_>, key: &str, facts: &dyn Known) -> bool {
     let question = Question {
         principal: *principal,
         action: "kms:PutKeyPolicy",
@@ -335,6 +338,7 @@ pub fn locks_out(policy: &Policy, principal: &Principal<'_>, key: &str, facts: &
         session: &[],
         has_grant: false,
     };
-    let found = Found::of(&[policy], &question);
+    let action = question.action.to_ascii_lowercase();
+    let found = Found::of(std::iter::once(policy), &question, &action);
     found.denied.is_some() || found.allowed.is_none()
 }

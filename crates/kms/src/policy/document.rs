@@ -3,7 +3,7 @@
 //! Strict where a lenient reader would guess: unknown elements, elements that are there twice,
 //! statements without effect or action, and principals where there can be none are refused.
 
-use super::condition::{Condition, Facts};
+use super::condition::{Condition, Known};
 use super::json::Json;
 use super::pattern::Pattern;
 use waxseal_core::arn::is_account;
@@ -88,16 +88,17 @@ impl Matching {
         }
     }
 
-    fn holds(&self, text: &str, facts: &Facts) -> bool {
+    fn holds(&self, text: &str, facts: &dyn Known) -> bool {
         let mut patterns = self.patterns.iter();
         patterns.any(|pattern| pattern.matches(text, facts)) != self.is_negated
     }
 }
 
 impl Statement {
-    /// Whether it speaks of this action on this resource, under what is known; principals aside.
-    pub(super) fn speaks_of(&self, action: &str, resource: &str, facts: &Facts) -> bool {
-        self.actions.holds(&action.to_ascii_lowercase(), facts)
+    /// Whether it speaks of this action, in lower case, on this resource, under what is known; principals
+    /// aside.
+    pub(super) fn speaks_of(&self, action: &str, resource: &str, facts: &dyn Known) -> bool {
+        self.actions.holds(action, facts)
             && self.resources.holds(resource, facts)
             && self
                 .conditions

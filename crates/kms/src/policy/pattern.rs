@@ -4,12 +4,16 @@
 //! for a fact of the request, `${name, 'text'}` for the text where there is no such fact, and
 //! `${*}`, `${?}`, `${$}` for the characters themselves.
 
-use super::condition::Facts;
+use super::condition::{Facts, Known};
+use std::borrow::Cow;
+use std::str::Chars;
 
 /// A text as it stands in a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     pieces: Vec<Piece>,
+    /// What the pieces are, where there are no variables among them.
+    fixed: Option<Vec<Token>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,31 +58,28 @@ impl Pattern {
         if !rest.is_empty() || pieces.is_empty() {
             pieces.push(Piece::Text(rest.to_owned()));
         }
-        Self { pieces }
+        let is_variable = |piece: &Piece| matches!(piece, Piece::Variable { .. });
+        let is_fixed = !pieces.iter().any(is_variable);
+        let fixed = is_fixed.then(|| filled_in(&pieces, &Facts::default()));
+        Self {
+            fixed: fixed.flatten(),
+            pieces,
+        }
     }
 
     /// The pattern with its variables filled in; none when a fact is missing.
-    pub fn tokens(&self, facts: &Facts) -> Option<Vec<Token>> {
-        let mut tokens = Vec::new();
-        for piece in &self.pieces {
-            match piece {
-                Piece::Text(text) => tokens.extend(text.chars().map(|char| match char {
-                    '*' => Token::Any,
-                    '?' => Token::One,
-                    char => Token::Is(char),
-                })),
-                Piece::Literal(char) => tokens.push(Token::Is(*char)),
-                Piece::Variable { name, otherwise } => {
-                    let value = facts.single(name).or(otherwise.as_deref())?;
-                    tokens.extend(value.chars().map(Token::Is));
-                }
-            }
+    pub fn tokens(&self, facts: &dyn Known) -> Option<Cow<'_, [Token]>> {
+        match &self.fixed {
+            Some(tokens) => Some(tokens.into()),
+            None => filled_in(&self.pieces, facts).map(Cow::from),
         }
-        Some(tokens)
     }
 
     /// The text with its variables filled in, `*` and `?` being themselves.
-    pub fn text(&self, facts: &Facts) -> Option<String> {
+    pub fn text(&self, facts: &dyn Known) -> Option<Cow<'_, str>> {
+        if let [Piece::Text(text)] = &self.pieces[..] {
+            return Some(text.into());
+        }
         let mut out = String::new();
         for piece in &self.pieces {
             match piece {
@@ -89,14 +90,33 @@ impl Pattern {
                 }
             }
         }
-        Some(out)
+        Some(out.into())
     }
 
     /// Whether all of `text` matches.
-    pub fn matches(&self, text: &str, facts: &Facts) -> bool {
+    pub fn matches(&self, text: &str, facts: &dyn Known) -> bool {
         self.tokens(facts)
             .is_some_and(|tokens| matches(&tokens, text))
     }
+}
+
+fn filled_in(pieces: &[Piece], facts: &dyn Known) -> Option<Vec<Token>> {
+    let mut tokens = Vec::new();
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) => tokens.extend(text.chars().map(|char| match char {
+                '*' => Token::Any,
+                '?' => Token::One,
+                char => Token::Is(char),
+            })),
+            Piece::Literal(char) => tokens.push(Token::Is(*char)),
+            Piece::Variable { name, otherwise } => {
+                let value = facts.single(name).or(otherwise.as_deref())?;
+                tokens.extend(value.chars().map(Token::Is));
+            }
+        }
+    }
+    Some(tokens)
 }
 
 fn variable(inside: &str) -> Piece {
@@ -119,33 +139,38 @@ fn variable(inside: &str) -> Piece {
 /// Whether all of `text` matches, in time proportional to both lengths multiplied at most: after a
 /// mismatch only the last `*` takes one more character.
 pub fn matches(tokens: &[Token], text: &str) -> bool {
-    let text: Vec<char> = text.chars().collect();
-    let (mut at, mut token) = (0, 0);
-    let mut last: Option<(usize, usize)> = None;
-    while at < text.len() {
+    let (mut rest, mut token) = (text.chars(), 0);
+    // The last `*`, and what is left behind the characters that it stands for.
+    let mut last: Option<(usize, Chars<'_>)> = None;
+    loop {
+        let mut behind = rest.clone();
+        let Some(char) = behind.next() else {
+            return tokens[token..].iter().all(|token| *token == Token::Any);
+        };
         match tokens.get(token) {
+            Some(Token::Any) if token + 1 == tokens.len() => return true,
             Some(Token::Any) => {
-                last = Some((token, at));
+                last = Some((token, rest.clone()));
                 token += 1;
                 continue;
             }
             Some(Token::One) => {
-                (at, token) = (at + 1, token + 1);
+                (rest, token) = (behind, token + 1);
                 continue;
             }
-            Some(Token::Is(char)) if *char == text[at] => {
-                (at, token) = (at + 1, token + 1);
+            Some(Token::Is(own)) if *own == char => {
+                (rest, token) = (behind, token + 1);
                 continue;
             }
             _ => {}
         }
-        let Some((star, begin)) = last else {
+        let Some((star, left)) = &mut last else {
             return false;
         };
-        last = Some((star, begin + 1));
-        (at, token) = (begin + 1, star + 1);
+        // It takes one more.
+        left.next();
+        (rest, token) = (left.clone(), *star + 1);
     }
-    tokens[token..].iter().all(|token| *token == Token::Any)
 }
 
 /// As [`matches()`], segment by segment between colons: six segments, the last of which may hold
@@ -203,9 +228,8 @@ mod tests {
     #[test]
     fn arns_match_by_segments() {
         let arn = |pattern: &str, text: &str| {
-            let tokens = Pattern::new(pattern, false)
-                .tokens(&Facts::default())
-                .unwrap();
+            let pattern = Pattern::new(pattern, false);
+            let tokens = pattern.tokens(&Facts::default()).unwrap();
             arn_matches(&tokens, text)
         };
         assert!(arn(

@@ -7,10 +7,10 @@ use crate::engine::{Engine, internal};
 use crate::op;
 use crate::store::Expect;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, json};
 use time::OffsetDateTime;
 use waxseal_core::bucket::BucketName;
 use waxseal_kms_api::KmsError;
+use waxseal_kms_api::members::Members;
 
 const DOCUMENT: &str = "trail/buckets";
 /// The bucket's name, unless somebody says another one.
@@ -145,8 +145,7 @@ impl Engine {
             if changed == buckets {
                 return Ok(None);
             }
-            let mut additional = Map::new();
-            additional.insert("s3BucketName".to_owned(), json!(name.as_str()));
+            let additional = Members::from_iter([("s3BucketName", name.as_str())]);
             let event = engine.event_itself(engine.home(), "UpdateTrail", additional)?;
             let change = op::put(DOCUMENT.to_owned(), expect, &changed)?;
             Ok(Some((vec![change], event)))

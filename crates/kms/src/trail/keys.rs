@@ -12,11 +12,11 @@ use crate::op;
 use crate::request::Change;
 use crate::store::Expect;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, json};
 use waxseal_core::crypto::hash::sha256;
 use waxseal_core::crypto::key_pair::{KeyPair, PairSpec, SignatureAlgorithm, Signed};
 use waxseal_core::crypto::rsa::RsaVerifyingKey;
 use waxseal_kms_api::KmsError;
+use waxseal_kms_api::members::Members;
 use waxseal_kms_api::shape::{Blob, SecretBlob};
 
 const FORMER_DOCUMENT: &str = "trail/former-keys";
@@ -173,15 +173,15 @@ impl Engine {
         record: &KeyRecord,
         made: &Signer,
     ) -> Result<Option<(Vec<Change>, Event<'static>)>, KmsError> {
-        let mut additional = Map::new();
-        additional.insert("fingerprint".to_owned(), json!(made.fingerprint));
+        let mut additional = Members::new();
+        additional.insert("fingerprint", made.fingerprint.as_str());
         let mut changes = Vec::new();
         let (expect, name) = match self.kept::<KeyRecord>(DIGEST_KEY_DOCUMENT)? {
             None => (Expect::Absent, "CreateDigestKey"),
             Some((revision, old)) => {
                 let public = old.pair()?.pkcs1_public_key().map_err(internal)?;
                 let former = fingerprint(&public);
-                additional.insert("previousFingerprint".to_owned(), json!(former));
+                additional.insert("previousFingerprint", former.as_str());
                 changes.push(self.one_more_former(FormerKey {
                     public: Blob(public),
                     since: old.since(),

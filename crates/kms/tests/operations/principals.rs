@@ -326,12 +326,12 @@ fn sessions_are_their_role_as_long_as_they_last() {
     let made = world.user(OWNER, "ann");
     let ann = || world.caller(&made.access_key_id, None).unwrap();
     let role = world.role("app", trust(ann().arn(), serde_json::json!({})));
-    let put = PutRolePolicyRequest {
+    let put = |effect| PutRolePolicyRequest {
         role_name: "app".to_owned(),
         policy_name: "p".to_owned(),
-        policy_document: Some(policy("Allow", &["kms:*"], "*")),
+        policy_document: Some(policy(effect, &["kms:*"], "*")),
     };
-    world.call(put).unwrap();
+    world.call(put("Allow")).unwrap();
     let begun = world.assume(&ann(), &role).unwrap();
     assert_eq!(
         begun.arn,
@@ -341,6 +341,14 @@ fn sessions_are_their_role_as_long_as_they_last() {
     let session = || world.caller(&begun.access_key_id, Some(&token));
     let blob = world.encrypt_as(&session().unwrap(), &key);
     assert!(blob.is_ok());
+    // What its role may not any more, it may not at its next request.
+    world.call(put("Deny")).unwrap();
+    assert_eq!(
+        refused(world.encrypt_as(&session().unwrap(), &key)).0,
+        ErrorCode::AccessDenied
+    );
+    world.call(put("Allow")).unwrap();
+    assert!(world.encrypt_as(&session().unwrap(), &key).is_ok());
     let identity = world.call_as(&session().unwrap(), GetCallerIdentityRequest {});
     assert_eq!(identity.unwrap().user_id, begun.assumed_role_id);
     // A token is for its access key id, and for nothing when it was altered.
@@ -385,6 +393,7 @@ fn sessions_are_their_role_as_long_as_they_last() {
     // A role that was removed ends its sessions, and one of the same name is another.
     let begun = world.assume(&ann(), &role).unwrap();
     let token = text(&begun.session_token);
+    assert!(world.caller(&begun.access_key_id, Some(&token)).is_some());
     let role_name = "app".to_owned();
     world.call(DeleteRoleRequest { role_name }).unwrap();
     assert!(world.caller(&begun.access_key_id, Some(&token)).is_none());
