@@ -49,8 +49,9 @@ class Server:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait()
 
-    def sign(self, operation, body):
-        access, secret = self.access(), self.secret()
+    def sign(self, operation, body, by=None):
+        """A request by the owner, or by whoever has these: access key id, secret, session token."""
+        by = by or (self.access(), self.secret(), None)
         request = botocore.awsrequest.AWSRequest(
             "POST",
             self.endpoint + "/",
@@ -60,7 +61,7 @@ class Server:
                 "X-Amz-Target": f"TrentService.{operation}",
             },
         )
-        credentials = botocore.credentials.Credentials(access, secret)
+        credentials = botocore.credentials.Credentials(*by)
         botocore.auth.SigV4Auth(credentials, "kms", self.region).add_auth(request)
         return request
 
