@@ -682,14 +682,19 @@ impl Engine {
         self.parts.store.scan(prefix).map_err(internal)
     }
 
+    /// The keys of documents, in their order, for those who have use of what is cached of them.
+    pub(crate) fn names(&self, prefix: &str) -> Result<Vec<String>, KmsError> {
+        self.parts.store.names(prefix).map_err(internal)
+    }
+
     /// All entries whose documents begin with `prefix`, in the order of their keys.
     pub(crate) fn entries(
         &self,
         prefix: &str,
         read: fn(&Self, &Document) -> Result<Entry, KmsError>,
     ) -> Result<Vec<Entry>, KmsError> {
-        let documents = self.scan(prefix)?.into_iter();
-        let entries = documents.map(|document| self.cached(&document.key, read));
+        let names = self.names(prefix)?.into_iter();
+        let entries = names.map(|name| self.cached(&name, read));
         entries.filter_map(Result::transpose).collect()
     }
 
@@ -812,8 +817,8 @@ impl Engine {
         self.refresh()?;
         self.follow_stores()?;
         let mut done = 0;
-        for document in self.scan(model::KEY_PREFIX)? {
-            let Some(due) = self.due(&document.key)? else {
+        for name in self.names(model::KEY_PREFIX)? {
+            let Some(due) = self.due(&name)? else {
                 continue;
             };
             // A device takes its time, and nobody has to wait for it.
@@ -824,7 +829,7 @@ impl Engine {
             self.settle(&mut log, Room::Common)?;
             self.refresh()?;
             // Somebody else may have done it until the lock was ours.
-            let Some(due) = self.due(&document.key)? else {
+            let Some(due) = self.due(&name)? else {
                 continue;
             };
             let view = self.view(&due.key.arn.home, None);

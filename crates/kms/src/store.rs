@@ -57,6 +57,15 @@ pub trait Store: Send + Sync {
     /// As [`Store::get`].
     fn scan(&self, prefix: &str) -> Result<Vec<Document>, StoreError>;
 
+    /// The keys of these documents. Bodies are not read where that can be helped: they may be many.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    fn names(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let found = self.scan(prefix)?.into_iter();
+        Ok(found.map(|document| document.key).collect())
+    }
+
     /// Applies all of `batch` or nothing, and gives the new head. What it wrote is durable when
     /// it returns. A batch that holds checks alone, or nothing, leaves the head as it is.
     ///

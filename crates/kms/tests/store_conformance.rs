@@ -203,7 +203,9 @@ fn scan_order_and_edges<F: Fixture>() {
         .unwrap();
     let scan = |prefix: &str| -> Vec<String> {
         let found = store.scan(prefix).unwrap();
-        found.into_iter().map(|document| document.key).collect()
+        let found: Vec<String> = found.into_iter().map(|document| document.key).collect();
+        assert_eq!(store.names(prefix).unwrap(), found);
+        found
     };
     let mut sorted = keys;
     sorted.sort_unstable();
@@ -459,6 +461,7 @@ fn random_batches_equal_the_model<F: Fixture>() {
                 }
                 Step::Scan(prefix) => {
                     prop_assert_eq!(store.scan(PREFIXES[prefix]), model.scan(PREFIXES[prefix]));
+                    prop_assert_eq!(store.names(PREFIXES[prefix]), model.names(PREFIXES[prefix]));
                 }
                 Step::Watch(since) => prop_assert_eq!(store.watch(since), model.watch(since)),
                 Step::Commit(changes) => {

@@ -252,14 +252,27 @@ impl View<'_> {
 
     /// All keys of the request's place, in the order of their ids.
     pub(crate) fn keys(&self) -> Result<Vec<KeyEntry>, KmsError> {
-        let documents = self.engine.scan(model::KEY_PREFIX)?;
-        let mut keys = Vec::new();
-        for document in &documents {
-            let entry = self.engine.cached(&document.key, Entry::key)?;
-            keys.extend(self.key_entry(entry));
-        }
-        keys.retain(|key| key.arn.home == *self.place);
-        Ok(keys)
+        self.keys_after(None, usize::MAX)
+    }
+
+    /// The first so many of those with a greater id than `after`.
+    pub(crate) fn keys_after(
+        &self,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Vec<KeyEntry>, KmsError> {
+        let is_after = |name: &&String| {
+            let id = name.strip_prefix(model::KEY_PREFIX).unwrap_or_default();
+            let id = id.split('@').next().unwrap_or_default();
+            after.is_none_or(|after| id > after)
+        };
+        let names = self.engine.names(model::KEY_PREFIX)?;
+        let found = names.iter().filter(is_after).map(|name| {
+            let entry = self.engine.cached(name, Entry::key)?;
+            let key = self.key_entry(entry);
+            Ok(key.filter(|key| key.arn.home == *self.place))
+        });
+        found.filter_map(Result::transpose).take(most).collect()
     }
 
     /// The key in the other Regions where a multi-Region key is.

@@ -109,6 +109,12 @@ impl Store for SqliteStore {
         patiently(|| inner.scan(prefix))
     }
 
+    fn names(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        validate_prefix(prefix)?;
+        let inner = self.inner()?;
+        patiently(|| inner.names(prefix))
+    }
+
     fn commit(&self, batch: &Batch) -> Result<u64, StoreError> {
         batch.validate()?;
         let mut inner = self.inner()?;
@@ -270,8 +276,7 @@ impl Inner {
     }
 
     fn scan(&self, prefix: &str) -> Result<Vec<Document>, StoreError> {
-        // Keys are printable: the byte after '~' is above every continuation of the prefix.
-        let end = format!("{prefix}\u{7f}");
+        let end = end_of(prefix);
         let mut scan = self.connection.prepare_cached(SCAN).map_err(translate)?;
         let mut rows = scan.query([prefix, end.as_str()]).map_err(translate)?;
         let mut found = Vec::new();
@@ -279,6 +284,15 @@ impl Inner {
             found.push(document(row)?);
         }
         Ok(found)
+    }
+
+    fn names(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let end = end_of(prefix);
+        let mut names = self.connection.prepare_cached(NAMES).map_err(translate)?;
+        names
+            .query_map([prefix, end.as_str()], |row| row.get(0))
+            .and_then(Iterator::collect)
+            .map_err(translate)
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<u64, StoreError> {
@@ -353,6 +367,12 @@ impl Drop for Inner {
                 .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         }
     }
+}
+
+/// What is above every key that begins with `prefix`. Keys are printable: the byte after '~' is above every
+/// continuation.
+fn end_of(prefix: &str) -> String {
+    format!("{prefix}\u{7f}")
 }
 
 fn head(connection: &Connection) -> Result<u64, StoreError> {
@@ -617,6 +637,9 @@ const SCHEMA: &str = "
 const GET: &str = "SELECT key, revision, body FROM document WHERE key = ?1 AND body IS NOT NULL";
 
 const SCAN: &str = "SELECT key, revision, body FROM document
+    WHERE key >= ?1 AND key < ?2 AND body IS NOT NULL ORDER BY key";
+
+const NAMES: &str = "SELECT key FROM document
     WHERE key >= ?1 AND key < ?2 AND body IS NOT NULL ORDER BY key";
 
 const PUT: &str = "INSERT INTO document (key, changed_at, revision, body) VALUES (?1, ?2, ?3, ?4)
