@@ -155,30 +155,28 @@ impl Race {
 
     /// The policy of the user or the role, or none.
     fn put_identity(&self, engine: &Engine, lets: bool) {
-        let document = lets.then(|| {
+        let policy_document = lets.then(|| {
             r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"kms:Decrypt","Resource":"*"}}"#
                 .to_owned()
         });
         let policy_name = "decrypt".to_owned();
         match self.way {
-            Way::Role => {
-                let role_name = "app".to_owned();
-                let put = PutRolePolicyRequest {
-                    role_name,
+            Way::Role => drop(owner(
+                engine,
+                PutRolePolicyRequest {
+                    role_name: "app".to_owned(),
                     policy_name,
-                    policy_document: document,
-                };
-                owner(engine, put);
-            }
-            _ => {
-                let user_name = "ann".to_owned();
-                let put = PutUserPolicyRequest {
-                    user_name,
+                    policy_document,
+                },
+            )),
+            _ => drop(owner(
+                engine,
+                PutUserPolicyRequest {
+                    user_name: "ann".to_owned(),
                     policy_name,
-                    policy_document: document,
-                };
-                owner(engine, put);
-            }
+                    policy_document,
+                },
+            )),
         }
     }
 

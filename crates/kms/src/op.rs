@@ -358,9 +358,48 @@ struct Page<T> {
     next: Option<String>,
 }
 
-/// One page of `items`: those after `marker`, at most `limit`. `name_of` gives the text that names an
-/// item, by which they are in order. Nothing is kept for a marker: it holds the name of the last item
-/// of its page, so that it leads on when that one is gone.
+/// Which page is asked for.
+struct PageAsked {
+    /// The name of the last item of the page before.
+    after: Option<String>,
+    /// The most items.
+    limit: usize,
+}
+
+impl PageAsked {
+    /// # Errors
+    /// `InvalidMarkerException` for a text that never was a marker.
+    fn of(
+        marker: Option<&str>,
+        limit: Option<i64>,
+        limit_default: usize,
+    ) -> Result<Self, KmsError> {
+        let limit = limit.and_then(|limit| usize::try_from(limit).ok());
+        Ok(Self {
+            after: marker.map(name_in).transpose()?,
+            limit: limit.unwrap_or(limit_default),
+        })
+    }
+
+    /// The page, out of `items`. `name_of` gives the text that names an item, by which they are in order.
+    /// Nothing is kept for a marker: it holds the name of the last item of its page, so that it leads on
+    /// when that one is gone.
+    fn out_of<T>(self, items: Vec<T>, name_of: impl Fn(&T) -> String) -> Page<T> {
+        let Self { after, limit } = self;
+        let is_after = |item: &T| after.as_ref().is_none_or(|after| name_of(item) > *after);
+        // One more tells whether there is another page.
+        let mut items: Vec<T> = items.into_iter().filter(is_after).take(limit + 1).collect();
+        let mut next = None;
+        if items.len() > limit {
+            items.truncate(limit);
+            let last = items.last().map(name_of);
+            next = last.map(|last| STANDARD.encode([MARKER, last.as_bytes()].concat()));
+        }
+        Page { items, next }
+    }
+}
+
+/// One page of `items`: those after `marker`, at most `limit`. See [`PageAsked::out_of`].
 fn paginate<T>(
     items: Vec<T>,
     name_of: impl Fn(&T) -> String,
@@ -368,19 +407,7 @@ fn paginate<T>(
     limit: Option<i64>,
     limit_default: usize,
 ) -> Result<Page<T>, KmsError> {
-    let limit = limit
-        .and_then(|limit| usize::try_from(limit).ok())
-        .unwrap_or(limit_default);
-    let last = marker.map(name_in).transpose()?;
-    let after = |item: &T| last.as_ref().is_none_or(|last| name_of(item) > *last);
-    let mut items: Vec<T> = items.into_iter().filter(after).take(limit + 1).collect();
-    let mut next = None;
-    if items.len() > limit {
-        items.truncate(limit);
-        let last = items.last().map(name_of);
-        next = last.map(|last| STANDARD.encode([MARKER, last.as_bytes()].concat()));
-    }
-    Ok(Page { items, next })
+    Ok(PageAsked::of(marker, limit, limit_default)?.out_of(items, name_of))
 }
 
 /// What a marker begins with, in base64.

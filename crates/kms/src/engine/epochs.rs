@@ -11,7 +11,6 @@ use super::{Engine, Room, internal};
 use crate::model::PENDING_PREFIX;
 use crate::root::{ROOT_DOCUMENT, RootError, RootRecord};
 use crate::store::{Batch, Document, Expect};
-
 use waxseal_kms_api::KmsError;
 use waxseal_kms_api::members::Members;
 

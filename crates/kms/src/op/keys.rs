@@ -1,8 +1,7 @@
 //! CreateKey, DescribeKey, ListKeys, EnableKey, DisableKey, UpdateKeyDescription.
 
 use super::{
-    Needs, Perform, hosted, invalid, name_in, one_key, paginate, put, stays, tagged, unsupported,
-    usable,
+    Needs, PageAsked, Perform, hosted, invalid, one_key, put, stays, tagged, unsupported, usable,
 };
 use crate::engine::{KeyEntry, View};
 use crate::making;
@@ -178,17 +177,9 @@ impl Perform for ListKeysRequest {
     }
 
     fn run(self, (): (), view: &View<'_>) -> Result<Done<ListKeysResponse>, KmsError> {
-        let after = self.marker.as_deref().map(name_in).transpose()?;
-        let page_keys = self.limit.and_then(|limit| usize::try_from(limit).ok());
-        // One more tells whether there is another page.
-        let most = page_keys.unwrap_or(100).saturating_add(1);
-        let page = paginate(
-            view.keys_after(after.as_deref(), most)?,
-            |key| key.record.id.clone(),
-            self.marker.as_deref(),
-            self.limit,
-            100,
-        )?;
+        let asked = PageAsked::of(self.marker.as_deref(), self.limit, 100)?;
+        let keys = view.keys_after(asked.after.as_deref(), asked.limit + 1)?;
+        let page = asked.out_of(keys, |key| key.record.id.clone());
         let entry = |key: KeyEntry| KeyListEntry {
             key_id: key.record.id.clone(),
             key_arn: key.arn.to_string(),
